@@ -1,0 +1,60 @@
+# For a newcomer, with Python 3.11 or newer alone:
+#   make demo                     train a tiny BandIt, separate an unseen clip
+#   make demo BACKEND=torch       the same on another backend
+#   make test                     every test on all three backends
+#   make test TEST_ARGS="tests/data -q"  BACKENDS=jax
+# All that is installed goes to .venv; `make clean` removes it.
+
+PYTHON ?= python3
+BACKEND ?= tensorflow
+BACKENDS ?= tensorflow jax torch
+DEMO_ARGS ?=
+TEST_ARGS ?=
+
+BIN := .venv/bin
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test lint docs clean
+
+demo: .venv/.dev
+	KERAS_BACKEND=$(BACKEND) $(BIN)/python recipes/demo.py $(DEMO_ARGS)
+
+# One process per backend, all of them even if one fails. The last line on
+# success is pytest's own summary.
+test: .venv/.dev
+	@failed=""; \
+	for backend in $(BACKENDS); do \
+		echo "tests on $$backend"; \
+		KERAS_BACKEND=$$backend $(BIN)/python -m pytest $(TEST_ARGS) \
+			|| failed="$$failed $$backend"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "failed on:$$failed" >&2; exit 1; fi
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+docs: .venv/.docs
+	$(BIN)/python -m mkdocs build -f .mkdocs.yml --strict
+
+clean:
+	rm -rf .venv build dist site demo_output *.egg-info
+	rm -rf .pytest_cache .ruff_cache .hypothesis
+
+# Stamps: nothing is installed twice while pyproject.toml stays as it is.
+# PyTorch comes first, alone and pinned. Left to the resolver, a range takes the
+# newest release, whose default Linux build brings gigabytes of CUDA packages;
+# where a CPU build of this version is at hand, pip takes that one.
+.venv/.dev: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is not Python 3.11 or newer: make PYTHON=..." >&2; \
+		exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/python -m pip install --quiet -e ".[dev]"
+	touch $@
+
+.venv/.docs: .venv/.dev
+	$(BIN)/python -m pip install --quiet -e ".[docs]"
+	touch $@

@@ -1,0 +1,36 @@
+"""What all tests share: seeds and golden data."""
+
+import os
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+
+# Tests make the same small models again and again, and without a cache on disk
+# JAX compiles every one of them anew: most of the suite's time.
+CACHE = pathlib.Path(__file__).parents[1] / ".pytest_cache" / "jax"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Initial weights do not depend on which tests ran before."""
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """Loads a golden file by name: `golden("bandit_v1_mel16")`."""
+    return lambda name: dict(np.load(GOLDEN / f"{name}.npz"))
+
+
+@pytest.fixture(scope="session")
+def checkpoint():
+    """Path of a golden checkpoint: `checkpoint("bandit_v1_mel16")`."""
+    return lambda name: GOLDEN / f"{name}.ckpt"
