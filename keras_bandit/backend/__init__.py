@@ -1,0 +1,88 @@
+"""Functions of tensors whose fastest form depends on the Keras backend.
+
+One signature for all backends. Each function tries the version written
+for the backend in use; that version raises `NotImplementedError` for what
+it cannot take, and the version in `keras.ops` computes it instead.
+"""
+
+import importlib
+
+import keras
+
+from keras_bandit.backend import generic
+
+_SPECIALIZED = ("tensorflow", "jax", "torch")
+
+
+def _native():
+    """Module written for the backend in use, or the generic one."""
+    name = keras.config.backend()
+    if name not in _SPECIALIZED:
+        return generic
+    return importlib.import_module(f"keras_bandit.backend.{name}")
+
+
+def bidirectional_gru(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
+    """Runs a GRU forwards and backwards in time over the same inputs.
+
+    With `r`, `z` (sigmoid) the reset and update gates, each step is
+
+        n = tanh(W_n x + b_n + r * (U_n h + c_n))
+        h = (1 - z) * n + z * h
+
+    from a zero state: the equations of `torch.nn.GRU` (Cho et al. 2014,
+    arXiv:1406.1078, with the reset gate after the product). The gates lie
+    in the order reset, update, new.
+
+    Reversing the inputs in time and exchanging the two directions'
+    weights reverses the outputs and exchanges their halves.
+
+    Args:
+        inputs: `(steps, batch, features)`, time first.
+        kernel: `(2, features, 3 * units)`; forward, then backward.
+        recurrent_kernel: `(2, units, 3 * units)`.
+        bias: `(2, 3 * units)`, added to the product with `kernel`.
+        recurrent_bias: `(2, 3 * units)`, added to the product with
+            `recurrent_kernel`.
+            All five share one floating dtype.
+
+    Returns:
+        `(steps, batch, 2 * units)`, the forward and backward states of
+        each step side by side, in the dtype of `inputs`.
+    """
+    weights = (kernel, recurrent_kernel, bias, recurrent_bias)
+    try:
+        return _native().bidirectional_gru(inputs, *weights)
+    except NotImplementedError:
+        return generic.bidirectional_gru(inputs, *weights)
+
+
+def bidirectional_lstm(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
+    """Runs an LSTM forwards and backwards in time over the same inputs.
+
+    With `i`, `f`, `o` (sigmoid) and `g` (tanh) each step is
+
+        c = f * c + i * g
+        h = o * tanh(c)
+
+    from zero states: the equations of `torch.nn.LSTM` (Hochreiter and
+    Schmidhuber 1997). The gates lie in the order i, f, g, o; both biases
+    are added.
+
+    Args:
+        inputs: `(steps, batch, features)`, time first.
+        kernel: `(2, features, 4 * units)`; forward, then backward.
+        recurrent_kernel: `(2, units, 4 * units)`.
+        bias: `(2, 4 * units)`.
+        recurrent_bias: `(2, 4 * units)`.
+            All five share one floating dtype.
+
+    Returns:
+        `(steps, batch, 2 * units)`, the forward and backward states `h`
+        of each step side by side, in the dtype of `inputs`.
+    """
+    weights = (kernel, recurrent_kernel, bias, recurrent_bias)
+    try:
+        return _native().bidirectional_lstm(inputs, *weights)
+    except NotImplementedError:
+        return generic.bidirectional_lstm(inputs, *weights)

@@ -1,0 +1,67 @@
+"""Bidirectional recurrences on PyTorch: ATen's own GRU and LSTM.
+
+They need no compiler, run oneDNN or cuDNN kernels where those exist, and
+take our gate order as it is. Signatures and equations are documented in
+`keras_bandit.backend`.
+"""
+
+import torch
+
+
+def bidirectional_gru(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
+    weights = _flat_weights(kernel, recurrent_kernel, bias, recurrent_bias)
+    state = _zero_state(inputs, recurrent_kernel)
+    return torch.gru(inputs, state, weights, *_OPTIONS)[0]
+
+
+def bidirectional_lstm(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
+    weights = _flat_weights(kernel, recurrent_kernel, bias, recurrent_bias)
+    state = _zero_state(inputs, recurrent_kernel)
+    return torch.lstm(inputs, (state, state), weights, *_OPTIONS)[0]
+
+
+# has_biases, num_layers, dropout, train, bidirectional, batch_first
+_OPTIONS = (True, 1, 0.0, True, True, False)
+
+
+def _zero_state(inputs, recurrent_kernel):
+    return inputs.new_zeros(2, inputs.shape[1], recurrent_kernel.shape[1])
+
+
+def _flat_weights(kernel, recurrent_kernel, bias, recurrent_bias):
+    """The eight tensors that ATen wants, as views of ours.
+
+    ATen's order is input kernel, recurrent kernel, input bias, recurrent
+    bias, first forward, then backward; its kernels have outputs first.
+    """
+    matrices = (kernel.transpose(1, 2), recurrent_kernel.transpose(1, 2))
+    if kernel.is_cuda:
+        matrices, (bias, recurrent_bias) = _cudnn_buffer(
+            matrices, (bias, recurrent_bias)
+        )
+    parts = (*matrices, bias, recurrent_bias)
+    return [part[direction] for direction in range(2) for part in parts]
+
+
+def _cudnn_buffer(matrices, biases):
+    """Copies the weights into one buffer, in the order of cuDNN.
+
+    All matrices direction by direction, then all biases. Weights that lie
+    elsewhere make ATen warn and copy them itself.
+    """
+    parts = [
+        part[direction].reshape(-1)
+        for group in (matrices, biases)
+        for direction in range(2)
+        for part in group
+    ]
+    views = torch.cat(parts).split([part.numel() for part in parts])
+    kernels = [
+        [
+            views[2 * direction + i].view_as(matrix[direction])
+            for direction in range(2)
+        ]
+        for i, matrix in enumerate(matrices)
+    ]
+    biases = [[views[4 + i], views[6 + i]] for i in range(2)]
+    return kernels, biases

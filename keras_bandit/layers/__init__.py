@@ -1,0 +1,22 @@
+"""Backend-agnostic layers of the band-split models."""
+
+from keras_bandit.layers.apply_mask import ApplyMask
+from keras_bandit.layers.band_split import BandSplit
+from keras_bandit.layers.mask_decoder import MaskDecoder
+from keras_bandit.layers.overlap_recombine import OverlapRecombine
+from keras_bandit.layers.recurrent import BidirectionalGRU, BidirectionalLSTM
+from keras_bandit.layers.residual_pair import ResidualGRUPair, ResidualLSTMPair
+from keras_bandit.layers.spectral import ISTFT, STFT
+
+__all__ = [
+    "ISTFT",
+    "STFT",
+    "ApplyMask",
+    "BandSplit",
+    "BidirectionalGRU",
+    "BidirectionalLSTM",
+    "MaskDecoder",
+    "OverlapRecombine",
+    "ResidualGRUPair",
+    "ResidualLSTMPair",
+]

@@ -1,0 +1,39 @@
+"""Complex multiplication of a spectrogram by a mask."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_bandit")
+class ApplyMask(keras.layers.Layer):
+    """Multiplies a spectrogram by a complex mask, bin by bin.
+
+    Call arguments:
+        spectrogram: `(batch, channels, frames, bins, 2)`.
+        complex_mask: as many values; the leading axes may be folded, as in
+            `(batch * channels, 1, frames, bins, 2)`. (Keras keeps the name
+            `mask` for masks over padding.)
+
+    Returns:
+        the spectrogram's shape, float32. A mask of ones (real 1, imaginary
+        0) returns the spectrogram.
+
+    Raises:
+        ValueError: if the spectrogram has other axes.
+    """
+
+    def __init__(self, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        self.input_spec = keras.layers.InputSpec(ndim=5, axes={4: 2})
+
+    def call(self, spectrogram, complex_mask):
+        mask = ops.reshape(complex_mask, ops.shape(spectrogram))
+        x_real, x_imag = spectrogram[..., 0], spectrogram[..., 1]
+        m_real, m_imag = mask[..., 0], mask[..., 1]
+        real = x_real * m_real - x_imag * m_imag
+        imag = x_real * m_imag + x_imag * m_real
+        return ops.stack([real, imag], axis=-1)
+
+    def compute_output_shape(self, spectrogram_shape, complex_mask_shape):
+        return spectrogram_shape

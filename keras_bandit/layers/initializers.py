@@ -1,0 +1,64 @@
+"""PyTorch's default initial weights, from which the authors trained."""
+
+import keras
+import numpy as np
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_bandit")
+class FanInUniform(keras.initializers.Initializer):
+    """Uniform in ±1 / sqrt(fan_in): PyTorch's default for linear layers.
+
+    Flat variables hold many bands of different width; `fan_in` may then be
+    an array that broadcasts against the variable.
+
+    Args:
+        fan_in: number or array. Inputs of each unit (for recurrent weights
+            the number of units, as PyTorch does).
+        seed: int, or `None` for Keras's global seed.
+
+    Raises:
+        ValueError: if `fan_in` is below 1.
+    """
+
+    def __init__(self, fan_in, seed=None):
+        self.fan_in = np.asarray(fan_in, "float32")
+        if not np.all(self.fan_in >= 1):
+            raise ValueError(f"fan_in must be at least 1; got {fan_in}")
+        self.seed = seed
+        self._generator = (
+            seed if seed is not None else keras.random.SeedGenerator()
+        )
+
+    def __call__(self, shape, dtype=None):
+        unit = keras.random.uniform(
+            shape, -1.0, 1.0, dtype="float32", seed=self._generator
+        )
+        bound = ops.convert_to_tensor(1.0 / np.sqrt(self.fan_in), "float32")
+        return ops.cast(unit * bound, dtype or keras.config.floatx())
+
+    def get_config(self):
+        return {"fan_in": self.fan_in.tolist(), "seed": self.seed}
+
+
+def initializer_for(initializer, fan_in):
+    """Initializer of one variable: the user's, or PyTorch's for `None`.
+
+    Keras's random initializers return the same values whenever they are
+    called with the same shape: shared by two variables, one instance would
+    make twins of them. So each variable gets a copy, which draws anew unless
+    the user gave a seed.
+
+    Args:
+        initializer: what a layer was given: an initializer, a function of
+            shape and dtype, or `None`.
+        fan_in: number or array, as in `FanInUniform`.
+
+    Returns:
+        an initializer, or the function.
+    """
+    if initializer is None:
+        return FanInUniform(fan_in)
+    if isinstance(initializer, keras.initializers.Initializer):
+        return initializer.clone()
+    return initializer

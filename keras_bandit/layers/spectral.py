@@ -1,0 +1,243 @@
+"""Short-time Fourier transform and its inverse, complex numbers as pairs."""
+
+import keras
+import numpy as np
+from keras import ops
+
+PAD_MODES = ("constant", "reflect")
+
+
+def hann_window(n_fft):
+    """Periodic Hann window, `(n_fft,)` float32."""
+    n = np.arange(n_fft)
+    return (0.5 - 0.5 * np.cos(2 * np.pi * n / n_fft)).astype("float32")
+
+
+def check_frame_sizes(n_fft, hop_length):
+    """Raises `ValueError` unless whole hops fill a frame three times or more.
+
+    With two hops to a frame the samples after the last frame's centre are
+    seen by the vanishing end of one window alone, and cannot be recovered.
+    """
+    if n_fft < 2 or n_fft % 2:
+        raise ValueError(f"n_fft must be even and positive; got n_fft={n_fft}")
+    if hop_length < 1 or n_fft % hop_length or n_fft // hop_length < 3:
+        raise ValueError(
+            "hop_length must divide n_fft and be less than half of it; got "
+            f"hop_length={hop_length}, n_fft={n_fft}"
+        )
+
+
+def overlap_add(frames):
+    """Adds up frames that start one block after the other.
+
+    ```
+    frame 0   a0 a1 a2
+    frame 1      b0 b1 b2
+    output    a0 a1 a2
+               + b0 b1 b2
+    ```
+
+    Args:
+        frames: `(…, frames, blocks, hop)`.
+
+    Returns:
+        `(…, frames + blocks - 1, hop)`.
+    """
+    blocks = frames.shape[-2]
+    leading = [[0, 0]] * (len(frames.shape) - 3)
+    total = 0.0
+    for i in range(blocks):
+        shift = [*leading, [i, blocks - 1 - i], [0, 0]]
+        total = total + ops.pad(frames[..., i, :], shift)
+    return total
+
+
+@keras.saving.register_keras_serializable(package="keras_bandit")
+class STFT(keras.layers.Layer):
+    """Short-time Fourier transform with a periodic Hann window.
+
+    Frame `t` is centred on sample `t * hop_length` of the input and divided
+    by the root of the window's energy, so that white noise of standard
+    deviation σ gives bins of standard deviation σ and losses on waveform and
+    spectrogram are on one scale (BandIt, Sec. III-F). The spectrogram is
+    float32 whatever the dtype policy.
+
+    Args:
+        n_fft: int, even. Frame and window length in samples.
+        hop_length: int. Samples between frames; divides `n_fft` and is less
+            than half of it.
+        pad_mode: what the half frame before the start and after the end is
+            filled with: `"constant"` (zeros, BandIt v1) or `"reflect"`
+            (BandIt v2; needs more than `n_fft // 2` samples).
+
+    Call arguments:
+        waveform: `(batch, channels, samples)`, any length from one sample.
+
+    Returns:
+        `(batch, channels, frames, bins, 2)` float32 with
+        `frames = 1 + samples // hop_length` and `bins = n_fft // 2 + 1`; the
+        last axis is real and imaginary.
+
+    Raises:
+        ValueError: for sizes, a pad mode or a waveform outside the above.
+    """
+
+    def __init__(
+        self, n_fft=2048, hop_length=512, pad_mode="constant", **kwargs
+    ):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        check_frame_sizes(n_fft, hop_length)
+        if pad_mode not in PAD_MODES:
+            raise ValueError(
+                f"pad_mode must be one of {PAD_MODES}; got {pad_mode!r}"
+            )
+        self.n_fft = n_fft
+        self.hop_length = hop_length
+        self.pad_mode = pad_mode
+        self.input_spec = keras.layers.InputSpec(ndim=3)
+        window = hann_window(n_fft)
+        # The 1 / sqrt(sum w²) of the transform, folded into the window.
+        self._window = window / np.sqrt(np.sum(window.astype("float64") ** 2))
+
+    def call(self, waveform):
+        hop = self.hop_length
+        half = self.n_fft // 2
+        samples = ops.shape(waveform)[-1]
+        if self.pad_mode == "reflect" and waveform.shape[-1] is not None:
+            self._check_reflectable(waveform.shape[-1])
+        padded = ops.pad(
+            waveform, [[0, 0], [0, 0], [half, half]], mode=self.pad_mode
+        )
+        frames = 1 + samples // hop
+        overlap = self.n_fft // hop
+        padded = padded[..., : (frames + overlap - 1) * hop]
+        batch, channels, _ = ops.shape(padded)
+        blocks = ops.reshape(
+            padded, (batch, channels, frames + overlap - 1, hop)
+        )
+        framed = ops.concatenate(
+            [blocks[:, :, i : i + frames] for i in range(overlap)], axis=-1
+        )  # (batch, channels, frames, n_fft)
+        window = ops.convert_to_tensor(self._window, dtype="float32")
+        return ops.stack(ops.rfft(framed * window), axis=-1)
+
+    def _check_reflectable(self, samples):
+        if samples <= self.n_fft // 2:
+            raise ValueError(
+                "pad_mode='reflect' needs more than n_fft // 2 = "
+                f"{self.n_fft // 2} samples; got {samples}"
+            )
+
+    def compute_output_shape(self, waveform_shape):
+        batch, channels, samples = waveform_shape
+        frames = None if samples is None else 1 + samples // self.hop_length
+        return (batch, channels, frames, self.n_fft // 2 + 1, 2)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "n_fft": self.n_fft,
+            "hop_length": self.hop_length,
+            "pad_mode": self.pad_mode,
+        }
+
+
+@keras.saving.register_keras_serializable(package="keras_bandit")
+class ISTFT(keras.layers.Layer):
+    """Inverse of `STFT`, exact to the very edges.
+
+    Windowed frames are added up and divided by the sum of squared windows.
+    `ISTFT(n_fft, hop)(STFT(n_fft, hop)(x), x)` returns `x` to about 1e-6 of
+    its peak for either pad mode.
+
+    Args:
+        n_fft: int, even. Frame and window length in samples.
+        hop_length: int. Samples between frames; divides `n_fft` and is less
+            than half of it.
+
+    Call arguments:
+        spectrogram: `(batch, channels, frames, bins, 2)`; the imaginary part
+            of the first and last bin is ignored.
+        waveform: a tensor `(…, samples)` whose length the output takes, less
+            than `frames * hop_length`, or `None` for `(frames - 1) *
+            hop_length` samples.
+
+    Returns:
+        `(batch, channels, samples)` float32.
+
+    Raises:
+        ValueError: for sizes outside the above, a spectrogram of another
+            number of bins, or a `waveform` of more samples than its frames
+            belong to.
+    """
+
+    def __init__(self, n_fft=2048, hop_length=512, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        check_frame_sizes(n_fft, hop_length)
+        self.n_fft = n_fft
+        self.hop_length = hop_length
+        # An inverse FFT would cut or pad other numbers of bins without error.
+        self.input_spec = keras.layers.InputSpec(
+            ndim=5, axes={3: n_fft // 2 + 1, 4: 2}
+        )
+        window = hann_window(n_fft).astype("float64")
+        self._window = (window * np.sqrt(np.sum(window**2))).astype("float32")
+        self._squared_window = (window**2).astype("float32")
+
+    def call(self, spectrogram, waveform=None):
+        self._check_reach(spectrogram.shape, waveform)
+        hop = self.hop_length
+        overlap = self.n_fft // hop
+        frames = ops.irfft(
+            (spectrogram[..., 0], spectrogram[..., 1]), fft_length=self.n_fft
+        )
+        window = ops.convert_to_tensor(self._window, dtype="float32")
+        batch, channels, count, _ = ops.shape(frames)
+        summed = overlap_add(
+            ops.reshape(frames * window, (batch, channels, count, overlap, hop))
+        )
+        energy = ops.convert_to_tensor(
+            self._squared_window.reshape(1, overlap, hop), dtype="float32"
+        )
+        envelope = overlap_add(ops.broadcast_to(energy, (count, overlap, hop)))
+        # The first half frame lies before the signal and is dropped. From
+        # there to one hop after the last frame's centre the summed squared
+        # windows are at least 1/16; what lies past that is cropped below.
+        skip = self.n_fft // 2 // hop
+        remainder = self.n_fft // 2 - skip * hop
+        summed = summed[:, :, skip:] / ops.maximum(envelope[skip:], 1e-8)
+        result = ops.reshape(
+            summed, (batch, channels, (count + overlap - 1 - skip) * hop)
+        )[..., remainder:]
+        if waveform is None:
+            return result[..., : (count - 1) * hop]
+        return result[..., : ops.shape(waveform)[-1]]
+
+    def _check_reach(self, spectrogram_shape, waveform):
+        frames = spectrogram_shape[2]
+        samples = None if waveform is None else waveform.shape[-1]
+        if frames is None or samples is None:
+            return
+        limit = frames * self.hop_length
+        if samples >= limit:
+            raise ValueError(
+                f"waveform must have fewer than {limit} samples, as its STFT "
+                f"has {frames} frames; got {samples}"
+            )
+
+    def compute_output_shape(self, spectrogram_shape, waveform_shape=None):
+        batch, channels, frames = spectrogram_shape[:3]
+        if waveform_shape is not None:
+            return (batch, channels, waveform_shape[-1])
+        samples = None if frames is None else (frames - 1) * self.hop_length
+        return (batch, channels, samples)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "n_fft": self.n_fft,
+            "hop_length": self.hop_length,
+        }

@@ -1,0 +1,237 @@
+"""Bidirectional GRU and LSTM: one answer from every path and backend."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import ops
+
+from keras_bandit import backend
+from keras_bandit.backend import generic
+
+NUM_GATES = {"gru": 3, "lstm": 4}
+# (steps, batch, features, units): odd, one step, batch 1, one of each.
+SIZES = [(7, 3, 5, 11), (1, 2, 3, 4), (10, 1, 6, 8), (1, 1, 1, 1)]
+
+
+def make_arguments(kind, steps, batch, features, units, seed=0):
+    """Inputs and weights of the functions under test, float32 arrays.
+
+    Weights have PyTorch's scale, U(-1, 1) / sqrt(units).
+    """
+    rng = np.random.default_rng(seed)
+    width = NUM_GATES[kind] * units
+    scale = units**-0.5
+    shapes = [(2, features, width), (2, units, width), (2, width), (2, width)]
+    inputs = rng.standard_normal((steps, batch, features))
+    weights = [rng.uniform(-scale, scale, shape) for shape in shapes]
+    return [array.astype("float32") for array in (inputs, *weights)]
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def numpy_cell(kind, x, h, c, kernel, recurrent_kernel, bias, recurrent_bias):
+    """One step of torch.nn.GRU's and torch.nn.LSTM's documented equations."""
+    w = np.split(x @ kernel + bias, NUM_GATES[kind], -1)
+    u = np.split(h @ recurrent_kernel + recurrent_bias, NUM_GATES[kind], -1)
+    if kind == "gru":
+        r, z = sigmoid(w[0] + u[0]), sigmoid(w[1] + u[1])
+        n = np.tanh(w[2] + r * u[2])
+        return (1 - z) * n + z * h, c
+    i, f, o = (sigmoid(w[k] + u[k]) for k in (0, 1, 3))
+    c = f * c + i * np.tanh(w[2] + u[2])
+    return o * np.tanh(c), c
+
+
+def numpy_reference(kind, inputs, *weights):
+    """Both directions, step by step, in float64."""
+    inputs, *weights = (a.astype("float64") for a in (inputs, *weights))
+    steps, batch, _ = inputs.shape
+    units = weights[1].shape[1]
+    outputs = np.zeros((steps, batch, 2, units))
+    for direction, times in enumerate([range(steps), range(steps)[::-1]]):
+        h = c = np.zeros((batch, units))
+        for time in times:
+            h, c = numpy_cell(
+                kind, inputs[time], h, c, *(w[direction] for w in weights)
+            )
+            outputs[time, :, direction] = h
+    return outputs.reshape(steps, batch, 2 * units)
+
+
+def run(module, kind, arguments, dtype="float32"):
+    function = getattr(module, f"bidirectional_{kind}")
+    tensors = [ops.convert_to_tensor(a, dtype=dtype) for a in arguments]
+    outputs = function(*tensors)
+    assert keras.backend.standardize_dtype(outputs.dtype) == dtype
+    return ops.convert_to_numpy(ops.cast(outputs, "float32"))
+
+
+def gradients(module, kind, arguments, cotangent):
+    """Gradients of sum(outputs * cotangent) by all five arguments."""
+    function = getattr(module, f"bidirectional_{kind}")
+
+    def loss(*tensors):
+        return ops.sum(function(*tensors) * cotangent)
+
+    if keras.config.backend() == "jax":
+        import jax
+
+        result = jax.jit(jax.grad(loss, argnums=range(5)))(*arguments)
+    elif keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tensors = [tf.constant(a) for a in arguments]
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            value = loss(*tensors)
+        result = tape.gradient(value, tensors)
+    else:
+        import torch
+
+        cotangent = ops.convert_to_tensor(cotangent)
+        tensors = [ops.convert_to_tensor(a).requires_grad_() for a in arguments]
+        result = torch.autograd.grad(loss(*tensors), tensors)
+    return [ops.convert_to_numpy(gradient) for gradient in result]
+
+
+@pytest.fixture(params=["gru", "lstm"])
+def kind(request):
+    return request.param
+
+
+@pytest.mark.parametrize("module", [backend, generic])
+@pytest.mark.parametrize("sizes", SIZES)
+def test_matches_numpy(kind, sizes, module):
+    arguments = make_arguments(kind, *sizes)
+    # States lie in (-1, 1); a dozen float32 steps err by a few 1e-7.
+    np.testing.assert_allclose(
+        run(module, kind, arguments),
+        numpy_reference(kind, *arguments),
+        rtol=0,
+        atol=5e-6,
+    )
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_gradients_match_generic(kind, sizes):
+    steps, batch, _, units = sizes
+    arguments = make_arguments(kind, *sizes, seed=1)
+    rng = np.random.default_rng(2)
+    cotangent = rng.standard_normal((steps, batch, 2 * units)).astype("float32")
+    names = ("inputs", "kernel", "recurrent_kernel", "bias", "recurrent_bias")
+    fast = gradients(backend, kind, arguments, cotangent)
+    slow = gradients(generic, kind, arguments, cotangent)
+    for name, ours, theirs in zip(names, fast, slow, strict=True):
+        error = np.abs(ours - theirs).max()
+        assert error <= 1e-4 * np.abs(theirs).max() + 1e-7, name
+
+
+# Rounding by 2**-8 or 2**-11 in each of 16 steps, which the gates damp.
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [("bfloat16", 0.03), ("float16", 0.004)]
+)
+def test_half_precision_is_near_float32(kind, dtype, tolerance):
+    arguments = make_arguments(kind, 16, 3, 12, 20)
+    np.testing.assert_allclose(
+        run(backend, kind, arguments, dtype),
+        run(backend, kind, arguments),
+        rtol=0,
+        atol=tolerance,
+    )
+
+
+@settings(max_examples=4, deadline=None, derandomize=True)
+@given(
+    kind=st.sampled_from(["gru", "lstm"]),
+    sizes=st.tuples(*[st.integers(1, 9)] * 4),
+    seed=st.integers(0, 1000),
+)
+def test_reversed_time_exchanges_directions(kind, sizes, seed):
+    inputs, *weights = make_arguments(kind, *sizes, seed=seed)
+    outputs = run(backend, kind, [inputs, *weights])
+    mirrored = run(backend, kind, [a[::-1].copy() for a in (inputs, *weights)])
+    forward, backward = np.split(outputs[::-1], 2, axis=-1)
+    # The same sums; a backend may still order them by direction.
+    np.testing.assert_allclose(
+        mirrored, np.concatenate([backward, forward], -1), rtol=0, atol=1e-6
+    )
+
+
+def test_each_half_sees_its_own_side_of_time(kind):
+    inputs, *weights = make_arguments(kind, 6, 2, 3, 4)
+    before = run(backend, kind, [inputs, *weights])
+    inputs[2] += 1
+    changed = run(backend, kind, [inputs, *weights]) != before
+    steps = np.arange(6)
+    np.testing.assert_array_equal(changed[..., :4].any((1, 2)), steps >= 2)
+    np.testing.assert_array_equal(changed[..., 4:].any((1, 2)), steps <= 2)
+
+
+def test_falls_back_to_the_generic_path(kind, monkeypatch):
+    def refuse(*_):
+        raise NotImplementedError
+
+    arguments = make_arguments(kind, 3, 2, 3, 4)
+    expected = run(backend, kind, arguments)
+    monkeypatch.setattr(backend._native(), f"bidirectional_{kind}", refuse)
+    np.testing.assert_allclose(
+        run(backend, kind, arguments), expected, rtol=0, atol=1e-6
+    )
+
+
+@pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="traces with unknown axes"
+)
+def test_tensorflow_traces_unknown_lengths(kind):
+    import tensorflow as tf
+
+    function = getattr(backend, f"bidirectional_{kind}")
+    weights = [tf.constant(a) for a in make_arguments(kind, 1, 1, 3, 4)[1:]]
+
+    @tf.function(
+        autograph=False, input_signature=[tf.TensorSpec((None, None, 3))]
+    )
+    def traced(inputs):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = function(inputs, *weights)
+        assert outputs.shape.as_list() == [None, None, 8]
+        return outputs, tape.gradient(outputs, inputs)
+
+    for steps, batch in [(1, 2), (6, 1), (11, 5)]:
+        inputs = make_arguments(kind, steps, batch, 3, 4)[0]
+        outputs, gradient = traced(inputs)
+        arrays = [inputs, *(w.numpy() for w in weights)]
+        ones = np.ones_like(outputs)
+        np.testing.assert_allclose(
+            outputs, numpy_reference(kind, *arrays), rtol=0, atol=5e-6
+        )
+        np.testing.assert_allclose(
+            gradient,
+            gradients(generic, kind, arrays, ones)[0],
+            rtol=1e-4,
+            atol=1e-6,
+        )
+
+
+@pytest.mark.skipif(keras.config.backend() != "jax", reason="jax.jit, vmap")
+def test_jax_transforms_compose(kind):
+    import jax
+
+    function = getattr(backend, f"bidirectional_{kind}")
+    arguments = make_arguments(kind, 5, 3, 4, 6)
+    expected = numpy_reference(kind, *arguments)
+    np.testing.assert_allclose(
+        jax.jit(function)(*arguments), expected, rtol=0, atol=5e-6
+    )
+    # One example at a time, as per-example gradients map over the batch.
+    one = jax.vmap(
+        lambda x: function(x[:, None], *arguments[1:])[:, 0],
+        in_axes=1,
+        out_axes=1,
+    )
+    np.testing.assert_allclose(one(arguments[0]), expected, rtol=0, atol=5e-6)
