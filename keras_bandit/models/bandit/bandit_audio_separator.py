@@ -1,0 +1,17 @@
+"""BandIt: one encoder, a decoder per stem."""
+
+import keras
+
+from keras_bandit.models.audio_separator import AudioSeparator
+from keras_bandit.models.bandit.bandit_backbone import BanditBackbone
+
+
+@keras.saving.register_keras_serializable(package="keras_bandit")
+class BanditAudioSeparator(AudioSeparator):
+    """BandIt (Watcharasupat et al. 2023): a shared encoder for all stems.
+
+    Arguments, inputs and outputs as in `AudioSeparator`. Channels are
+    independent: stereo is separated as two mono signals.
+    """
+
+    backbone_cls = BanditBackbone

@@ -1,0 +1,18 @@
+"""BSRNN: an encoder and a decoder per stem."""
+
+import keras
+
+from keras_bandit.models.audio_separator import AudioSeparator
+from keras_bandit.models.bsrnn.bsrnn_backbone import BSRNNBackbone
+
+
+@keras.saving.register_keras_serializable(package="keras_bandit")
+class BSRNNAudioSeparator(AudioSeparator):
+    """BSRNN (Luo & Yu 2023, arXiv:2209.15174): separate models per stem.
+
+    Arguments, inputs and outputs as in `AudioSeparator`, except that the
+    input has exactly `backbone.num_channels` channels, and that only stems
+    of the backbone can have decoders.
+    """
+
+    backbone_cls = BSRNNBackbone

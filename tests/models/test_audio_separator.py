@@ -1,0 +1,469 @@
+"""Separators: stems, training, saving."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_bandit.losses import L1SNR, SeparationLoss
+from keras_bandit.metrics import SISNR, SNR
+from keras_bandit.models import AudioSeparator, BanditAudioSeparator
+
+from .conftest import STEMS, small_bandit, small_bsrnn
+
+
+def outputs(separator, mixture):
+    """`{stem: NumPy array}`."""
+    return {
+        stem: keras.ops.convert_to_numpy(estimate)
+        for stem, estimate in separator(mixture).items()
+    }
+
+
+def weights(model):
+    return [keras.ops.convert_to_numpy(w.value) for w in model.weights]
+
+
+def assert_same(a, b):
+    assert set(a) == set(b)
+    for stem in a:
+        np.testing.assert_array_equal(a[stem], b[stem])
+
+
+def compile_(separator, loss=None, **kwargs):
+    separator.compile(
+        keras.optimizers.Adam(1e-3, epsilon=1e-8),
+        loss=loss or L1SNR(),
+        **kwargs,
+    )
+
+
+# The graph
+
+
+@pytest.mark.parametrize("make", [small_bandit, small_bsrnn])
+def test_outputs_have_the_inputs_shape(make, batch):
+    separator = make()
+    assert list(separator.decoders) == separator.stems
+    assert set(separator.output) == set(separator.stems)
+    for samples in (1, 63, 64, 1000):
+        mixture = batch[0][..., :samples]
+        for estimate in outputs(separator, mixture).values():
+            assert estimate.shape == mixture.shape
+            assert np.isfinite(estimate).all()
+
+
+def test_bandit_separates_channels_independently(bandit, batch):
+    mixture, _ = batch
+    stereo = outputs(bandit, mixture)
+    for channel in range(2):
+        mono = outputs(bandit, mixture[:, channel : channel + 1])
+        for stem in STEMS:
+            error = mono[stem][:, 0] - stereo[stem][:, channel]
+            assert np.abs(error).max() < 1e-6  # other products, same values
+
+
+def test_silence_stays_silent(bandit):
+    for estimate in outputs(bandit, np.zeros((1, 1, 700), "float32")).values():
+        assert not estimate.any()
+
+
+def test_variables_have_paths_of_their_own(bandit, bsrnn):
+    # The torch backend finds variables by path: two with the same one would
+    # share their gradient's fate.
+    for separator in (bandit, bsrnn):
+        paths = [w.path for w in separator.weights]
+        assert len(set(paths)) == len(paths)
+
+
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_keeps_spectra_in_float32(dtype, batch):
+    separator = small_bandit(dtype=dtype)
+    reference = small_bandit()
+    reference.set_weights(weights(separator))
+    with separator._loss_step():
+        estimates = separator(batch[0])
+    for values in estimates.values():
+        for value in values.values():
+            assert keras.backend.standardize_dtype(value.dtype) == "float32"
+    exact = outputs(reference, batch[0])
+    for stem, estimate in estimates["waveform"].items():
+        error = keras.ops.convert_to_numpy(estimate) - exact[stem]
+        # bfloat16 has 8 bits: errors of about 2^-8 of the masks' range.
+        assert np.abs(error).max() < 0.05 * np.abs(exact[stem]).max()
+
+
+@pytest.mark.parametrize(
+    ("stems", "message"),
+    [
+        ([], "one name or more"),
+        ("speech", "one name or more"),
+        (["a", "a"], "distinct"),
+        (["a/b"], "start with a letter"),
+        ([""], "start with a letter"),
+    ],
+)
+def test_bad_stems(stems, message):
+    with pytest.raises(ValueError, match=message):
+        BanditAudioSeparator(small_bandit().backbone, stems)
+
+
+# Stems
+
+
+def test_with_stems_shares_and_computes_only_those(bandit, batch):
+    speech = bandit.with_stems(["speech"])
+    assert speech.decoders["speech"] is bandit.decoders["speech"]
+    assert speech.backbone is bandit.backbone
+    whole = outputs(bandit, batch[0])
+    assert_same(outputs(speech, batch[0]), {"speech": whole["speech"]})
+    assert "music_decoder" not in [layer.name for layer in speech.layers]
+
+
+def test_bsrnn_with_stems_runs_only_their_encoders(bsrnn, batch):
+    vocals = bsrnn.with_stems(["vocals"])
+    names = [layer.name for layer in vocals.layers]
+    assert "vocals_encoder" in names
+    assert "bass_encoder" not in names
+    whole = outputs(bsrnn, batch[0])
+    assert_same(outputs(vocals, batch[0]), {"vocals": whole["vocals"]})
+
+
+def test_unknown_stem_names_the_known_ones(bandit):
+    for method in (bandit.with_stems, lambda s: bandit.remove_decoder(s[0])):
+        with pytest.raises(ValueError, match=r"speech.*music.*effects.*drums"):
+            method(["drums"])
+
+
+def test_add_and_remove_decoder(bandit, batch):
+    before = outputs(bandit, batch[0])
+    assert bandit.add_decoder("vocals") is bandit
+    assert bandit.stems == [*STEMS, "vocals"]
+    after = outputs(bandit, batch[0])
+    after.pop("vocals")
+    assert_same(before, after)
+    decoder = bandit.remove_decoder("vocals")
+    assert bandit.stems == STEMS
+    bandit.add_decoder("mne", decoder)
+    assert bandit.decoders["mne"] is decoder
+    with pytest.raises(ValueError, match="has a decoder already"):
+        bandit.add_decoder("mne")
+
+
+def test_last_decoder_stays(batch):
+    separator = small_bandit(["speech"])
+    with pytest.raises(ValueError, match="one name or more"):
+        separator.remove_decoder("speech")
+    assert set(outputs(separator, batch[0])) == {"speech"}
+
+
+def test_bsrnn_refuses_a_stem_without_encoder(bsrnn, batch):
+    before = outputs(bsrnn, batch[0])
+    count = len(bsrnn.weights)
+    with pytest.raises(ValueError, match="one encoder per stem"):
+        bsrnn.add_decoder("drums")
+    assert len(bsrnn.weights) == count  # refused: nothing came undone
+    assert_same(outputs(bsrnn, batch[0]), before)
+
+
+def test_decoder_files(bandit, batch, tmp_path):
+    path = tmp_path / "speech.weights.h5"
+    bandit.save_decoder("speech", path)
+    other = BanditAudioSeparator(
+        bandit.backbone, ["music"], hop_length=64, mlp_dim=3
+    )
+    other.load_decoder("speech", path)  # attached
+    other.load_decoder("music", path)  # filled, under another name
+    expected = outputs(bandit, batch[0])["speech"]
+    assert_same(
+        outputs(other, batch[0]), {"speech": expected, "music": expected}
+    )
+    with pytest.raises(ValueError, match=r"end in \.weights\.h5"):
+        bandit.save_decoder("speech", tmp_path / "speech.h5")
+    wide = BanditAudioSeparator(
+        bandit.backbone, ["music"], hop_length=64, mlp_dim=9
+    )
+    expected = weights(wide)
+    for stem in ("speech", "music"):
+        with pytest.raises(ValueError, match="does not fit"):
+            wide.load_decoder(stem, path)
+    assert wide.stems == ["music"]
+    for old, new in zip(expected, weights(wide), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+# Training
+
+
+def test_fit_lowers_the_loss_and_logs_each_stem(bandit, batch):
+    compile_(bandit, metrics=[SNR(), SISNR()])
+    logs = bandit.fit(
+        *batch, epochs=3, validation_data=batch, verbose=0
+    ).history
+    assert logs["val_loss"][-1] < logs["val_loss"][0]
+    for name in ("snr", "si_snr"):
+        stems = [logs[f"val_{name}_{stem}"][-1] for stem in STEMS]
+        assert logs[f"val_{name}"][-1] == pytest.approx(np.mean(stems), 1e-4)
+
+
+def test_evaluate_is_the_loss_of_the_masked_spectrograms(bandit, batch):
+    mixture, targets = batch
+    compile_(bandit)
+    with bandit._loss_step():
+        estimates = bandit(mixture)
+    waveforms = {stem: targets[stem] for stem in STEMS}
+    truth = {
+        "waveform": waveforms,
+        "spectrogram": {s: bandit.stft(x) for s, x in waveforms.items()},
+    }
+    by_hand = keras.ops.convert_to_numpy(L1SNR()(truth, estimates))
+    value = bandit.evaluate(mixture, targets, batch_size=4, verbose=0)
+    assert value == pytest.approx(float(by_hand), abs=1e-5)
+
+
+def test_one_batch_methods(bandit, batch):
+    compile_(bandit, metrics=[SNR()])
+    first = bandit.train_on_batch(*batch, return_dict=True)
+    second = bandit.test_on_batch(*batch, return_dict=True)
+    assert float(second["loss"]) < float(first["loss"])
+    assert set(second) >= {"loss", "snr", "snr_speech"}
+    estimates = bandit.predict_on_batch(batch[0])
+    assert set(estimates) == set(STEMS)
+
+
+def test_an_ordinary_keras_loss_sees_waveforms(bandit, batch):
+    compile_(bandit, loss="mse", metrics={"speech": ["mae"]})
+    value = bandit.evaluate(*batch, batch_size=4, verbose=0, return_dict=True)
+    expected = sum(
+        np.mean((estimate - batch[1][stem]) ** 2)
+        for stem, estimate in outputs(bandit, batch[0]).items()
+    )
+    assert value["loss"] == pytest.approx(expected, rel=1e-4)
+    assert "speech_mae" in value
+
+
+def test_custom_separation_loss(bandit, batch):
+    class WaveformPeak(SeparationLoss):
+        def distance(self, target, estimate):
+            return keras.ops.max(keras.ops.abs(estimate - target), axis=(1, 2))
+
+        def spectrogram_distance(self, target, estimate):
+            return keras.ops.zeros_like(target[:, 0, 0, 0, 0])
+
+    compile_(bandit, loss=WaveformPeak())
+    value = bandit.evaluate(*batch, batch_size=4, verbose=0)
+    expected = sum(
+        np.abs(estimate - batch[1][stem]).max((1, 2)).mean()
+        for stem, estimate in outputs(bandit, batch[0]).items()
+    )
+    assert value == pytest.approx(expected, rel=1e-5)
+
+
+def test_targets_are_checked(bandit, batch):
+    mixture, targets = batch
+    compile_(bandit)
+    with pytest.raises(ValueError, match="must be a dict"):
+        bandit.fit(mixture, targets["speech"], verbose=0)
+    del targets["music"]
+    with pytest.raises(ValueError, match="music"):
+        bandit.fit(mixture, targets, verbose=0)
+
+
+def pairs(batch):
+    mixture, targets = batch
+    for i in range(len(mixture)):
+        yield mixture[i], {stem: targets[stem][i] for stem in STEMS}
+
+
+class Dataset(keras.utils.PyDataset):
+    def __init__(self, batch):
+        super().__init__()
+        self.batch = batch
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, i):
+        chosen = slice(2 * i, 2 * i + 2)
+        mixture, targets = self.batch
+        return mixture[chosen], {s: targets[s][chosen] for s in STEMS}
+
+
+def as_tf_data(batch):
+    tf = pytest.importorskip("tensorflow")
+    targets = {stem: batch[1][stem] for stem in STEMS}
+    return tf.data.Dataset.from_tensor_slices((batch[0], targets)).batch(2)
+
+
+def as_grain(batch):
+    grain = pytest.importorskip("grain")
+    return grain.MapDataset.source(list(pairs(batch))).batch(2)
+
+
+def as_grain_iterator(batch):
+    return as_grain(batch).to_iter_dataset()
+
+
+def as_data_loader(batch):
+    torch = pytest.importorskip("torch")
+    return torch.utils.data.DataLoader(list(pairs(batch)), batch_size=2)
+
+
+SOURCES = [
+    as_tf_data,
+    as_grain,
+    pytest.param(
+        as_grain_iterator,
+        # It has no length, so Keras finds its end by running into it.
+        marks=pytest.mark.filterwarnings("ignore:Your input ran out of data"),
+    ),
+    Dataset,
+    as_data_loader,
+]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda f: f.__name__)
+def test_every_kind_of_data(source, batch):
+    bandit = small_bandit()
+    start = weights(bandit)
+    losses = {}
+    for kind in (source, None):
+        bandit.set_weights(start)
+        compile_(bandit)
+        data = (kind(batch),) if kind else batch
+        options = {} if kind else {"batch_size": 2}
+        if kind in (None, Dataset):
+            options["shuffle"] = False
+        # One epoch: Keras has no length of a grain iterator, and on TensorFlow
+        # gives what is left of it, nothing, to the next.
+        fitted = bandit.fit(*data, epochs=1, verbose=0, **options).history
+        data = (kind(batch),) if kind else batch
+        options.pop("shuffle", None)
+        value = bandit.evaluate(*data, verbose=0, **options)
+        losses[kind] = [*map(float, fitted["loss"]), float(value)]
+    np.testing.assert_allclose(losses[source], losses[None], rtol=1e-4)
+
+
+def test_predict_takes_datasets(bandit, batch):
+    expected = bandit.predict(batch[0], verbose=0)
+    found = bandit.predict(Dataset(batch), verbose=0)
+    for stem in STEMS:
+        np.testing.assert_allclose(found[stem], expected[stem], atol=1e-6)
+
+
+# Freezing
+
+
+@pytest.mark.parametrize("make", [small_bandit, small_bsrnn])
+def test_frozen_encoder_does_not_move(make, batch):
+    separator = make()
+    separator.backbone.trainable = False
+    compile_(separator)
+    before = weights(separator.backbone)
+    decoders = weights(separator)[len(before) :]
+    separator.fit(*batch, epochs=2, verbose=0)
+    for old, new in zip(before, weights(separator.backbone), strict=True):
+        np.testing.assert_array_equal(old, new)
+    after = weights(separator)[len(before) :]
+    assert any((a != b).any() for a, b in zip(decoders, after, strict=True))
+
+
+class CountBackward(keras.layers.Layer):
+    """Identity that notes when a gradient comes back through it."""
+
+    reached = 0
+
+    def call(self, x):
+        @keras.ops.custom_gradient
+        def identity(x):
+            def grad(*args, upstream=None):
+                CountBackward.reached += 1
+                return upstream if upstream is not None else args[0]
+
+            return x, grad
+
+        return identity(x)
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+def test_gradient_of_a_frozen_encoder_is_not_computed(trainable, batch):
+    bandit = small_bandit()
+    # In place of the dense layer after the recurrence, inside the encoder.
+    block = bandit.backbone.get_layer("pair_0").over_bands
+    project = block.projection.call
+    block.projection.call = lambda x, **_: CountBackward()(project(x))
+    bandit.backbone.trainable = trainable
+    compile_(bandit)
+    CountBackward.reached = 0
+    bandit.train_on_batch(*batch)
+    assert bool(CountBackward.reached) == trainable
+
+
+def test_frozen_survives_saving(bandit):
+    bandit.backbone.trainable = False
+    again = BanditAudioSeparator.from_config(bandit.get_config())
+    assert not again.backbone.trainable_variables
+    assert len(again.trainable_variables) == 3 * 6
+
+
+# Saving
+
+
+@pytest.mark.parametrize("make", [small_bandit, small_bsrnn])
+def test_preset_round_trip(make, batch, tmp_path):
+    separator = make()
+    separator.metadata = {"license": "Apache-2.0"}
+    separator.save_to_preset(tmp_path / "preset")
+    files = {path.name for path in (tmp_path / "preset").iterdir()}
+    decoders = {f"decoder_{stem}.weights.h5" for stem in separator.stems}
+    assert files == decoders | {
+        "config.json",
+        "metadata.json",
+        "model.weights.h5",
+        "task.json",
+    }
+    again = AudioSeparator.from_preset(str(tmp_path / "preset"))
+    assert type(again) is type(separator)
+    assert again.metadata == separator.metadata
+    assert_same(outputs(again, batch[0]), outputs(separator, batch[0]))
+
+
+def test_preset_with_fewer_stems_reads_only_those(bandit, batch, tmp_path):
+    bandit.save_to_preset(tmp_path)
+    (tmp_path / "decoder_music.weights.h5").unlink()
+    speech = AudioSeparator.from_preset(tmp_path, stems=["speech"])
+    expected = outputs(bandit, batch[0])["speech"]
+    assert_same(outputs(speech, batch[0]), {"speech": expected})
+    with pytest.raises(ValueError, match=r"no file decoder_music"):
+        AudioSeparator.from_preset(tmp_path)
+
+
+def test_failed_save_leaves_the_former_preset(bandit, batch, tmp_path):
+    bandit.save_to_preset(tmp_path / "preset")
+    expected = outputs(bandit, batch[0])
+    other = small_bandit(["vocals"])
+    other.metadata = {"not": {"for", "JSON"}}
+    with pytest.raises(TypeError):
+        other.save_to_preset(tmp_path / "preset")
+    again = AudioSeparator.from_preset(tmp_path / "preset")
+    assert_same(outputs(again, batch[0]), expected)
+    assert [p.name for p in tmp_path.iterdir()] == ["preset"]
+
+
+def test_keras_file_round_trip_with_compilation(bandit, batch, tmp_path):
+    compile_(bandit, metrics=[SNR()])
+    bandit.fit(*batch, verbose=0)
+    bandit.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert_same(outputs(again, batch[0]), outputs(bandit, batch[0]))
+    a = again.evaluate(*batch, verbose=0, return_dict=True)
+    b = bandit.evaluate(*batch, verbose=0, return_dict=True)
+    assert set(a) == set(b) >= {"snr_speech", "loss"}
+    assert a["loss"] == pytest.approx(b["loss"], rel=1e-6)
+
+
+def test_separate_is_the_inference_function(bandit, batch):
+    audio = batch[0][0]
+    estimates = bandit.separate(audio, 44100, chunk_seconds=0.01)
+    assert list(estimates) == STEMS
+    for estimate in estimates.values():
+        assert estimate.shape == audio.shape

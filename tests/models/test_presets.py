@@ -1,0 +1,137 @@
+"""Built-in architectures: sizes, table, one backend's files on another."""
+
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from keras_bandit.models import (
+    AudioSeparator,
+    BanditAudioSeparator,
+    BSRNNAudioSeparator,
+)
+from keras_bandit.preset_sizes import preset_sizes
+from keras_bandit.preset_table import preset_table
+from keras_bandit.presets import PRESETS, list_presets
+
+# Instantiated by the authors' code: their benchmark files.
+PARAMETERS = {
+    "bandit_vox7": 25_676_176,
+    "bandit_bark48": 64_480_864,
+    "bandit_mel48": 32_753_744,
+    "bandit_tribark48": 32_670_336,
+    "bandit_erb48": 32_631_840,
+    "bandit_musical48": 33_549_328,
+    "bandit_bark64": 82_621_200,
+    "bandit_mel64": 36_053_872,
+    "bandit_tribark64": 35_996_128,
+    "bandit_erb64": 35_964_048,
+    "bandit_musical64": 37_022_688,
+    "bandit_v2_musical64": 37_022_688,
+    "bsrnn_gru8_vox7": 47_302_296,
+    "bsrnn_lstm12_vox7": 77_343_384,
+}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_parameters_of_the_authors(name):
+    assert preset_sizes(PRESETS[name])["parameters"] == PARAMETERS[name]
+
+
+@pytest.mark.parametrize("name", list_presets())
+def test_paper_is_met(name):
+    entry = PRESETS[name]
+    if entry["paper"] is None:
+        return
+    sizes = preset_sizes(entry)
+    parameters = entry["paper"]["parameters"]
+    # BSRNN-GRU8's 47.4 M is three times a rounded 15.8 M.
+    assert sizes["parameters"] / 1e6 == pytest.approx(parameters, abs=0.11)
+    # The authors' counter adds gates, biases and normalization.
+    gflops = entry["paper"]["gflops"]
+    assert 0.985 * gflops < sizes["multiply_adds"] / 1e9 < gflops
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["bandit_musical64", "bandit_v2_musical64", "bsrnn_microtonal"]
+)
+def test_layers_have_what_the_closed_form_says(name):
+    separator = AudioSeparator.from_preset(name)
+    sizes = preset_sizes(PRESETS[name])
+    assert separator.count_params() == sizes["parameters"]
+    assert len(separator.weights) <= 300
+    assert separator.stems == PRESETS[name]["separator"]["stems"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["bsrnn_gru8_vox7", "bsrnn_musdb18"])
+def test_bsrnn_layers_have_what_the_closed_form_says(name):
+    # One pair instead of 8 or 12: the others are alike.
+    entry = PRESETS[name]
+    backbone = {**entry["backbone"], "num_pairs": 1}
+    expected = preset_sizes({**entry, "backbone": backbone})["parameters"]
+    backbone = BSRNNAudioSeparator.backbone_cls(**backbone)
+    separator = BSRNNAudioSeparator(backbone, **entry["separator"])
+    assert separator.count_params() == expected
+
+
+def test_table_has_every_preset():
+    lines = preset_table().splitlines()
+    assert len(lines) == 2 + len(PRESETS)
+    assert len({len(line) for line in lines}) == 1
+    for name, line in zip(PRESETS, lines[2:], strict=True):
+        assert name in line
+        assert f"{preset_sizes(PRESETS[name])['parameters']:,}" in line
+
+
+def test_overrides_reach_the_separator():
+    separator = AudioSeparator.from_preset(
+        "bsrnn_microtonal", stems=["vocals"], dtype="mixed_bfloat16"
+    )
+    assert isinstance(separator, BanditAudioSeparator)
+    assert separator.stems == ["vocals"]
+    assert separator.backbone.dtype_policy.name == "mixed_bfloat16"
+
+
+def test_wrong_class_and_unknown_name():
+    with pytest.raises(ValueError, match="not a BSRNNAudioSeparator"):
+        BSRNNAudioSeparator.from_preset("bandit_vox7")
+    with pytest.raises(ValueError, match="nothing_here"):
+        AudioSeparator.from_preset("nothing_here")
+
+
+READ_ELSEWHERE = """
+import sys, numpy as np, keras
+from keras_bandit import AudioSeparator
+folder = sys.argv[1]
+separator = AudioSeparator.from_preset(folder + "/preset")
+data = np.load(folder + "/data.npz")
+for stem, estimate in separator(data["mixture"]).items():
+    error = np.abs(keras.ops.convert_to_numpy(estimate) - data[stem]).max()
+    assert error <= 1e-5 * max(1, np.abs(data[stem]).max()), (stem, error)
+print(keras.config.backend())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reader", ["tensorflow", "jax", "torch"])
+def test_written_here_read_elsewhere(reader, bandit, batch, tmp_path):
+    bandit.save_to_preset(tmp_path / "preset")
+    estimates = {
+        stem: keras.ops.convert_to_numpy(estimate)
+        for stem, estimate in bandit(batch[0]).items()
+    }
+    np.savez(tmp_path / "data.npz", mixture=batch[0], **estimates)
+    done = subprocess.run(
+        [sys.executable, "-c", READ_ELSEWHERE, str(tmp_path)],
+        env={**os.environ, "KERAS_BACKEND": reader},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] == reader
