@@ -1,0 +1,161 @@
+"""Reading PyTorch checkpoints as plain arrays."""
+
+import hashlib
+import os
+import pickle
+
+import numpy as np
+
+WRAPPERS = ("state_dict", "model_state_dict", "state")
+
+
+def to_array(name, value):
+    """One tensor as a float32 NumPy array.
+
+    Args:
+        name: str. For the error message.
+        value: PyTorch tensor or array.
+
+    Raises:
+        ValueError: if it is neither, or not of numbers.
+    """
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        value = value.float() if value.is_floating_point() else value
+        value = value.numpy()
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu":
+        raise ValueError(
+            f"checkpoint entries must be tensors; {name} is a "
+            f"{type(value).__name__}"
+        )
+    return value.astype("float32")
+
+
+def read_state_dict(path):
+    """Reads a checkpoint file without running code from it.
+
+    Args:
+        path: a file written by `torch.save`.
+
+    Returns:
+        dict as stored, with tensors on the CPU.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ImportError: without PyTorch.
+        ValueError: if the file is not a checkpoint, or carries anything but
+            tensors and plain values.
+    """
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"no checkpoint file at {path!r}")
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(
+            "reading a checkpoint file needs PyTorch on every backend: "
+            'pip install "keras-bandit[torch]"'
+        ) from error
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # Both a file that is no pickle and one that would call a function
+        # end here; only the second one names what it would load.
+        reason = str(error).strip().splitlines()
+        detail = next((line for line in reason if "GLOBAL" in line), "")
+        if detail:
+            raise ValueError(
+                f"checkpoint {path!r} is refused: it carries code or objects "
+                f"beside tensors ({detail.strip()})"
+            ) from error
+        raise ValueError(f"{path!r} is not a PyTorch checkpoint") from error
+    except (RuntimeError, EOFError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"{path!r} is not a PyTorch checkpoint, or is damaged: {error}"
+        ) from error
+
+
+def unwrap(checkpoint):
+    """Takes the state dict out of what trainers wrap around it.
+
+    Args:
+        checkpoint: dict, with the tensors at the top or under `state_dict`,
+            `model_state_dict` or `state`.
+
+    Returns:
+        `{name: float32 array}`. Where names have the prefix `model.`
+        (PyTorch Lightning) only those are kept, without it.
+
+    Raises:
+        ValueError: if it is not a dict of tensors.
+    """
+    for wrapper in WRAPPERS:
+        if isinstance(checkpoint, dict) and isinstance(
+            checkpoint.get(wrapper), dict
+        ):
+            checkpoint = checkpoint[wrapper]
+    if not isinstance(checkpoint, dict) or not checkpoint:
+        raise ValueError(
+            "a checkpoint must be a dict of tensors; got "
+            f"{type(checkpoint).__name__}"
+        )
+    prefix = "model."
+    names = [str(name) for name in checkpoint]
+    if any(name.startswith(prefix) for name in names):
+        names = [name for name in names if name.startswith(prefix)]
+    else:
+        prefix = ""
+    return {
+        name.removeprefix(prefix): to_array(name, checkpoint[name])
+        for name in names
+    }
+
+
+def sha256(path):
+    """Checksum of a file, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_hparams(path):
+    """Reads `hparams.yaml` beside a checkpoint or in its folder's parent.
+
+    Args:
+        path: the checkpoint's path.
+
+    Returns:
+        dict, empty if there is none.
+
+    Raises:
+        ValueError: if the file is not plain YAML; tags that would make
+            Python objects are refused.
+    """
+    import yaml
+
+    folder = os.path.dirname(os.path.abspath(os.fspath(path)))
+    for candidate in (folder, os.path.dirname(folder)):
+        hparams = os.path.join(candidate, "hparams.yaml")
+        if not os.path.isfile(hparams):
+            continue
+        with open(hparams, encoding="utf-8") as file:
+            try:
+                found = yaml.safe_load(file)
+            except yaml.YAMLError as error:
+                raise ValueError(
+                    f"{hparams!r} is not plain YAML: {error}"
+                ) from error
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
+def find_setting(hparams, name):
+    """First value of a key in nested dicts, depth first, or `None`."""
+    if not isinstance(hparams, dict):
+        return None
+    if hparams.get(name) is not None and not isinstance(hparams[name], dict):
+        return hparams[name]
+    for value in hparams.values():
+        found = find_setting(value, name)
+        if found is not None:
+            return found
+    return None
