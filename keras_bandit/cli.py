@@ -1,0 +1,762 @@
+"""The `keras-bandit` command: separate files, list presets, convert.
+
+Imports NumPy, soundfile and Keras inside the commands, so that `--help` and
+mistakes in the arguments answer at once, and `--backend` is in time.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import importlib
+import importlib.util
+import math
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+import time
+
+from keras_bandit.inference import (
+    DEFAULT_BATCH_SIZE,
+    DEFAULT_CHUNK_SECONDS,
+    DEFAULT_HOPS_PER_CHUNK,
+)
+
+_EXIT_STATUS = """\
+exit status:
+  0    everything was done
+  1    some of several files failed; the others are done
+  2    nothing was done: bad arguments, preset or input
+  130  interrupted with Ctrl-C
+"""
+
+
+class CommandError(Exception):
+    """A mistake of the user's; the message is one line that says which."""
+
+
+# --------------------------------------------------------------------------
+# Arguments
+# --------------------------------------------------------------------------
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a bad argument in one line, without the usage."""
+
+    def error(self, message):
+        raise CommandError(f"{message} (see {self.prog} --help)")
+
+
+def _seconds(text):
+    """Parses a positive, finite number of seconds."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(
+            f"must be a positive number of seconds; got {text!r}"
+        )
+    return value
+
+
+def _count(text):
+    """Parses a positive integer."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(
+            f"must be a positive integer; got {text!r}"
+        )
+    return int(text)
+
+
+def _names(text):
+    """Parses names separated by commas; a repeated one counts once."""
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise argparse.ArgumentTypeError(
+            f"must be names separated by commas; got {text!r}"
+        )
+    return list(dict.fromkeys(names))
+
+
+def _add_separate(commands):
+    parser = commands.add_parser(
+        "separate",
+        help="separate audio files into stems",
+        description="Separates audio files into stems. Writes "
+        "OUTPUT/<file name>/<stem>.<format> at the rate, channels and length "
+        "of the input.",
+        epilog=_EXIT_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=separate_command)
+    parser.add_argument("files", nargs="+", metavar="FILE")
+    parser.add_argument(
+        "--preset",
+        required=True,
+        metavar="NAME_OR_DIR",
+        help="preset directory (see convert), name (see presets), or hf://...",
+    )
+    parser.add_argument(
+        "--output",
+        default="separated",
+        metavar="DIR",
+        help="directory of the results (%(default)s)",
+    )
+    parser.add_argument(
+        "--stems",
+        type=_names,
+        metavar="A,B",
+        help="stems to compute, such as speech,music (all)",
+    )
+    parser.add_argument(
+        "--residual",
+        action="store_true",
+        help="also write residual: the mixture minus the stems that are "
+        "computed (with --stems, minus those)",
+    )
+    parser.add_argument(
+        "--mne",
+        action="store_true",
+        help="also write mne: music plus effects",
+    )
+    parser.add_argument(
+        "--chunk-seconds",
+        type=_seconds,
+        default=DEFAULT_CHUNK_SECONDS,
+        metavar="S",
+        help="length of the chunks that the model sees (%(default)s)",
+    )
+    parser.add_argument(
+        "--hop-seconds",
+        type=_seconds,
+        metavar="S",
+        help="from chunk to chunk; smaller is smoother and slower (chunk / "
+        f"{DEFAULT_HOPS_PER_CHUNK}, "
+        f"{DEFAULT_CHUNK_SECONDS / DEFAULT_HOPS_PER_CHUNK}; the authors "
+        "take 0.5)",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=_count,
+        default=DEFAULT_BATCH_SIZE,
+        metavar="N",
+        help="chunks at a time; raise it on a GPU (%(default)s)",
+    )
+    parser.add_argument(
+        "--format",
+        choices=["wav", "flac"],
+        default="wav",
+        help="file format (%(default)s)",
+    )
+    parser.add_argument(
+        "--subtype",
+        choices=["PCM_16", "PCM_24", "FLOAT"],
+        help="sample format (the input's if it is PCM_16 or PCM_24, else "
+        "FLOAT for wav and PCM_24 for flac)",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace existing files"
+    )
+    parser.add_argument(
+        "--quiet",
+        action="store_true",
+        help="only errors and warnings, no progress or summary",
+    )
+    _add_backend(parser)
+
+
+def _add_convert(commands):
+    parser = commands.add_parser(
+        "convert",
+        help="convert a released checkpoint to a preset directory",
+        description="Converts a released checkpoint (BandIt v1 and v2, MSST, "
+        "BSRNN) to a preset directory. What the model is, is found from the "
+        "checkpoint's tensors.",
+        epilog=_EXIT_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=convert_command)
+    parser.add_argument("checkpoint", metavar="CHECKPOINT")
+    parser.add_argument("out_dir", metavar="OUT_DIR")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace OUT_DIR if it is a preset directory",
+    )
+    _add_backend(parser)
+
+
+def _add_backend(parser):
+    parser.add_argument(
+        "--backend",
+        choices=["tensorflow", "jax", "torch"],
+        help="Keras backend (KERAS_BACKEND, else ~/.keras/keras.json, else "
+        "tensorflow)",
+    )
+
+
+def build_parser():
+    """Returns the `argparse` parser of all commands."""
+    parser = _Parser(
+        prog="keras-bandit",
+        description="Separates the sound of films into dialogue, music and "
+        "effects with BandIt and its relatives.",
+        epilog=_EXIT_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_separate(commands)
+    presets = commands.add_parser(
+        "presets", help="list the presets with their sizes"
+    )
+    presets.set_defaults(command=presets_command)
+    _add_convert(commands)
+    return parser
+
+
+# --------------------------------------------------------------------------
+# Backend and model
+# --------------------------------------------------------------------------
+
+
+def choose_backend(backend):
+    """Sets Keras' backend, before Keras is imported.
+
+    Args:
+        backend: "tensorflow", "jax" or "torch"; `None` leaves the choice to
+            `KERAS_BACKEND` and Keras' own configuration.
+
+    Raises:
+        CommandError: if the backend isn't installed, or Keras already runs
+            on another one.
+    """
+    if backend is None:
+        return
+    if "keras" in sys.modules:
+        running = sys.modules["keras"].backend.backend()
+        if running != backend:
+            raise CommandError(
+                f"Keras already runs on {running} in this process; got "
+                f"--backend {backend}"
+            )
+    if importlib.util.find_spec(backend) is None:
+        raise CommandError(
+            f"the backend {backend} is not installed: "
+            f"pip install 'keras-bandit[{backend}]'"
+        )
+    os.environ["KERAS_BACKEND"] = backend
+
+
+@contextlib.contextmanager
+def _hidden_stderr():
+    """Holds back what is written to standard error, by C++ too.
+
+    It is shown after all if the block raises an exception.
+    """
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except Exception:
+            held.seek(0)
+            os.write(stderr, held.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+def import_keras():
+    """Imports Keras and KerasHub without TensorFlow's start messages.
+
+    KerasHub imports TensorFlow on every backend. `TF_CPP_MIN_LOG_LEVEL=3`
+    silences its messages but for those on missing GPUs (TensorFlow 2.21,
+    `cudart_stub.cc`). All are shown if the user has set that variable.
+    """
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        importlib.import_module("keras_hub")
+    else:
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+        with _hidden_stderr():
+            importlib.import_module("keras_hub")
+
+
+def load_separator(preset):
+    """Loads the model of a preset.
+
+    Args:
+        preset: str. A preset directory, which goes before a name; a name
+            with trained weights; or a URL such as `hf://…`.
+
+    Returns:
+        `AudioSeparator`.
+
+    Raises:
+        CommandError: if there is no such preset, or it has no weights.
+    """
+    from keras_bandit import presets
+
+    if os.path.isdir(preset):
+        if not os.path.isfile(os.path.join(preset, "config.json")):
+            raise CommandError(
+                f"{preset}: not a preset directory (no config.json); make "
+                "one with keras-bandit convert"
+            )
+        # An absolute path is never mistaken for a preset's name.
+        preset = os.path.abspath(preset)
+    elif preset in presets.list_presets():
+        if presets.PRESETS[preset].get("weights") is None:
+            raise CommandError(
+                f"preset {preset} has an architecture but no trained "
+                "weights; convert a checkpoint with keras-bandit convert "
+                "and give its directory"
+            )
+    elif "://" not in preset:
+        raise CommandError(
+            f"preset {preset}: no such directory, and no such name (see "
+            "keras-bandit presets)"
+        )
+
+    import_keras()
+    from keras_bandit import AudioSeparator
+
+    try:
+        return AudioSeparator.from_preset(preset)
+    except (OSError, ValueError) as error:
+        raise CommandError(
+            f"cannot load preset {preset}: {_one_line(error)}"
+        ) from error
+
+
+# --------------------------------------------------------------------------
+# separate
+# --------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """One file to separate.
+
+    Args:
+        source: path of the input.
+        folder: path of the directory of its stems.
+        subtype: str. Sample format of the stems.
+        format: its `AudioFormat`.
+    """
+
+    source: pathlib.Path
+    folder: pathlib.Path
+    subtype: str
+    format: object
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """What is computed and written for each file.
+
+    Args:
+        stems: list of str. Stems that are written.
+        mne: the two stems that make `mne`, or an empty tuple.
+        residual: bool. Whether the residual is written.
+    """
+
+    stems: list
+    mne: tuple
+    residual: bool
+
+    @property
+    def computed(self):
+        """Stems that the model must give."""
+        return list(dict.fromkeys([*self.stems, *self.mne]))
+
+    @property
+    def written(self):
+        """Names of the files, without suffix."""
+        derived = ["mne"] * bool(self.mne) + ["residual"] * self.residual
+        return [*self.stems, *derived]
+
+
+def separate_command(args):
+    """Runs `keras-bandit separate`; returns the exit status."""
+    if args.hop_seconds and args.hop_seconds > args.chunk_seconds:
+        raise CommandError(
+            "--hop-seconds must be at most --chunk-seconds; got "
+            f"{args.hop_seconds} and {args.chunk_seconds}"
+        )
+    sources = [pathlib.Path(file) for file in args.files]
+    _check_names(sources)
+    choose_backend(args.backend)
+
+    # All that can be known beforehand is checked before the model is loaded
+    # and all files before the first is computed.
+    jobs = _attempt(sources, lambda source: _prepare(source, args))
+    if jobs:
+        separator = load_separator(args.preset)
+        plan = _plan_stems(args, separator.stems)
+        _check_chunks(args, separator)
+        jobs = _attempt(
+            jobs, lambda job: _check_job(job, plan, separator, args)
+        )
+    if jobs:
+        if plan.computed != list(separator.stems):
+            separator = separator.with_stems(plan.computed)
+        jobs = _attempt(
+            jobs, lambda job: _separate_file(job, plan, separator, args)
+        )
+    if not jobs:
+        return 2
+    return 0 if len(jobs) == len(sources) else 1
+
+
+def _attempt(items, function):
+    """Applies a function to each; reports the failed, returns the others'."""
+    from keras_bandit.inference.audio import AudioFileError
+
+    results = []
+    for item in items:
+        try:
+            results.append(function(item))
+        except (CommandError, AudioFileError) as error:
+            _report(f"error: {error}")
+    return results
+
+
+def _check_names(sources):
+    """Refuses inputs whose stems would land in one directory."""
+    seen = {}
+    for source in sources:
+        if source.stem in seen:
+            raise CommandError(
+                f"{seen[source.stem]} and {source} would both be written to "
+                f"{source.stem}/; separate them with two --output"
+            )
+        seen[source.stem] = source
+
+
+def _prepare(source, args):
+    """Checks one input and returns its `_Job`."""
+    from keras_bandit.inference import audio
+
+    source_format = audio.probe(source)
+    try:
+        subtype = audio.choose_subtype(args.format, args.subtype, source_format)
+    except audio.AudioFileError as error:
+        raise CommandError(f"{source}: {error}") from error
+    folder = pathlib.Path(args.output, source.stem)
+    _check_writable(folder)
+    return _Job(source, folder, subtype, source_format)
+
+
+def _check_writable(folder):
+    """Checks that a directory can be made, or written to if it exists."""
+    existing = folder
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        raise CommandError(f"{existing}: not a directory; cannot write there")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise CommandError(f"{existing}: no permission to write there")
+
+
+def _plan_stems(args, available):
+    """Chooses stems from the arguments and those that the model has."""
+    available = list(available)
+    stems = args.stems or available
+    unknown = [stem for stem in stems if stem not in available]
+    if unknown:
+        raise CommandError(
+            f"--stems: this model has no {', '.join(unknown)}; it has "
+            f"{', '.join(available)}"
+        )
+    effects = [stem for stem in ("effects", "sfx") if stem in available]
+    if args.mne and not ("music" in available and effects):
+        raise CommandError(
+            "--mne needs the stems music and effects (or sfx); this model "
+            f"has {', '.join(available)}"
+        )
+    plan = _Plan(
+        stems, ("music", effects[0]) if args.mne else (), args.residual
+    )
+    for name in plan.written:
+        if plan.written.count(name) > 1:
+            raise CommandError(f"--{name}: this model has a stem of that name")
+    return plan
+
+
+def _check_chunks(args, separator):
+    from keras_bandit.inference.separation import chunk_and_hop
+
+    try:
+        chunk_and_hop(separator, args.chunk_seconds, args.hop_seconds)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+
+
+def _paths(job, plan, args):
+    """Returns a dict of each written name's path."""
+    return {name: job.folder / f"{name}.{args.format}" for name in plan.written}
+
+
+def _check_job(job, plan, separator, args):
+    """Checks one file against the model and what exists; returns it."""
+    from keras_bandit.inference.separation import check_channels
+
+    try:
+        check_channels(job.format.num_channels, separator.num_channels)
+    except ValueError as error:
+        raise CommandError(f"{job.source}: {error}") from error
+    paths = _paths(job, plan, args).values()
+    inputs = {pathlib.Path(file).resolve() for file in args.files}
+    for path in paths:
+        if path.resolve() in inputs:
+            raise CommandError(
+                f"{job.source}: its stem {path} would replace an input; "
+                "choose another --output"
+            )
+    existing = [str(path) for path in paths if path.exists()]
+    if existing and not args.overwrite:
+        raise CommandError(
+            f"{', '.join(existing)}: already there; --overwrite replaces"
+        )
+    return job
+
+
+def _separate_file(job, plan, separator, args):
+    """Separates one file, writes its stems, and returns its `_Job`."""
+    from keras_bandit.inference import audio
+    from keras_bandit.inference.separation import check_audio, separate
+
+    mixture, audio_format = audio.read_audio(job.source)
+    sample_rate = audio_format.sample_rate
+    try:
+        check_audio(mixture, sample_rate)
+    except ValueError as error:
+        raise CommandError(f"{job.source}: {error}") from error
+    show_progress = not args.quiet and sys.stderr.isatty()
+
+    began = time.monotonic()
+    stems = separate(
+        separator,
+        mixture,
+        sample_rate,
+        chunk_seconds=args.chunk_seconds,
+        hop_seconds=args.hop_seconds,
+        batch_size=args.batch_size,
+        progress=job.source.name if show_progress else False,
+    )
+    elapsed = time.monotonic() - began
+    _write_stems(job, plan, _derive(stems, mixture, plan), args)
+    if not args.quiet:
+        _say(_summary(job, plan, elapsed))
+    return job
+
+
+def _derive(stems, mixture, plan):
+    """Returns the stems to write, with `mne` and `residual` as planned."""
+    written = {stem: stems[stem] for stem in plan.stems}
+    if plan.mne:
+        music, effects = plan.mne
+        written["mne"] = stems[music] + stems[effects]
+    if plan.residual:
+        residual = mixture.copy()
+        for stem in plan.stems:
+            residual -= stems[stem]
+        written["residual"] = residual
+    return written
+
+
+def _write_stems(job, plan, stems, args):
+    """Writes the stems of one file, all or none."""
+    from keras_bandit.inference import audio
+
+    paths = _paths(job, plan, args)
+    try:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        with audio.complete_files(
+            list(paths.values()), args.overwrite
+        ) as temporary:
+            for stem, samples in stems.items():
+                audio.write_audio(
+                    temporary[paths[stem]],
+                    samples,
+                    job.format.sample_rate,
+                    args.format,
+                    job.subtype,
+                )
+    except OSError as error:
+        raise CommandError(_one_line(error)) from error
+    for stem, samples in stems.items():
+        _warn_clipped(paths[stem], samples, job.subtype)
+
+
+def _warn_clipped(path, samples, subtype):
+    from keras_bandit.inference.audio import count_clipped, decibels
+
+    clipped = count_clipped(samples, subtype)
+    if clipped:
+        peak = max(samples.max(), -samples.min())
+        _report(
+            f"warning: {path}: peaks at {decibels(peak):+.2f} dBFS, {clipped} "
+            f"samples clipped to full scale in {subtype}; --subtype FLOAT "
+            "(wav) keeps them"
+        )
+
+
+def _summary(job, plan, elapsed):
+    audio_format = job.format
+    seconds = audio_format.num_samples / audio_format.sample_rate
+    return (
+        f"{job.source}: {seconds:.2f} s, {audio_format.num_channels} "
+        f"channel(s), {audio_format.sample_rate} Hz -> {job.folder}/: "
+        f"{', '.join(plan.written)} ({job.subtype}), separated in "
+        f"{elapsed:.1f} s, {elapsed / seconds:.2f} x real time"
+    )
+
+
+# --------------------------------------------------------------------------
+# presets and convert
+# --------------------------------------------------------------------------
+
+
+def presets_command(args):
+    """Runs `keras-bandit presets`; returns the exit status."""
+    del args
+    from keras_bandit.preset_table import preset_table
+
+    _say(preset_table())
+    return 0
+
+
+def convert_command(args):
+    """Runs `keras-bandit convert`; returns the exit status."""
+    checkpoint, out_dir = (
+        pathlib.Path(args.checkpoint),
+        pathlib.Path(args.out_dir),
+    )
+    if not checkpoint.exists():
+        raise CommandError(f"{checkpoint}: No such file or directory")
+    _check_replaceable(out_dir, args.overwrite)
+    _check_writable(out_dir.absolute().parent)
+    choose_backend(args.backend)
+    import_keras()
+    from keras_bandit import convert
+
+    try:
+        separator = convert.from_checkpoint(str(checkpoint))
+    except (ImportError, OSError, ValueError) as error:
+        raise CommandError(f"{checkpoint}: {_one_line(error)}") from error
+    try:
+        _save_preset(separator, out_dir)
+    except OSError as error:
+        raise CommandError(_one_line(error)) from error
+    _say(f"{checkpoint} -> {out_dir}\n{_describe(separator)}")
+    return 0
+
+
+def _check_replaceable(out_dir, overwrite):
+    """Refuses a file, and a full directory unless it is a preset to replace."""
+    if out_dir.exists() and not out_dir.is_dir():
+        raise CommandError(f"{out_dir}: not a directory")
+    if not out_dir.is_dir() or not any(out_dir.iterdir()):
+        return
+    if not overwrite:
+        raise CommandError(f"{out_dir}: already there; --overwrite replaces")
+    if not (out_dir / "config.json").is_file():
+        raise CommandError(
+            f"{out_dir}: not a preset directory (no config.json), so it is "
+            "not replaced"
+        )
+
+
+def _save_preset(separator, out_dir):
+    """Saves a preset under a temporary name and renames it."""
+    out_dir = pathlib.Path(os.path.abspath(out_dir))
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    made = out_dir.with_name(f".{out_dir.name}.{os.getpid()}.tmp")
+    former = out_dir.with_name(f".{out_dir.name}.{os.getpid()}.old")
+    try:
+        separator.save_to_preset(str(made))
+        if out_dir.exists():
+            os.rename(out_dir, former)
+        try:
+            os.rename(made, out_dir)
+        except BaseException:
+            if former.exists():
+                os.rename(former, out_dir)
+            raise
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(former, ignore_errors=True)
+
+
+def _describe(separator):
+    """Says in a few lines what a model is."""
+    return "\n".join(
+        [
+            f"  class       {type(separator).__name__}",
+            f"  bands       {_describe_bands(separator)}",
+            f"  stems       {', '.join(separator.stems)}",
+            f"  rate        {separator.sample_rate} Hz",
+            f"  channels    {separator.num_channels or 'any number'}",
+            f"  parameters  {separator.count_params():,}",
+        ]
+    )
+
+
+def _describe_bands(separator):
+    """Names the layout, or each stem's where they have their own."""
+    backbone = separator.backbone
+    layouts = backbone.band_layout
+    if not isinstance(layouts, dict):
+        layouts = dict.fromkeys(separator.stems, layouts)
+    bands = {}
+    for stem in separator.stems:
+        layout = layouts[stem] if isinstance(layouts[stem], str) else "own"
+        bands[stem] = f"{len(backbone.decoder_bands(stem))} {layout}"
+    if len(set(bands.values())) == 1:
+        return bands[separator.stems[0]]
+    return ", ".join(f"{stem}: {text}" for stem, text in bands.items())
+
+
+# --------------------------------------------------------------------------
+# Output and entry
+# --------------------------------------------------------------------------
+
+
+def _one_line(error):
+    """Returns an exception's message in one line."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _report(message):
+    print(f"keras-bandit: {message}", file=sys.stderr)
+
+
+def _say(message):
+    print(message, flush=True)
+
+
+def main(argv=None):
+    """Runs the command line.
+
+    Args:
+        argv: list of str; `None` takes the process's arguments.
+
+    Returns:
+        int, the exit status: see `keras-bandit --help`.
+    """
+    try:
+        args = build_parser().parse_args(argv)
+        return args.command(args)
+    except CommandError as error:
+        _report(f"error: {error}")
+        return 2
+    except KeyboardInterrupt:
+        _report("interrupted")
+        return 130

@@ -1,0 +1,287 @@
+"""Audio files: read whole, written exactly, seen only when complete."""
+
+import contextlib
+import dataclasses
+import io
+import math
+import os
+import pathlib
+
+import numpy as np
+import soundfile
+
+SUBTYPES = {
+    "wav": ("PCM_16", "PCM_24", "FLOAT"),
+    "flac": ("PCM_16", "PCM_24"),
+}
+"""Sample formats that each file format takes."""
+
+_BITS = {"PCM_16": 16, "PCM_24": 24, "FLOAT": 32}
+
+# RIFF counts bytes with 32 bits; RF64 (EBU Tech 3306) with 64. The margin is
+# for the header.
+_LARGEST_RIFF = 2**32 - 2**16
+
+_BLOCK = 2**20  # samples per channel converted and written at a time
+
+
+class AudioFileError(ValueError):
+    """A file that cannot be read or written; the message says which, why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AudioFormat:
+    """What a file holds.
+
+    Args:
+        sample_rate: int. In Hz.
+        num_channels: int.
+        num_samples: int. Samples per channel.
+        subtype: str. libsndfile's name of the sample format, "PCM_24".
+    """
+
+    sample_rate: int
+    num_channels: int
+    num_samples: int
+    subtype: str
+
+
+def probe(path):
+    """Reads the header of an audio file.
+
+    Args:
+        path: str or path.
+
+    Returns:
+        `AudioFormat`.
+
+    Raises:
+        AudioFileError: if the file is missing, not a regular file, not
+            readable, not audio that libsndfile knows, or has no samples.
+    """
+    path = pathlib.Path(path)
+    if path.exists() and not path.is_file():
+        kind = "a directory" if path.is_dir() else "not a regular file"
+        raise AudioFileError(f"{path}: {kind}; an audio file is needed")
+    try:
+        with path.open("rb"):
+            pass
+        info = soundfile.info(path)
+    except OSError as error:
+        raise AudioFileError(f"{path}: {error.strerror}") from error
+    except soundfile.LibsndfileError as error:
+        reason = error.error_string.rstrip(".")
+        raise AudioFileError(f"{path}: not audio ({reason})") from error
+    except TypeError as error:
+        # libsndfile takes a file named .raw on faith and asks for its rate.
+        raise AudioFileError(f"{path}: not audio (no header)") from error
+    if not info.frames:
+        raise AudioFileError(f"{path}: no samples, zero length")
+    return AudioFormat(
+        info.samplerate, info.channels, info.frames, info.subtype
+    )
+
+
+def read_audio(path):
+    """Reads a whole audio file.
+
+    Args:
+        path: str or path.
+
+    Returns:
+        `(channels, samples)` float32, full scale ±1, and its `AudioFormat`.
+
+    Raises:
+        AudioFileError: as `probe`, and if the file breaks off.
+    """
+    audio_format = probe(path)
+    try:
+        audio, _ = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        reason = error.error_string.rstrip(".")
+        raise AudioFileError(f"{path}: damaged ({reason})") from error
+    if len(audio) < audio_format.num_samples:
+        raise AudioFileError(
+            f"{path}: damaged (breaks off after {len(audio)} of "
+            f"{audio_format.num_samples} samples)"
+        )
+    return np.ascontiguousarray(audio.T), audio_format
+
+
+def choose_subtype(file_format, subtype, source):
+    """Chooses a sample format and checks that the file format takes it.
+
+    Args:
+        file_format: "wav" or "flac".
+        subtype: one of `SUBTYPES[file_format]`; `None` keeps the depth of a
+            source in PCM_16 or PCM_24 and otherwise loses nothing (wav:
+            FLOAT) or the least (flac: PCM_24).
+        source: `AudioFormat` of the recording, whose rate and channels the
+            written file will have.
+
+    Returns:
+        str, one of `SUBTYPES[file_format]`.
+
+    Raises:
+        AudioFileError: if the format does not take the subtype, the rate or
+            the number of channels.
+    """
+    accepted = SUBTYPES[file_format]
+    if subtype is None:
+        subtype = source.subtype if source.subtype in accepted else accepted[-1]
+    if subtype not in accepted:
+        raise AudioFileError(
+            f"{file_format} takes the subtypes {', '.join(accepted)}; got "
+            f"{subtype}"
+        )
+    try:
+        soundfile.SoundFile(
+            io.BytesIO(),
+            "w",
+            source.sample_rate,
+            source.num_channels,
+            subtype,
+            format=file_format,
+        ).close()
+    except soundfile.LibsndfileError as error:
+        raise AudioFileError(
+            f"{file_format} does not take {source.num_channels} channels at "
+            f"{source.sample_rate} Hz"
+        ) from error
+    return subtype
+
+
+def count_clipped(audio, subtype):
+    """Counts the samples that a sample format cannot hold.
+
+    Args:
+        audio: float array, full scale ±1.
+        subtype: one of `SUBTYPES`.
+
+    Returns:
+        int. Samples beyond ±1; 0 for FLOAT.
+    """
+    if subtype == "FLOAT":
+        return 0
+    return int(np.count_nonzero(audio > 1) + np.count_nonzero(audio < -1))
+
+
+def decibels(amplitude):
+    """Returns 20 log10 of an amplitude: dBFS, if full scale is 1."""
+    return 20 * math.log10(amplitude) if amplitude else -math.inf
+
+
+def to_samples(audio, subtype):
+    """Rounds floats to a sample format.
+
+    libsndfile's own conversion with clipping truncates, an error of up to a
+    whole step with a mean of half a step; this one rounds to nearest, so
+    PCM that was read comes back bit for bit.
+
+    Args:
+        audio: float array, full scale ±1. What lies beyond is clipped.
+        subtype: one of `SUBTYPES`.
+
+    Returns:
+        Array of the same shape, as libsndfile takes it: float32, int16, or
+        int32 with 24 bits in the upper bytes.
+    """
+    if subtype == "FLOAT":
+        return audio.astype("float32", copy=False)
+    full_scale = 2.0 ** (_BITS[subtype] - 1)
+    # float64: the largest 24-bit value must survive the clipping.
+    steps = np.rint(audio.astype("float64") * full_scale)
+    steps = np.clip(steps, -full_scale, full_scale - 1)
+    if subtype == "PCM_16":
+        return steps.astype("int16")
+    return steps.astype("int32") << 8
+
+
+def write_audio(path, audio, sample_rate, file_format, subtype):
+    """Writes an audio file, as RF64 where a wav would pass 4 GiB.
+
+    Args:
+        path: str or path. Its suffix is not looked at.
+        audio: `(channels, samples)` float, full scale ±1; PCM clips what
+            lies beyond (`count_clipped` tells).
+        sample_rate: int. In Hz.
+        file_format: "wav" or "flac".
+        subtype: one of `SUBTYPES[file_format]`.
+
+    Raises:
+        OSError: if the file cannot be written, or not to its end.
+    """
+    num_bytes = audio.size * _BITS[subtype] // 8
+    if file_format == "wav" and num_bytes > _LARGEST_RIFF:
+        file_format = "rf64"
+    # Opened by Python first, whose errors name the reason.
+    with open(path, "wb"):
+        pass
+    with soundfile.SoundFile(
+        path, "w", sample_rate, len(audio), subtype, format=file_format
+    ) as file:
+        for start in range(0, audio.shape[-1], _BLOCK):
+            block = audio[:, start : start + _BLOCK].T
+            try:
+                file.write(to_samples(block, subtype))
+            except (AssertionError, soundfile.LibsndfileError) as error:
+                # soundfile asserts that all samples were taken.
+                raise OSError(
+                    f"{path}: writing broke off; is the disk full?"
+                ) from error
+
+
+@contextlib.contextmanager
+def complete_files(paths, overwrite=False):
+    """Lets files appear together, and only when they are complete.
+
+    Gives each path a hidden temporary name in the same directory, and
+    renames all when the block ends without an exception; otherwise, Ctrl-C
+    included, removes what was written.
+
+        with complete_files([path]) as temporary:
+            write_audio(temporary[path], audio, 48000, "wav", "FLOAT")
+
+    Args:
+        paths: list of `pathlib.Path`. Their directories must exist.
+        overwrite: bool. Whether files that exist are replaced. If not, one
+            that comes into being in the meantime isn't replaced either.
+
+    Yields:
+        dict of each path's temporary path.
+
+    Raises:
+        FileExistsError: if a file exists and `overwrite` is false.
+    """
+    temporary = {
+        path: path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        for path in paths
+    }
+    claimed = []
+    try:
+        yield temporary
+        for path, written in temporary.items():
+            if not overwrite:
+                _claim(path, written)
+                claimed.append(path)
+            os.replace(written, path)
+    except BaseException:
+        for path in claimed:
+            path.unlink(missing_ok=True)
+        raise
+    finally:
+        for written in temporary.values():
+            written.unlink(missing_ok=True)
+
+
+def _claim(path, written):
+    """Makes `path` ours, or raises FileExistsError if it exists."""
+    try:
+        # Complete from the first moment, and never over another file.
+        os.link(written, path)
+    except FileExistsError as error:
+        raise FileExistsError(error.errno, error.strerror, str(path)) from None
+    except OSError:
+        # A file system without hard links: an empty file holds the name
+        # until the rename a moment later.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))

@@ -1,0 +1,171 @@
+"""Overlap-add: a recording in chunks through a model and back together."""
+
+import numpy as np
+from tqdm import tqdm
+
+# Where chunks do not overlap (hop = chunk) the Hann window's first sample,
+# zero, would be the only weight there: 0 / 0.
+_WINDOW_FLOOR = 1e-12
+
+
+def crossfade_window(chunk_length, hop):
+    """Returns the window whose copies at every multiple of `hop` sum to 1.
+
+    A periodic Hann window over the sum of its shifted copies. Where `hop`
+    divides `chunk_length` into an even number of parts this is the authors'
+    Hann window / (chunk / (2 hop)); with `hop = chunk_length` it is all
+    ones.
+
+    Args:
+        chunk_length: int. Samples of a chunk.
+        hop: int. Samples from chunk to chunk, 1 to `chunk_length`.
+
+    Returns:
+        `(chunk_length,)` float32.
+    """
+    samples = np.arange(chunk_length)
+    hann = np.sin(np.pi * samples / chunk_length) ** 2
+    window = np.maximum(hann, _WINDOW_FLOOR)
+    # Inside the recording sample n lies under the copies' samples
+    # n mod hop, n mod hop + hop, ...: the sum has period hop.
+    phase = samples % hop
+    total = np.bincount(phase, weights=window, minlength=hop)
+    return (window / total[phase]).astype("float32")
+
+
+def chunk_starts(num_samples, chunk_length, hop):
+    """Returns the first samples of the chunks that touch a recording.
+
+    Multiples of `hop`, negative ones too, so that each sample lies under as
+    many chunks as any other. These are the authors' positions: their front
+    padding, 2 (chunk - hop), is a multiple of the hop whenever the hop
+    divides the chunk. Chunks that lie in the padding alone are left out.
+
+    Args:
+        num_samples: int. Length of the recording.
+        chunk_length: int. Samples of a chunk.
+        hop: int. Samples from chunk to chunk.
+
+    Returns:
+        range of int.
+    """
+    first = hop - -(-chunk_length // hop) * hop
+    return range(first, num_samples, hop)
+
+
+def read_chunk(audio, start, chunk_length):
+    """Returns one chunk, reflected at the ends of the recording.
+
+    The reflection bounces as often as a short recording needs, as
+    `np.pad(mode="reflect")` does; a single sample repeats.
+
+    Args:
+        audio: `(channels, samples)`.
+        start: int. First sample; negative lies before the recording.
+        chunk_length: int. Samples of a chunk.
+
+    Returns:
+        `(channels, chunk_length)`, a view where the chunk lies inside.
+    """
+    num_samples = audio.shape[-1]
+    stop = start + chunk_length
+    if start >= 0 and stop <= num_samples:
+        return audio[:, start:stop]
+    # Reflected samples repeat every 2 (N - 1): 0 1 2 3 2 1 | 0 1 2 3 2 1 ...
+    period = max(2 * (num_samples - 1), 1)
+    position = np.arange(start, stop) % period
+    return audio[:, np.minimum(position, period - position)]
+
+
+def overlap_add(
+    predict,
+    items,
+    stems,
+    chunk_length,
+    hop,
+    batch_size,
+    progress=False,
+):
+    """Separates recordings chunk by chunk and cross-fades the estimates.
+
+    The authors' `OverlapAddFader` (facts, section 7: reflected edges, Hann
+    window, chunks at multiples of the hop), without the chunks that touch
+    nothing but padding and without its lower limit on the length. A chunk
+    that is exactly silent is not computed: the model multiplies the mixture
+    with masks, so its estimates are silent too.
+
+    If `predict` returns its input for each stem, the recording comes back
+    for every `hop <= chunk_length`.
+
+    Args:
+        predict: callable. Takes `(batch_size, channels, chunk_length)`
+            float32 and returns a dict of each stem's array of that shape.
+            Always called with this one shape; the last batch is filled up
+            with zeros.
+        items: `(items, channels, samples)` float32. Items are separated
+            independently of one another, the channels of one together.
+        stems: list of str. The keys of what `predict` returns.
+        chunk_length: int. Samples of a chunk.
+        hop: int. Samples from chunk to chunk, 1 to `chunk_length`.
+        batch_size: int. Chunks per call.
+        progress: bool or str. True shows a bar with the time left on
+            standard error; a str is its label.
+
+    Returns:
+        dict of each stem's `(items, channels, samples)` float32.
+
+    Raises:
+        FloatingPointError: if the model returns NaN or infinity.
+    """
+    estimates = {stem: np.zeros(items.shape, "float32") for stem in stems}
+    window = crossfade_window(chunk_length, hop)
+    starts = chunk_starts(items.shape[-1], chunk_length, hop)
+    # One batch, reused: long recordings are never cut up all at once.
+    batch = np.zeros((batch_size, items.shape[1], chunk_length), "float32")
+    pending = []  # (item, start) of the chunks in `batch`
+
+    def flush():
+        batch[len(pending) :] = 0.0
+        predicted = predict(batch)
+        for stem in stems:
+            outputs = np.asarray(predicted[stem])
+            for (item, start), output in zip(pending, outputs, strict=False):
+                _check_finite_estimate(output, stem, start)
+                _add_chunk(estimates[stem][item], output, start, window)
+        pending.clear()
+
+    with tqdm(
+        total=len(starts) * len(items),
+        desc=progress if isinstance(progress, str) else None,
+        unit="chunk",
+        disable=not progress,
+        dynamic_ncols=True,
+    ) as bar:
+        for start in starts:
+            for item, audio in enumerate(items):
+                chunk = read_chunk(audio, start, chunk_length)
+                if chunk.any():
+                    batch[len(pending)] = chunk
+                    pending.append((item, start))
+                if len(pending) == batch_size:
+                    flush()
+                bar.update()
+        if pending:
+            flush()
+    return estimates
+
+
+def _check_finite_estimate(output, stem, start):
+    if not np.isfinite(output).all():
+        raise FloatingPointError(
+            f"the model's estimate of {stem} is not finite in the chunk "
+            f"that starts at sample {start}"
+        )
+
+
+def _add_chunk(estimate, output, start, window):
+    """Adds the part of a chunk that lies inside `(channels, samples)`."""
+    begin = max(start, 0)
+    end = min(start + len(window), estimate.shape[-1])
+    inside = slice(begin - start, end - start)
+    estimate[:, begin:end] += output[:, inside] * window[inside]

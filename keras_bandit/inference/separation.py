@@ -1,0 +1,244 @@
+"""Separation of a recording of any length, rate and number of channels."""
+
+import numpy as np
+
+from keras_bandit.inference import (
+    DEFAULT_BATCH_SIZE,
+    DEFAULT_CHUNK_SECONDS,
+    DEFAULT_HOPS_PER_CHUNK,
+)
+from keras_bandit.inference.overlap_add import overlap_add
+from keras_bandit.inference.resample import resample
+
+# No file format of ours holds more; an array with more is one that stands
+# (samples, channels), as soundfile reads it.
+_MOST_CHANNELS = 1024
+
+
+def check_audio(audio, sample_rate):
+    """Returns a recording as float32, or says what is wrong with it.
+
+    Args:
+        audio: `(samples,)` or `(channels, samples)`, array-like of floats,
+            full scale ±1 (more is allowed).
+        sample_rate: int. In Hz.
+
+    Returns:
+        NumPy float32 array of the same shape; not a copy if it was one.
+
+    Raises:
+        ValueError: if the sample rate is not a positive integer; if the
+            audio is not of floats, has not one or two axes, stands
+            (samples, channels), is empty, or has NaN or infinity (the first
+            place is given).
+    """
+    if sample_rate != int(sample_rate) or sample_rate < 1:
+        raise ValueError(
+            "sample_rate must be a positive integer in Hz; got "
+            f"sample_rate={sample_rate!r}"
+        )
+    audio = np.asarray(audio)
+    if not np.issubdtype(audio.dtype, np.floating):
+        raise ValueError(
+            "audio must be floats with full scale at ±1 (divide integer PCM "
+            f"by its full scale, 32768 for 16 bits); got dtype {audio.dtype}"
+        )
+    if audio.ndim not in (1, 2):
+        raise ValueError(
+            "audio must be (samples,) or (channels, samples); got shape "
+            f"{audio.shape}"
+        )
+    if audio.size == 0:
+        raise ValueError(
+            f"audio must have at least one sample; got shape {audio.shape}"
+        )
+    if audio.ndim == 2 and len(audio) > _MOST_CHANNELS:
+        raise ValueError(
+            "audio must be (channels, samples) with at most "
+            f"{_MOST_CHANNELS} channels; got shape {audio.shape}: transpose "
+            "an array that is (samples, channels)"
+        )
+    # Too large for float32 becomes infinity, which the next check reports.
+    with np.errstate(over="ignore"):
+        audio = audio.astype("float32", copy=False)
+    _check_finite(audio, sample_rate)
+    return audio
+
+
+def _check_finite(audio, sample_rate):
+    finite = np.isfinite(audio)
+    if finite.all():
+        return
+    finite = np.atleast_2d(finite)
+    sample = int(np.argmin(finite.all(axis=0)))
+    channel = int(np.argmin(finite[:, sample]))
+    raise ValueError(
+        "audio must be finite; got "
+        f"{np.atleast_2d(audio)[channel, sample]} in channel {channel}, "
+        f"sample {sample} ({sample / sample_rate:.3f} s; both counted from "
+        f"0), and {finite.size - finite.sum()} such samples in all"
+    )
+
+
+def chunk_and_hop(separator, chunk_seconds, hop_seconds):
+    """Returns the lengths of a chunk and of the hop, in samples.
+
+    Args:
+        separator: the model; its `sample_rate` and `hop_length` are read.
+        chunk_seconds: float. Length of a chunk.
+        hop_seconds: float, or `None` for
+            `chunk_seconds / DEFAULT_HOPS_PER_CHUNK`.
+
+    Returns:
+        `(chunk, hop)`, two ints.
+
+    Raises:
+        ValueError: if either is not positive, the hop is longer than the
+            chunk, or the chunk is shorter than four STFT hops (one frame).
+    """
+    if hop_seconds is None:
+        hop_seconds = chunk_seconds / DEFAULT_HOPS_PER_CHUNK
+    if not 0 < hop_seconds <= chunk_seconds < float("inf"):
+        raise ValueError(
+            "hop_seconds must be positive and at most chunk_seconds; got "
+            f"hop_seconds={hop_seconds}, chunk_seconds={chunk_seconds}"
+        )
+    chunk = round(chunk_seconds * separator.sample_rate)
+    hop = max(round(hop_seconds * separator.sample_rate), 1)
+    shortest = 4 * separator.hop_length
+    if chunk < shortest:
+        raise ValueError(
+            f"chunk_seconds must be at least {shortest} samples, "
+            f"{shortest / separator.sample_rate:.3f} s at "
+            f"{separator.sample_rate} Hz; got chunk_seconds={chunk_seconds}"
+        )
+    return chunk, hop
+
+
+def check_channels(num_channels, model_channels):
+    """Says whether a model can separate a recording's channels.
+
+    Args:
+        num_channels: int. Channels of the recording.
+        model_channels: int, or `None` for a model that takes any number.
+
+    Raises:
+        ValueError: if the model wants another number of channels, unless
+            one of the two is mono.
+    """
+    if model_channels not in (None, 1) and num_channels not in (
+        1,
+        model_channels,
+    ):
+        raise ValueError(
+            f"audio must have {model_channels} channels for this model, or "
+            f"1, which is repeated; got {num_channels}"
+        )
+
+
+def separate(
+    separator,
+    audio,
+    sample_rate,
+    chunk_seconds=DEFAULT_CHUNK_SECONDS,
+    hop_seconds=None,
+    batch_size=DEFAULT_BATCH_SIZE,
+    stems=None,
+    progress=False,
+):
+    """Separates a recording into its stems.
+
+    The recording is resampled to the model's rate if it has another,
+    separated by `overlap_add` and resampled back. The channels of a model
+    with independent channels are chunks of their own, so a silent channel
+    costs nothing. A model that wants several channels gets mono repeated,
+    and its output channels are averaged.
+
+    In memory: the recording, its copy at the model's rate, and two copies
+    of one stem beside the others, all float32.
+
+    Args:
+        separator: the model, an `AudioSeparator`.
+        audio: `(samples,)` or `(channels, samples)`, array-like of floats,
+            full scale ±1.
+        sample_rate: int. Rate of `audio`, in Hz.
+        chunk_seconds: float. Length of the chunks that the model sees. A
+            shorter recording is extended by reflection.
+        hop_seconds: float. From chunk to chunk, at most `chunk_seconds`.
+            Smaller is smoother and slower. `None` is
+            `chunk_seconds / DEFAULT_HOPS_PER_CHUNK`, 3 s; the authors take
+            0.5 s.
+        batch_size: int. Chunks (of one channel each, if the model's
+            channels are independent) per call of the model.
+        stems: list of str, the stems to compute; `None` for all. To
+            separate many recordings, call `with_stems` once instead: each
+            call of it makes a model that is compiled anew.
+        progress: bool or str. True shows a bar with the time left on
+            standard error; a str is its label.
+
+    Returns:
+        dict of each stem's float32 array, shaped like `audio`.
+
+    Raises:
+        ValueError: if an argument is not as described.
+        FloatingPointError: if the model returns NaN or infinity.
+    """
+    audio = check_audio(audio, sample_rate)
+    shape, mixture = audio.shape, np.atleast_2d(audio)
+    check_channels(len(mixture), separator.num_channels)
+    chunk, hop = chunk_and_hop(separator, chunk_seconds, hop_seconds)
+    if batch_size != int(batch_size) or batch_size < 1:
+        raise ValueError(
+            f"batch_size must be a positive integer; got {batch_size!r}"
+        )
+    separator = _with_stems(separator, stems)
+
+    estimates = overlap_add(
+        separator.predict_on_batch,
+        _to_items(
+            resample(mixture, sample_rate, separator.sample_rate),
+            separator.num_channels,
+        ),
+        list(separator.stems),
+        chunk,
+        hop,
+        int(batch_size),
+        progress,
+    )
+    separated = {}
+    for stem in list(estimates):
+        # One at a time, so that only one stem is there at both rates.
+        estimate = _from_items(estimates.pop(stem), len(mixture))
+        separated[stem] = resample(
+            estimate, separator.sample_rate, sample_rate, mixture.shape[-1]
+        ).reshape(shape)
+    return separated
+
+
+def _with_stems(separator, stems):
+    if stems is None:
+        return separator
+    if isinstance(stems, str) or not list(stems):
+        raise ValueError(
+            f"stems must be a list of some of {list(separator.stems)}, or "
+            f"None for all; got {stems!r}"
+        )
+    if list(stems) == list(separator.stems):
+        return separator
+    return separator.with_stems(list(stems))
+
+
+def _to_items(mixture, model_channels):
+    """`(channels, samples)` → `(items, channels of the model, samples)`."""
+    if model_channels in (None, 1):
+        return mixture[:, np.newaxis]
+    repeats = model_channels // len(mixture)  # mono is repeated
+    return np.repeat(mixture, repeats, axis=0)[np.newaxis]
+
+
+def _from_items(estimate, num_channels):
+    """Undoes `_to_items`; a repeated mono recording is averaged."""
+    estimate = estimate.reshape(-1, estimate.shape[-1])
+    if len(estimate) == num_channels:
+        return estimate
+    return estimate.mean(axis=0, keepdims=True)

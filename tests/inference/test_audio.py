@@ -1,0 +1,274 @@
+"""Audio files: exact samples, honest refusals, nothing half-written."""
+
+import os
+import stat
+
+import numpy as np
+import pytest
+import soundfile
+
+from keras_bandit.inference import audio as audio_files
+from keras_bandit.inference.audio import (
+    AudioFileError,
+    AudioFormat,
+    choose_subtype,
+    complete_files,
+    count_clipped,
+    decibels,
+    probe,
+    read_audio,
+    to_samples,
+    write_audio,
+)
+
+
+def noise(*shape):
+    return np.random.default_rng(0).uniform(-1, 1, shape).astype("float32")
+
+
+@pytest.mark.parametrize(
+    ("file_format", "subtype", "half_step"),
+    [
+        ("wav", "PCM_16", 2**-16),
+        ("wav", "PCM_24", 2**-24),
+        ("wav", "FLOAT", 0.0),
+        ("flac", "PCM_16", 2**-16),
+        ("flac", "PCM_24", 2**-24),
+    ],
+)
+@pytest.mark.parametrize("num_channels", [1, 2, 6])
+def test_round_trip(
+    tmp_path, monkeypatch, file_format, subtype, half_step, num_channels
+):
+    monkeypatch.setattr(audio_files, "_BLOCK", 1000)  # 2.5 blocks
+    path = tmp_path / f"x.{file_format}"
+    audio = 0.999 * noise(num_channels, 2500)
+    write_audio(path, audio, 22050, file_format, subtype)
+    read, audio_format = read_audio(path)
+    assert audio_format == AudioFormat(22050, num_channels, 2500, subtype)
+    assert read.dtype == np.float32
+    error = np.abs(read.astype("float64") - audio)
+    assert error.max() <= half_step
+    assert soundfile.info(path).format == file_format.upper()
+    # What was read once comes back bit for bit.
+    write_audio(path, read, 22050, file_format, subtype)
+    np.testing.assert_array_equal(read_audio(path)[0], read)
+
+
+def test_rounding_is_to_nearest():
+    steps = np.array([0.4, 0.6, -0.4, -0.6, 1.0, -1.0])
+    np.testing.assert_array_equal(
+        to_samples(steps / 2**15, "PCM_16"), [0, 1, 0, -1, 1, -1]
+    )
+    np.testing.assert_array_equal(
+        to_samples(steps / 2**23, "PCM_24"),
+        np.array([0, 1, 0, -1, 1, -1]) << 8,
+    )
+
+
+def test_beyond_full_scale_pcm_clips_and_float_keeps():
+    audio = np.array([1.0, -1.0, 1.5, -1.5, 0.0], "float32")
+    np.testing.assert_array_equal(
+        to_samples(audio, "PCM_16"), [32767, -32768, 32767, -32768, 0]
+    )
+    np.testing.assert_array_equal(
+        to_samples(audio, "PCM_24") >> 8,
+        [2**23 - 1, -(2**23), 2**23 - 1, -(2**23), 0],
+    )
+    np.testing.assert_array_equal(to_samples(audio, "FLOAT"), audio)
+    assert count_clipped(audio, "PCM_16") == 2
+    assert count_clipped(audio, "PCM_24") == 2
+    assert count_clipped(audio, "FLOAT") == 0
+
+
+def test_decibels():
+    assert decibels(1.0) == 0
+    assert decibels(2.0) == pytest.approx(6.0206, abs=1e-4)
+    assert decibels(0.0) == -np.inf
+
+
+def test_wav_beyond_4_gib_is_rf64(tmp_path, monkeypatch):
+    audio = noise(2, 1000)
+    monkeypatch.setattr(audio_files, "_LARGEST_RIFF", audio.nbytes)
+    write_audio(tmp_path / "at.wav", audio, 8000, "wav", "FLOAT")
+    assert soundfile.info(tmp_path / "at.wav").format == "WAV"
+    monkeypatch.setattr(audio_files, "_LARGEST_RIFF", audio.nbytes - 1)
+    write_audio(tmp_path / "over.wav", audio, 8000, "wav", "FLOAT")
+    assert soundfile.info(tmp_path / "over.wav").format == "RF64"
+    np.testing.assert_array_equal(read_audio(tmp_path / "over.wav")[0], audio)
+
+
+@pytest.mark.parametrize(
+    ("file_format", "source", "chosen"),
+    [
+        ("wav", "PCM_16", "PCM_16"),
+        ("wav", "PCM_24", "PCM_24"),
+        ("wav", "PCM_32", "FLOAT"),
+        ("wav", "DOUBLE", "FLOAT"),
+        ("wav", "VORBIS", "FLOAT"),
+        ("flac", "PCM_16", "PCM_16"),
+        ("flac", "PCM_24", "PCM_24"),
+        ("flac", "FLOAT", "PCM_24"),
+    ],
+)
+def test_default_subtype_is_the_input_s(file_format, source, chosen):
+    source_format = AudioFormat(44100, 2, 100, source)
+    assert choose_subtype(file_format, None, source_format) == chosen
+
+
+def test_flac_takes_neither_float_nor_nine_channels():
+    with pytest.raises(AudioFileError, match=r"PCM_16, PCM_24; got FLOAT"):
+        choose_subtype("flac", "FLOAT", AudioFormat(44100, 2, 100, "PCM_16"))
+    with pytest.raises(AudioFileError, match=r"9 channels at 44100 Hz"):
+        choose_subtype("flac", None, AudioFormat(44100, 9, 100, "PCM_16"))
+
+
+def test_probe_says_what_is_wrong(tmp_path):
+    text = tmp_path / "text.wav"
+    text.write_text("not audio at all")
+    nothing = tmp_path / "nothing.wav"
+    nothing.touch()
+    raw = tmp_path / "headerless.raw"
+    raw.write_bytes(bytes(100))
+    empty = tmp_path / "empty.wav"
+    soundfile.write(empty, np.zeros((0, 2)), 8000)
+    fifo = tmp_path / "fifo.wav"
+    os.mkfifo(fifo)
+    for path, message in [
+        (tmp_path / "missing.wav", "No such file"),
+        (tmp_path, "a directory"),
+        (fifo, "not a regular file"),
+        (text, "not audio"),
+        (nothing, "not audio"),
+        (raw, "not audio"),
+        (empty, "zero length"),
+    ]:
+        with pytest.raises(AudioFileError, match=message) as caught:
+            probe(path)
+        assert str(caught.value).startswith(f"{path}: ")
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
+def test_unreadable_file(tmp_path):
+    path = tmp_path / "locked.wav"
+    write_audio(path, noise(1, 10), 8000, "wav", "FLOAT")
+    path.chmod(0)
+    with pytest.raises(AudioFileError, match="Permission denied"):
+        probe(path)
+
+
+def test_unreadable_file_names_the_reason(tmp_path, monkeypatch):
+    # As above, also where the tests run as root.
+    path = tmp_path / "locked.wav"
+    path.touch()
+
+    def refuse(self, mode):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(type(path), "open", refuse)
+    with pytest.raises(AudioFileError, match="Permission denied"):
+        probe(path)
+
+
+def test_file_that_breaks_off_is_not_shortened_silently(tmp_path):
+    path = tmp_path / "whole.flac"
+    write_audio(path, noise(2, 50000), 44100, "flac", "PCM_16")
+    broken = tmp_path / "broken.flac"
+    broken.write_bytes(path.read_bytes()[:100000])
+    assert probe(broken).num_samples == 50000
+    with pytest.raises(AudioFileError, match="damaged"):
+        read_audio(broken)
+
+
+def test_full_disk_is_an_error(tmp_path):
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Python ignores SIGXFSZ, so that writing beyond the limit fails as on a
+    # full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="full"):
+            write_audio(
+                tmp_path / "x.wav", noise(2, 100_000), 8000, "wav", "FLOAT"
+            )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_files_appear_together_when_all_are_complete(tmp_path):
+    paths = [tmp_path / "a", tmp_path / "b"]
+    with complete_files(paths) as temporary:
+        for path in paths:
+            temporary[path].write_text(path.name)
+        assert not any(path.exists() for path in paths)
+        assert all(name.startswith(".") for name in names(tmp_path))
+    assert names(tmp_path) == ["a", "b"]
+    assert paths[1].read_text() == "b"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, SystemExit])
+def test_nothing_is_left_after_an_interruption(tmp_path, error):
+    paths = [tmp_path / "a", tmp_path / "b"]
+
+    def write_first_and_break_off():
+        with complete_files(paths) as temporary:
+            temporary[paths[0]].write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        write_first_and_break_off()
+    assert names(tmp_path) == []
+
+
+def _deny_link(source, target):
+    raise PermissionError(1, "Operation not permitted", source)
+
+
+@pytest.mark.parametrize("hard_links", [True, False])
+def test_file_that_appears_meanwhile_is_not_replaced(
+    tmp_path, monkeypatch, hard_links
+):
+    if not hard_links:
+        monkeypatch.setattr(os, "link", _deny_link)
+    paths = [tmp_path / "a", tmp_path / "b"]
+
+    def write_while_another_does():
+        with complete_files(paths) as temporary:
+            for path in paths:
+                temporary[path].write_text("ours")
+            paths[1].write_text("another's")
+
+    with pytest.raises(FileExistsError) as caught:
+        write_while_another_does()
+    assert caught.value.filename == str(paths[1])
+    assert paths[1].read_text() == "another's"
+    assert names(tmp_path) == ["b"]
+
+
+@pytest.mark.parametrize("hard_links", [True, False])
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_new_file_and_overwriting(tmp_path, monkeypatch, hard_links, overwrite):
+    if not hard_links:
+        monkeypatch.setattr(os, "link", _deny_link)
+    path = tmp_path / "a"
+    if overwrite:
+        path.write_text("old")
+    with complete_files([path], overwrite) as temporary:
+        temporary[path].write_text("new")
+    assert path.read_text() == "new"
+    assert names(tmp_path) == ["a"]
+
+
+def test_files_have_the_usual_permissions(tmp_path):
+    plain, path = tmp_path / "plain", tmp_path / "x.wav"
+    plain.touch()
+    with complete_files([path]) as temporary:
+        write_audio(temporary[path], noise(1, 10), 8000, "wav", "FLOAT")
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(
+        plain.stat().st_mode
+    )

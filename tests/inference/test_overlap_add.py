@@ -1,0 +1,216 @@
+"""Overlap-add against the authors' scheme, and its properties."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_bandit.inference.overlap_add import (
+    chunk_starts,
+    crossfade_window,
+    overlap_add,
+    read_chunk,
+)
+
+
+def identity(batch):
+    return {"speech": batch}
+
+
+def distort(batch):
+    """Nonlinear, and different at each position of the chunk."""
+    ramp = np.linspace(0.5, 1.5, batch.shape[-1], dtype="float32")
+    return {"speech": np.tanh(2 * batch) * ramp, "music": batch**2 * ramp[::-1]}
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype("float32")
+
+
+def authors_fader(audio, chunk, hop):
+    """The facts' description, section 7, in float64 and all at once.
+
+    Needs an even number of hops in the chunk, an even chunk, and more
+    samples than the padding.
+    """
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(chunk) / chunk)
+    window = window / (chunk / (2 * hop))
+    pad = 2 * (chunk - hop)
+    assert audio.shape[-1] > pad
+    padded = np.pad(audio, ((0, 0), (pad, pad)), mode="reflect")
+    num_chunks = int(np.ceil((padded.shape[-1] - chunk) / hop) + 1)
+    end = (num_chunks - 1) * hop + chunk
+    padded = np.pad(padded, ((0, 0), (0, end - padded.shape[-1])))
+    estimates = {}
+    for start in range(0, num_chunks * hop, hop):
+        here = slice(start, start + chunk)
+        for stem, output in distort(padded[None, :, here]).items():
+            total = estimates.setdefault(stem, np.zeros(padded.shape))
+            total[:, here] += output[0] * window
+    return {
+        stem: total[:, pad:-pad][:, : audio.shape[-1]]
+        for stem, total in estimates.items()
+    }
+
+
+@pytest.mark.parametrize("num_samples", [177, 500, 960, 1003])
+@pytest.mark.parametrize("hop", [8, 24, 48])
+def test_equals_the_authors_fader(num_samples, hop):
+    audio = noise(2, num_samples)
+    estimates = overlap_add(
+        distort, audio[None], ["speech", "music"], 96, hop, batch_size=5
+    )
+    expected = authors_fader(audio, 96, hop)
+    for stem, estimate in estimates.items():
+        # float32 sums of at most 12 terms of size 10.
+        np.testing.assert_allclose(
+            estimate[0], expected[stem], rtol=0, atol=1e-5
+        )
+
+
+@settings(deadline=None, max_examples=200)
+@given(data=st.data())
+def test_identity_returns_the_recording_for_every_hop(data):
+    chunk = data.draw(st.integers(1, 70), label="chunk")
+    hop = data.draw(st.integers(1, chunk), label="hop")
+    num_samples = data.draw(st.integers(1, 300), label="samples")
+    items = data.draw(st.integers(1, 3), label="items")
+    batch_size = data.draw(st.integers(1, 7), label="batch size")
+    audio = noise(items, 2, num_samples, seed=chunk)
+    audio /= np.abs(audio).max()
+    estimates = overlap_add(identity, audio, ["speech"], chunk, hop, batch_size)
+    np.testing.assert_allclose(estimates["speech"], audio, rtol=0, atol=1e-6)
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_windows_sum_to_one(data):
+    chunk = data.draw(st.integers(1, 500), label="chunk")
+    hop = data.draw(st.integers(1, chunk), label="hop")
+    total = np.zeros(3 * chunk)
+    for start in chunk_starts(len(total), chunk, hop):
+        begin, end = max(start, 0), min(start + chunk, len(total))
+        total[begin:end] += crossfade_window(chunk, hop)[
+            begin - start : end - start
+        ]
+    # Up to 500 float32 terms of size 1 / 250.
+    np.testing.assert_allclose(total, 1, rtol=0, atol=1e-6)
+
+
+def test_window_is_the_authors_where_the_hop_divides_the_chunk():
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(120) / 120)
+    np.testing.assert_allclose(
+        crossfade_window(120, 10), hann / 6, rtol=0, atol=1e-7
+    )
+
+
+@settings(deadline=None)
+@given(
+    num_samples=st.integers(1, 40),
+    start=st.integers(-120, 120),
+    chunk=st.integers(1, 60),
+)
+def test_edges_are_reflected_as_by_numpy(num_samples, start, chunk):
+    audio = noise(2, num_samples)
+    padding = ((0, 0), (120, 200))
+    expected = np.pad(audio, padding, mode="reflect")
+    expected = expected[:, 120 + start : 120 + start + chunk]
+    np.testing.assert_array_equal(read_chunk(audio, start, chunk), expected)
+
+
+@pytest.mark.parametrize("num_samples", [1, 2, 59, 60, 61, 600])
+@pytest.mark.parametrize("hop", [1, 17, 30, 60])
+def test_every_chunk_touches_the_recording_and_none_is_left_out(
+    num_samples, hop
+):
+    expected = [
+        k * hop
+        for k in range(-100, 700)
+        if k * hop < num_samples and k * hop + 60 > 0
+    ]
+    assert list(chunk_starts(num_samples, 60, hop)) == expected
+
+
+def test_model_sees_one_shape_and_one_batch_at_a_time():
+    shapes = []
+
+    def predict(batch):
+        shapes.append(batch.shape)
+        return identity(batch)
+
+    overlap_add(predict, noise(3, 2, 250), ["speech"], 100, 50, batch_size=4)
+    # Chunks at -50, 0, ..., 200 of three items: 18 in batches of four.
+    assert shapes == [(4, 2, 100)] * 5
+
+
+def test_padding_of_the_last_batch_is_silence():
+    batches = []
+
+    def predict(batch):
+        batches.append(batch.copy())
+        return identity(batch)
+
+    overlap_add(predict, noise(1, 1, 100), ["speech"], 100, 100, batch_size=3)
+    assert batches[0][0].any()
+    assert not batches[0][1:].any()
+
+
+def test_silent_chunks_are_skipped_and_change_nothing():
+    audio = noise(2, 1, 1000)
+    audio[0, :, 300:700] = 0
+    audio[1] = 0
+    calls = []
+
+    def predict(batch):
+        calls.append(batch)
+        return distort(batch)
+
+    stems = ["speech", "music"]
+    estimates = overlap_add(predict, audio, stems, 100, 50, batch_size=1)
+    # Item 0 has chunks at -50, 0, ..., 950: seven lie in the silence.
+    assert len(calls) == 21 - 7
+    expected = authors_fader(audio[0], 100, 50)
+    for stem in stems:
+        np.testing.assert_allclose(
+            estimates[stem][0], expected[stem], rtol=0, atol=1e-5
+        )
+        assert not estimates[stem][1].any()
+
+
+def test_silence_has_every_stem_and_needs_no_model():
+    def predict(batch):
+        raise AssertionError("silence was computed")
+
+    estimates = overlap_add(
+        predict, np.zeros((1, 2, 50), "float32"), ["a", "b"], 20, 10, 2
+    )
+    assert list(estimates) == ["a", "b"]
+    assert not any(estimate.any() for estimate in estimates.values())
+
+
+def test_estimates_that_are_not_finite_are_refused():
+    def predict(batch):
+        return {"speech": np.full_like(batch, np.nan)}
+
+    with pytest.raises(FloatingPointError, match=r"speech.*sample -10"):
+        overlap_add(predict, noise(1, 1, 50), ["speech"], 20, 10, 2)
+
+
+def test_padding_rows_do_not_count_as_estimates():
+    def predict(batch):
+        output = batch.copy()
+        output[~batch.any(axis=(1, 2))] = np.nan
+        return {"speech": output}
+
+    audio = noise(1, 1, 50)
+    estimates = overlap_add(predict, audio, ["speech"], 20, 10, batch_size=50)
+    np.testing.assert_allclose(estimates["speech"], audio, rtol=0, atol=1e-6)
+
+
+def test_progress_counts_the_chunks(capsys):
+    overlap_add(identity, noise(2, 1, 50), ["speech"], 20, 10, 2, "film.wav")
+    shown = capsys.readouterr().err
+    assert "film.wav" in shown
+    assert "12/12" in shown
+    overlap_add(identity, noise(2, 1, 50), ["speech"], 20, 10, 2)
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,247 @@
+"""`separate`: shapes, rates, channels and refusals, with a model of gains."""
+
+import numpy as np
+import pytest
+
+from keras_bandit import inference
+from keras_bandit.inference.separation import (
+    check_audio,
+    chunk_and_hop,
+    separate,
+)
+
+
+class Gains:
+    """Stands in for an `AudioSeparator`: each stem is the mixture, scaled."""
+
+    sample_rate = 8000
+    hop_length = 64
+
+    def __init__(self, num_channels=None, gains=None):
+        self.num_channels = num_channels
+        self.gains = gains or {"speech": 0.5, "music": 0.25, "effects": -1.0}
+        self.shapes = []
+
+    @property
+    def stems(self):
+        return list(self.gains)
+
+    def with_stems(self, stems):
+        return Gains(
+            self.num_channels, {stem: self.gains[stem] for stem in stems}
+        )
+
+    def predict_on_batch(self, batch):
+        self.shapes.append(batch.shape)
+        return {stem: gain * batch for stem, gain in self.gains.items()}
+
+
+def noise(*shape):
+    return np.random.default_rng(0).uniform(-1, 1, shape).astype("float32")
+
+
+def tones(num_channels, num_samples, sample_rate):
+    """`(channels, samples)`, faded at the ends, for resampling."""
+    time = np.arange(num_samples) / sample_rate
+    hertz = 200.0 * (1 + np.arange(num_channels))[:, None]
+    fade = np.sin(np.pi * np.arange(num_samples) / num_samples) ** 2
+    return (fade * np.sin(2 * np.pi * hertz * time)).astype("float32")
+
+
+def assert_scaled(stems, audio, gains, atol):
+    assert list(stems) == list(gains)
+    for stem, gain in gains.items():
+        assert stems[stem].shape == audio.shape
+        assert stems[stem].dtype == np.float32
+        np.testing.assert_allclose(stems[stem], gain * audio, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("shape", [(4000,), (1, 4000), (2, 4001), (6, 999)])
+@pytest.mark.parametrize("num_channels", [None, 1])
+def test_independent_channels_keep_the_shape(shape, num_channels):
+    model, audio = Gains(num_channels), noise(*shape)
+    stems = separate(model, audio, 8000, chunk_seconds=0.1)
+    assert_scaled(stems, audio, model.gains, atol=1e-6)
+    assert set(model.shapes) == {(2, 1, 800)}
+
+
+def test_stereo_model_gets_both_channels_together():
+    model, audio = Gains(2), noise(2, 3000)
+    stems = separate(model, audio, 8000, chunk_seconds=0.1, batch_size=3)
+    assert_scaled(stems, audio, model.gains, atol=1e-6)
+    assert set(model.shapes) == {(3, 2, 800)}
+
+
+@pytest.mark.parametrize("shape", [(3000,), (1, 3000)])
+def test_stereo_model_gets_mono_repeated_and_averaged(shape):
+    model, audio = Gains(2), noise(*shape)
+    seen = []
+
+    def left_only(batch):
+        seen.append(batch.copy())
+        return {"speech": batch * np.array([[1.0], [0.0]], "float32")}
+
+    model.gains = {"speech": 1.0}
+    model.predict_on_batch = left_only
+    stems = separate(model, audio, 8000, chunk_seconds=0.1)
+    assert_scaled(stems, audio, {"speech": 0.5}, atol=1e-6)
+    for batch in seen:
+        np.testing.assert_array_equal(batch[:, 0], batch[:, 1])
+
+
+def test_stereo_model_refuses_surround():
+    with pytest.raises(ValueError, match=r"2 channels.*or 1.*got 6"):
+        separate(Gains(2), noise(6, 100), 8000)
+
+
+@pytest.mark.parametrize("num_samples", [1, 2, 63, 799, 800, 801, 4000])
+def test_any_length(num_samples):
+    model, audio = Gains(), noise(2, num_samples)
+    stems = separate(model, audio, 8000, chunk_seconds=0.1)
+    assert_scaled(stems, audio, model.gains, atol=1e-6)
+    assert set(model.shapes) == {(2, 1, 800)}
+
+
+@pytest.mark.parametrize("sample_rate", [11025, 22050, 44100, 48000, 96000])
+@pytest.mark.parametrize("num_samples", [9001, 9002, 9003])
+def test_any_rate_with_the_exact_length(sample_rate, num_samples):
+    model = Gains()
+    audio = tones(2, num_samples, sample_rate)
+    stems = separate(model, audio, sample_rate, chunk_seconds=0.1)
+    # Two passes of soxr's VHQ filter beside the overlap-add.
+    assert_scaled(stems, audio, model.gains, atol=1e-5)
+
+
+@pytest.mark.parametrize("sample_rate", [1, 4000, 48000, 192000])
+@pytest.mark.parametrize("num_samples", [1, 2, 7])
+def test_a_few_samples_at_any_rate(sample_rate, num_samples):
+    # Too short for the filter to return the samples: only the form counts.
+    stems = separate(Gains(), noise(2, num_samples), sample_rate)
+    for stem in stems.values():
+        assert stem.shape == (2, num_samples)
+        assert np.isfinite(stem).all()
+
+
+def test_default_hop_is_half_a_chunk():
+    model = Gains()
+    separate(model, noise(800), 8000, chunk_seconds=0.1, batch_size=1)
+    assert len(model.shapes) == 3  # at -400, 0 and 400
+    assert chunk_and_hop(model, 6.0, None) == (48000, 24000)
+    assert chunk_and_hop(model, 6.0, 0.5) == (48000, 4000)
+
+
+def test_stems_chooses_and_orders():
+    stems = separate(Gains(), noise(100), 8000, stems=["music", "speech"])
+    assert list(stems) == ["music", "speech"]
+
+
+def test_all_stems_in_order_make_no_new_model():
+    model = Gains()
+    separate(model, noise(100), 8000, stems=["speech", "music", "effects"])
+    assert model.shapes
+
+
+@pytest.mark.parametrize("stems", ["speech", []])
+def test_stems_must_be_a_list_of_names(stems):
+    with pytest.raises(ValueError, match=r"list of some of \['speech'"):
+        separate(Gains(), noise(100), 8000, stems=stems)
+
+
+def test_silence_gives_silent_stems():
+    model = Gains()
+    stems = separate(model, np.zeros((2, 5000)), 44100)
+    assert list(stems) == model.stems
+    assert all(stem.shape == (2, 5000) for stem in stems.values())
+    assert not any(stem.any() for stem in stems.values())
+    assert model.shapes == []
+
+
+def test_input_is_left_as_it_was():
+    audio = noise(2, 3000)
+    before = audio.copy()
+    stems = separate(Gains(), audio, 8000, chunk_seconds=0.1)
+    np.testing.assert_array_equal(audio, before)
+    assert not any(np.shares_memory(stem, audio) for stem in stems.values())
+
+
+def test_lists_and_float64_are_taken():
+    audio = [[0.5, -0.5, 0.25], [0.0, 0.5, 1.5]]
+    stems = separate(Gains(), audio, 8000)
+    assert_scaled(stems, np.array(audio), Gains().gains, atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
+def test_first_sample_that_is_not_finite_is_named(value):
+    audio = np.zeros((2, 8000))
+    audio[1, 2000] = value
+    audio[0, 2001:2003] = value
+    with pytest.raises(
+        ValueError, match=r"channel 1, sample 2000 \(0\.250 s.* 3 such"
+    ):
+        check_audio(audio, 8000)
+
+
+@pytest.mark.parametrize(
+    ("audio", "message"),
+    [
+        (np.zeros(100, "int16"), "divide integer PCM.*got dtype int16"),
+        (np.zeros(100, bool), "got dtype bool"),
+        (np.zeros(100, complex), "got dtype complex128"),
+        (np.zeros((1, 2, 100)), r"got shape \(1, 2, 100\)"),
+        (np.float32(0), r"got shape \(\)"),
+        (np.zeros(0), r"at least one sample; got shape \(0,\)"),
+        (np.zeros((2, 0)), r"at least one sample; got shape \(2, 0\)"),
+        (np.zeros((48000, 2)), "transpose"),
+    ],
+)
+def test_what_is_not_audio_is_refused(audio, message):
+    with pytest.raises(ValueError, match=message):
+        check_audio(audio, 8000)
+
+
+@pytest.mark.parametrize("sample_rate", [0, -8000, 44100.5])
+def test_sample_rate_must_be_a_positive_integer(sample_rate):
+    with pytest.raises(ValueError, match=f"got sample_rate={sample_rate}"):
+        check_audio(np.zeros(10), sample_rate)
+
+
+@pytest.mark.parametrize(
+    ("chunk_seconds", "hop_seconds"),
+    [
+        (6.0, 6.1),
+        (6.0, 0.0),
+        (6.0, -1.0),
+        (6.0, np.nan),
+        (0.0, None),
+        (-6.0, None),
+        (np.nan, None),
+        (np.inf, 1.0),
+    ],
+)
+def test_hop_must_be_positive_and_at_most_the_chunk(chunk_seconds, hop_seconds):
+    with pytest.raises(ValueError, match="hop_seconds must be positive"):
+        separate(
+            Gains(),
+            noise(100),
+            8000,
+            chunk_seconds=chunk_seconds,
+            hop_seconds=hop_seconds,
+        )
+
+
+def test_chunk_must_hold_a_frame():
+    assert chunk_and_hop(Gains(), 0.032, None) == (256, 128)
+    with pytest.raises(ValueError, match=r"at least 256 samples, 0\.032 s"):
+        chunk_and_hop(Gains(), 0.0318, None)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 1.5])
+def test_batch_size_must_be_a_positive_integer(batch_size):
+    with pytest.raises(ValueError, match=f"got {batch_size}"):
+        separate(Gains(), noise(100), 8000, batch_size=batch_size)
+
+
+def test_package_has_the_function():
+    assert inference.separate is separate
+    with pytest.raises(AttributeError, match="no attribute 'seperate'"):
+        inference.seperate  # noqa: B018
