@@ -1,0 +1,87 @@
+"""Recordings with their stems, read in pieces."""
+
+import numpy as np
+
+MIXTURE = "mixture"
+
+
+class Track:
+    """A recording and its stems; the base of every kind of storage.
+
+    Objects are small and can be pickled: audio is read when it is asked for.
+
+    Attributes:
+        name: str. Unique within its split.
+        sample_rate: int. Hz.
+        num_channels: int.
+        num_samples: int. Length of every stem, samples.
+        stems: tuple of str. Stored stems; `"mixture"` is among them only
+            where it is stored.
+    """
+
+    def __init__(self, name, sample_rate, num_channels, num_samples, stems):
+        self.name = name
+        self.sample_rate = sample_rate
+        self.num_channels = num_channels
+        self.num_samples = num_samples
+        self.stems = tuple(stems)
+
+    def read(self, stem, start=0, stop=None):
+        """Samples `start` … `stop` of a stem.
+
+        Args:
+            stem: str, one of `stems`.
+            start: int, first sample.
+            stop: int, one past the last sample, or `None`: to the end.
+
+        Returns:
+            `(num_channels, stop - start)` float32, full scale ±1.
+
+        Raises:
+            ValueError: for an unknown stem or a range outside the track.
+        """
+        stop = self.num_samples if stop is None else stop
+        if stem not in self.stems:
+            raise ValueError(
+                f"track {self.name} has no stem {stem!r}; it has {self.stems}"
+            )
+        if not 0 <= start <= stop <= self.num_samples:
+            raise ValueError(
+                f"track {self.name} has samples 0 … {self.num_samples}; got "
+                f"start={start}, stop={stop}"
+            )
+        return self._read(stem, start, stop)
+
+    def _read(self, stem, start, stop):
+        raise NotImplementedError
+
+
+class ArrayTrack(Track):
+    """A track held in memory.
+
+    Args:
+        name: str.
+        sample_rate: int. Hz.
+        audio: `{stem: (channels, samples)}` float32, all of one shape.
+
+    Raises:
+        ValueError: if the shapes differ or are not of two axes.
+    """
+
+    def __init__(self, name, sample_rate, audio):
+        shapes = {stem: np.shape(x) for stem, x in audio.items()}
+        if len(set(shapes.values())) != 1 or any(
+            len(shape) != 2 for shape in shapes.values()
+        ):
+            raise ValueError(
+                "stems must have one shape (channels, samples); got "
+                f"{shapes} in track {name}"
+            )
+        shape = next(iter(shapes.values()))
+        super().__init__(name, sample_rate, *shape, stems=audio)
+        self.audio = {
+            stem: np.asarray(x, "float32") for stem, x in audio.items()
+        }
+
+    def _read(self, stem, start, stop):
+        return self.audio[stem][:, start:stop]
