@@ -12,6 +12,7 @@ import keras
 import keras_hub
 from keras import ops
 
+from keras_bandit.backend.interruption import keeps_variables
 from keras_bandit.layers import (
     ISTFT,
     STFT,
@@ -325,31 +326,34 @@ class AudioSeparator(keras_hub.models.Task):
     # preprocessor, but refuse `PyDataset`, generators and `DataLoader`, and
     # dicts of targets for one batch. Keras's take all of these.
 
-    def _keras_or_hub(self, method, x):
+    def _keras_or_hub(self, method, x, *args, **kwargs):
         if package_of(x) == "grain" or self.preprocessor is not None:
-            return getattr(super(), method)
-        return functools.partial(getattr(keras.Model, method), self)
+            function = getattr(super(), method)
+        else:
+            function = functools.partial(getattr(keras.Model, method), self)
+        with keeps_variables(self):
+            return function(x, *args, **kwargs)
 
     def fit(self, x=None, y=None, **kwargs):
         if is_dataset(x):
             # Keras's default, True, only makes it warn.
             kwargs.setdefault("shuffle", False)
-        return self._keras_or_hub("fit", x)(x, y=y, **kwargs)
+        return self._keras_or_hub("fit", x, y=y, **kwargs)
 
     def evaluate(self, x=None, y=None, **kwargs):
-        return self._keras_or_hub("evaluate", x)(x, y=y, **kwargs)
+        return self._keras_or_hub("evaluate", x, y=y, **kwargs)
 
     def predict(self, x=None, **kwargs):
-        return self._keras_or_hub("predict", x)(x, **kwargs)
+        return self._keras_or_hub("predict", x, **kwargs)
 
     def train_on_batch(self, x, y=None, **kwargs):
-        return self._keras_or_hub("train_on_batch", x)(x, y=y, **kwargs)
+        return self._keras_or_hub("train_on_batch", x, y=y, **kwargs)
 
     def test_on_batch(self, x, y=None, **kwargs):
-        return self._keras_or_hub("test_on_batch", x)(x, y=y, **kwargs)
+        return self._keras_or_hub("test_on_batch", x, y=y, **kwargs)
 
     def predict_on_batch(self, x, **kwargs):
-        return self._keras_or_hub("predict_on_batch", x)(x, **kwargs)
+        return self._keras_or_hub("predict_on_batch", x, **kwargs)
 
     # Stems
 

@@ -268,6 +268,24 @@ def test_targets_are_checked(bandit, batch):
         bandit.fit(mixture, targets, verbose=0)
 
 
+@pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])
+def test_failed_call_keeps_weights(bandit, batch, method):
+    # JAX alone takes the values out of the variables meanwhile.
+    mixture, targets = batch
+    compile_(bandit)
+    before = bandit.get_weights()
+    bad = {
+        "fit": (mixture, {"speech": targets["speech"]}),
+        "evaluate": (mixture, {"speech": targets["speech"]}),
+        "predict": (mixture[0],),
+    }[method]
+    with pytest.raises(ValueError):  # noqa: PT011 -- Keras's own for predict
+        getattr(bandit, method)(*bad, verbose=0)
+    for was, now in zip(before, bandit.get_weights(), strict=True):
+        np.testing.assert_array_equal(now, was)
+    bandit.fit(*batch, batch_size=2, verbose=0)
+
+
 def pairs(batch):
     mixture, targets = batch
     for i in range(len(mixture)):

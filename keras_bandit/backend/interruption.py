@@ -1,0 +1,39 @@
+"""What an error inside `fit`, `evaluate` or `predict` leaves behind."""
+
+import contextlib
+
+import keras
+
+
+@contextlib.contextmanager
+def keeps_variables(model):
+    """Inside, an error does not cost the model and optimizer their values.
+
+    Keras's JAX trainer takes the values out of the variables while it runs
+    and puts back what the last finished step returned: after an error in the
+    first step, such as a missing target, nothing (Keras 3.15). Elsewhere the
+    values never leave.
+
+    Args:
+        model: a built `keras.Model`, compiled or not.
+    """
+    if keras.config.backend() != "jax":
+        yield
+        return
+    optimizer = getattr(model, "optimizer", None)
+    variables = list(model.variables)
+    if optimizer is not None:
+        # `fit` would do it after the values are read here.
+        if not optimizer.built:
+            optimizer.build(model.trainable_variables)
+        variables += optimizer.variables
+    values = [variable.value for variable in variables]
+    try:
+        yield
+    except BaseException:
+        model.jax_state_sync()
+        for variable, value in zip(variables, values, strict=True):
+            # A step that ran has deleted what it was given.
+            if variable._value is None and not value.is_deleted():
+                variable.assign(value)
+        raise
