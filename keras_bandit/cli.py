@@ -185,6 +185,12 @@ def _add_convert(commands):
         action="store_true",
         help="replace OUT_DIR if it is a preset directory",
     )
+    parser.add_argument(
+        "--sample-rate",
+        type=_count,
+        metavar="HZ",
+        help="rate the model was trained at (from hparams.yaml or the bands)",
+    )
     _add_backend(parser)
 
 
@@ -646,7 +652,9 @@ def convert_command(args):
     from keras_bandit import convert
 
     try:
-        separator = convert.from_checkpoint(str(checkpoint))
+        separator = convert.from_checkpoint(
+            str(checkpoint), sample_rate=args.sample_rate
+        )
     except (ImportError, OSError, ValueError) as error:
         raise CommandError(f"{checkpoint}: {_one_line(error)}") from error
     try:

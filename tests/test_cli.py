@@ -566,7 +566,13 @@ def converter(monkeypatch, tmp_path):
     """A converter that gives the model of gains, and a checkpoint."""
     monkeypatch.setattr(cli, "import_keras", lambda: None)
     module = types.ModuleType("keras_bandit.convert")
-    module.from_checkpoint = lambda path: Gains()
+
+    def from_checkpoint(path, sample_rate):
+        gains = Gains()
+        gains.sample_rate = sample_rate or gains.sample_rate
+        return gains
+
+    module.from_checkpoint = from_checkpoint
     monkeypatch.setitem(sys.modules, "keras_bandit.convert", module)
     monkeypatch.setattr(keras_bandit, "convert", module, raising=False)
     monkeypatch.chdir(tmp_path)
@@ -587,6 +593,11 @@ def test_convert_says_what_was_found(converter, capsys):
     ]
     assert found("a") == ["preset/config.json", "preset/model.weights.h5"]
     assert os.listdir("a") == ["preset"]
+
+
+def test_convert_passes_the_sample_rate_on(converter, capsys):
+    assert cli.main(["convert", "x.ckpt", "a", "--sample-rate", "96000"]) == 0
+    assert "rate        96000 Hz" in capsys.readouterr().out
 
 
 def test_convert_into_an_empty_directory(converter):
@@ -631,7 +642,7 @@ def test_bands_of_each_stem_are_named(model):
 
 
 def test_convert_refuses_a_bad_checkpoint_in_one_line(converter, capsys):
-    def refuse(path):
+    def refuse(path, sample_rate):
         raise ValueError("missing tensors:\n  a.weight\n  b.weight")
 
     converter.from_checkpoint = refuse

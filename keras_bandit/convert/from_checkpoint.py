@@ -36,9 +36,13 @@ def _n_fft(tensors):
     return len(window)
 
 
-def _sample_rates(found, hparams):
+def _sample_rates(found, hparams, sample_rate):
     """Candidate rates in Hz, most likely first."""
-    rate = find_setting(hparams, "fs") or find_setting(hparams, "sample_rate")
+    rate = (
+        sample_rate
+        or find_setting(hparams, "fs")
+        or find_setting(hparams, "sample_rate")
+    )
     if isinstance(rate, int) and rate > 0:
         return (rate,)
     return (48000, 44100) if found == BANDIT_V2 else (44100, 48000)
@@ -144,7 +148,7 @@ def _network(sizes):
     }
 
 
-def from_checkpoint(checkpoint):
+def from_checkpoint(checkpoint, sample_rate=None):
     """Makes a separator from a checkpoint of the authors' PyTorch code.
 
     The format is recognized by the names of the tensors: BandIt v1
@@ -159,6 +163,8 @@ def from_checkpoint(checkpoint):
         checkpoint: path of a file written by `torch.save` (read as tensors
             only: a file that carries code is refused), or a state dict of
             tensors or arrays, with or without a trainer's wrapping.
+        sample_rate: int. Hz; or `None`: found as said above. Musical bands
+            are the same at every rate, so that nothing tells a wrong one.
 
     Returns:
         `BanditAudioSeparator` or `BSRNNAudioSeparator`. Its `metadata` says
@@ -171,6 +177,12 @@ def from_checkpoint(checkpoint):
             or the bands are unknown, or tensors are missing, unexpected or
             misshapen (all are listed).
     """
+    if sample_rate is not None and not (
+        isinstance(sample_rate, int) and sample_rate > 0
+    ):
+        raise ValueError(
+            f"sample_rate must be a positive int (Hz); got {sample_rate!r}"
+        )
     metadata, hparams = {}, {}
     if isinstance(checkpoint, (str, os.PathLike)):
         path, checkpoint = checkpoint, read_state_dict(checkpoint)
@@ -182,7 +194,8 @@ def from_checkpoint(checkpoint):
     tensors = unwrap(checkpoint)
     found, models = split_models(tensors)
     described = _describe(models)
-    n_fft, rates = _n_fft(tensors), _sample_rates(found, hparams)
+    n_fft = _n_fft(tensors)
+    rates = _sample_rates(found, hparams, sample_rate)
     if found == BSRNN:
         separator = _bsrnn(described, n_fft, rates)
     else:

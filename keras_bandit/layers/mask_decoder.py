@@ -110,8 +110,13 @@ class MaskDecoder(keras.layers.Layer):
             initializer = initializer_for(self.kernel_initializer, fan_in)
             return self.add_weight(shape, initializer, name=name)
 
-        self.gamma = self.add_weight((bands, embed_dim), "ones", name="gamma")
-        self.beta = self.add_weight((bands, embed_dim), "zeros", name="beta")
+        # Normalization stays in float32 under mixed precision.
+        self.gamma = self.add_weight(
+            (bands, embed_dim), "ones", autocast=False, name="gamma"
+        )
+        self.beta = self.add_weight(
+            (bands, embed_dim), "zeros", autocast=False, name="beta"
+        )
         self.hidden_kernel = add(
             "hidden_kernel", (bands, embed_dim, self.mlp_dim), embed_dim
         )

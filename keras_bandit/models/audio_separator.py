@@ -117,15 +117,15 @@ def load_decoder_weights(decoder, path):
         ) from error
 
 
-def package_of(x):
-    """Name of the package that an object's class comes from."""
-    return type(x).__module__.partition(".")[0]
+def packages_of(x):
+    """Names of the packages that an object's class and its bases come from."""
+    return {base.__module__.partition(".")[0] for base in type(x).__mro__}
 
 
 def is_dataset(x):
     """Whether `x` brings its own order: `tf.data`, grain, `DataLoader`."""
-    packages = ("tensorflow", "grain", "torch")
-    return package_of(x) in packages and not hasattr(x, "shape")
+    packages = {"tensorflow", "grain", "torch"}
+    return bool(packages_of(x) & packages) and not hasattr(x, "shape")
 
 
 class AudioSeparator(keras_hub.models.Task):
@@ -327,7 +327,7 @@ class AudioSeparator(keras_hub.models.Task):
     # dicts of targets for one batch. Keras's take all of these.
 
     def _keras_or_hub(self, method, x, *args, **kwargs):
-        if package_of(x) == "grain" or self.preprocessor is not None:
+        if "grain" in packages_of(x) or self.preprocessor is not None:
             function = getattr(super(), method)
         else:
             function = functools.partial(getattr(keras.Model, method), self)
@@ -534,6 +534,11 @@ class AudioSeparator(keras_hub.models.Task):
         preset = os.fspath(preset)
         if preset in PRESETS:
             return cls._from_architecture(preset, **kwargs)
+        if "://" not in preset and not os.path.isdir(preset):
+            raise ValueError(
+                f"preset must be a name of keras_bandit.list_presets(), a "
+                f"directory or a handle such as hf://user/model; got {preset!r}"
+            )
         separator = super().from_preset(preset, load_weights, **kwargs)
         if load_weights:
             for stem in separator.stems:

@@ -149,6 +149,11 @@ def test_sample_rate_from_hparams(tensors, tmp_path):
     hparams = "system: {model: {kwargs: {fs: 48000}}}"
     (tmp_path / "hparams.yaml").write_text(hparams)
     assert from_checkpoint(folder / "x.pt").sample_rate == 48000
+    # Said by the user, it goes first.
+    given = from_checkpoint(folder / "x.pt", sample_rate=44100)
+    assert given.sample_rate == 44100
+    with pytest.raises(ValueError, match="sample_rate must be"):
+        from_checkpoint(folder / "x.pt", sample_rate=0)
     (folder / "hparams.yaml").write_text(
         "x: !!python/object/apply:os.getcwd []"
     )
