@@ -36,15 +36,16 @@ import numpy as np
 import soundfile
 import soxr
 
-from keras_bandit.data.film_clip import (
-    _EVENT_SHARES,
-    _EVENTS,
-    _add,
-    _bed,
-    _bell,
-    _filter,
-    _noise,
-    _pan,
+from keras_bandit.data.generated_effects import (
+    generate_background,
+    generate_event,
+)
+from keras_bandit.data.synthesis import (
+    add_sound,
+    bell,
+    filter_frames,
+    pan_gains,
+    white_noise,
 )
 
 SPLITS = ("tr", "cv", "tt")
@@ -225,7 +226,7 @@ def reverberate(rng, audio, sample_rate):
     decay = rng.uniform(0.15, 1.5)
     length = int(decay * sample_rate)
     time = np.arange(length) / sample_rate
-    tail = _noise(rng, length) * np.exp(-6.9 * time / decay)
+    tail = white_noise(rng, length) * np.exp(-6.9 * time / decay)
     tail = np.convolve(tail, np.ones(3) / 3, "same")
     tail *= rng.uniform(0.1, 0.6) / np.linalg.norm(tail)
     tail[0] = 1.0
@@ -235,8 +236,8 @@ def reverberate(rng, audio, sample_rate):
 def colour(rng, signal, sample_rate):
     """A random broad band, as a wall, a distance or a small speaker leave."""
     centre = 300 * 2 ** rng.uniform(0, 4)
-    band = _bell(centre, rng.uniform(1.2, 3.0), sample_rate)
-    return _filter(signal, band, sample_rate)
+    band = bell(centre, rng.uniform(1.2, 3.0), sample_rate)
+    return filter_frames(signal, band, sample_rate)
 
 
 def draw_speaker(rng, split, channels):
@@ -249,7 +250,7 @@ def draw_speaker(rng, split, channels):
         "pitch": int(rng.integers(15, 85)),
         # Played faster or slower: formants move with it.
         "stretch": rng.uniform(0.88, 1.12),
-        "gains": _pan(rng, channels, 0.3),
+        "gains": pan_gains(rng, channels, 0.3),
     }
 
 
@@ -281,7 +282,7 @@ def render_speech(rng, split, samples, sample_rate, channels, config):
         speaker = speakers[rng.integers(len(speakers))]
         audio = utterance(rng, split, speaker, config, sample_rate)
         audio *= 10 ** (rng.uniform(-6, 0) / 20)
-        _add(canvas, audio, start, speaker["gains"])
+        add_sound(canvas, audio, start, speaker["gains"])
         pause = (
             rng.uniform(0.15, 1.4)
             if rng.random() < 0.9
@@ -563,7 +564,7 @@ def simple_event(rng, sample_rate):
     """A struck, gliding or throbbing sound: `(samples,)`."""
     length = int(rng.uniform(0.15, 2.5) * sample_rate)
     time = np.arange(length) / sample_rate
-    sound = _noise(rng, length)
+    sound = white_noise(rng, length)
     kind = rng.integers(3)
     if kind == 0:
         sound = sound * np.exp(-time * rng.uniform(2, 25))
@@ -597,8 +598,7 @@ def event(rng, split, sample_rate, config):
     """One foreground effect `(samples,)` at a common level."""
     kind = rng.random()
     if kind < 0.35:
-        generator = _EVENTS[rng.choice(len(_EVENTS), p=_EVENT_SHARES)]
-        sound = generator(rng, sample_rate)
+        sound = generate_event(rng, sample_rate)
     elif kind < 0.65:
         sound = simple_event(rng, sample_rate)
     elif kind < 0.87:
@@ -626,7 +626,7 @@ def render_effects(rng, split, samples, sample_rate, channels, config):
     while start < samples:
         sound = event(rng, split, sample_rate, config)
         sound *= 10 ** (rng.uniform(-12, 0) / 20)
-        _add(canvas, sound, start, _pan(rng, channels, 0.8))
+        add_sound(canvas, sound, start, pan_gains(rng, channels, 0.8))
         pause = rng.uniform(0.1, 2 * density)
         start += int(
             (pause + rng.uniform(0.2, 1) * len(sound) / sample_rate)
@@ -637,7 +637,7 @@ def render_effects(rng, split, samples, sample_rate, channels, config):
     if rng.random() < 0.85:
         level = 10 ** (rng.uniform(-24, -8) / 20)
         for gains in np.eye(channels, dtype="float32"):  # a diffuse background
-            _add(
+            add_sound(
                 canvas, level * background(rng, samples, sample_rate), 0, gains
             )
     return canvas
@@ -646,9 +646,9 @@ def render_effects(rng, split, samples, sample_rate, channels, config):
 def background(rng, samples, sample_rate):
     """The package's rain, wind and rooms, or noise through a moving mean."""
     if rng.random() < 0.6:
-        return _bed(rng, samples, sample_rate)
+        return generate_background(rng, samples, sample_rate)
     width = int(rng.integers(1, 40))
-    bed = np.convolve(_noise(rng, samples), np.ones(width) / width, "same")
+    bed = np.convolve(white_noise(rng, samples), np.ones(width) / width, "same")
     return bed.astype("float32") / np.sqrt(np.mean(bed**2))
 
 
