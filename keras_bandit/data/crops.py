@@ -1,0 +1,273 @@
+"""Random crops of tracks, drawn on the fly, for training."""
+
+import functools
+import math
+
+import numpy as np
+
+from keras_bandit.data.stem_reader import (
+    StemReader,
+    crop_samples,
+    stack_pairs,
+)
+
+# What a random number generator is for, so that none serves two purposes.
+_ORDER, _ELEMENT = 0, 1
+
+
+def _rng(seed, purpose, *indices):
+    # `spawn_key`: plain entropy would be padded with zeros, so that [seed]
+    # and [seed, 0] would give the same numbers.
+    sequence = np.random.SeedSequence(seed, spawn_key=(purpose, *indices))
+    return np.random.Generator(np.random.PCG64(sequence))
+
+
+@functools.lru_cache(maxsize=32)
+def _order(seed, epoch, part, size):
+    """A permutation of 0 … size - 1."""
+    order = _rng(seed, _ORDER, epoch, part).permutation(size)
+    order.setflags(write=False)
+    return order
+
+
+def limit_peak(rng, sources, mixture, margin):
+    """Scales an example whose peak is above full scale to below it.
+
+    All signals get one gain, `1 / (peak + margin * u)` with `u` uniform in
+    [0, 1): the authors' rule with a margin of 0.5 for DnR and of 0 for MUSDB.
+    They take the peak over a batch, we over one example, which then does not
+    depend on its neighbours.
+
+    Args:
+        rng: `numpy.random.Generator`.
+        sources: `{stem: (channels, samples)}`.
+        mixture: `(channels, samples)`.
+        margin: float ≥ 0.
+
+    Returns:
+        `sources` and `mixture`, the given ones if no peak is above 1.
+    """
+    peak = max(_peak(x) for x in (mixture, *sources.values()))
+    if peak <= 1:
+        return sources, mixture
+    gain = np.float32(1 / (peak + margin * rng.random()))
+    return {stem: gain * x for stem, x in sources.items()}, gain * mixture
+
+
+def _peak(signal):
+    return max(float(signal.max()), -float(signal.min()))
+
+
+class CropSource:
+    """Examples and batches of random crops as functions of their numbers.
+
+    Arguments as of `random_crops`.
+    """
+
+    def __init__(
+        self,
+        reader,
+        crop_seconds,
+        batch_size,
+        epoch_size,
+        independent,
+        augmentations,
+        peak_margin,
+        seed,
+        start_epoch,
+        shuffle,
+    ):
+        self.reader = reader
+        self.samples = crop_samples(reader.tracks, crop_seconds, "crop_seconds")
+        self.batch_size = batch_size
+        self.epoch_size = epoch_size
+        self.independent = independent
+        self.augmentations = tuple(augmentations)
+        self.peak_margin = peak_margin
+        self.seed = seed
+        self.start_epoch = start_epoch
+        self.shuffle = shuffle
+
+    def __len__(self):
+        return self.epoch_size // self.batch_size
+
+    def item(self, index):
+        """Batch `index`, counted from the start of epoch `start_epoch`."""
+        epoch, step = divmod(index, len(self))
+        first = step * self.batch_size
+        return stack_pairs(
+            self.example(self.start_epoch + epoch, first + i)
+            for i in range(self.batch_size)
+        )
+
+    def example(self, epoch, index):
+        """Example `index` of an epoch, a function of these and the seed.
+
+        Returns:
+            `(mixture, {stem: target})`, each `(channels, samples)` float32.
+        """
+        rng = _rng(self.seed, _ELEMENT, epoch, index)
+        if not (self.independent or self.augmentations):
+            track = self._track(epoch, index)
+            start = self._start(rng, track)
+            return self.reader.read_pair(track, start, start + self.samples)
+        return self._remixed(rng, epoch, index)
+
+    def _remixed(self, rng, epoch, index):
+        """An example whose mixture is not the stored one but a new sum."""
+        reader = self.reader
+        track = self._track(epoch, index)
+        start = self._start(rng, track)
+        sources = {}
+        for number, name in enumerate(reader.names(track)):
+            if self.independent and number:
+                track = self._track(epoch, index, number)
+                start = self._start(rng, track)
+            sources[name] = reader.read(
+                track, name, start, start + self.samples
+            )
+        for augmentation in self.augmentations:
+            sources = augmentation(rng, sources, reader.sample_rate)
+        mixture = reader.mixture(sources)
+        if self.peak_margin is not None:
+            sources, mixture = limit_peak(
+                rng, sources, mixture, self.peak_margin
+            )
+        return mixture, reader.targets(sources)
+
+    def _track(self, epoch, index, part=0):
+        """The track of an example; independent stems have orders of their own.
+
+        The authors' `index mod number of tracks` of a shuffled index: within
+        an epoch no track comes more than once more often than another.
+        """
+        if self.shuffle:
+            index = _order(self.seed, epoch, part, self.epoch_size)[index]
+        return self.reader.tracks[index % len(self.reader.tracks)]
+
+    def _start(self, rng, track):
+        return int(rng.integers(track.num_samples - self.samples + 1))
+
+
+def _check_integer(name, value, least):
+    if isinstance(value, bool) or value != int(value) or value < least:
+        raise ValueError(
+            f"{name} must be a whole number ≥ {least}; got {name}={value}"
+        )
+
+
+def random_crops(
+    tracks,
+    stems,
+    crop_seconds=6.0,
+    batch_size=2,
+    epoch_size=20_000,
+    composites=None,
+    mixture_stems=None,
+    independent=False,
+    augmentations=(),
+    peak_margin=0.5,
+    missing="error",
+    sample_rate=None,
+    seed=0,
+    start_epoch=0,
+    shuffle=True,
+    num_workers=0,
+):
+    """Random crops of tracks in batches, new ones in every epoch.
+
+    As the authors train (BandIt, arXiv:2309.02539, and its `dnr` data
+    module): an epoch has a fixed number of examples whatever the size of the
+    set; example i is cut from track i mod number of tracks, at a start drawn
+    at random and common to all stems; their order is shuffled. The authors'
+    range of starts leaves out the last possible one, ours does not.
+
+    Example i of epoch e depends on `seed`, e and i alone: not on the batch
+    size, the number of workers, or the epochs before. A run that goes on
+    with `start_epoch=e` sees what an uninterrupted one would see. The state
+    of an iterator can be saved and restored as well (`get_state`).
+
+    The mixture is the stored one, where there is one and stems are neither
+    independent nor augmented; else it is the sum of `mixture_stems`.
+
+    Args:
+        tracks: sequence of `Track`, as from `open_tracks`, all with the same
+            sample rate and number of channels.
+        stems: list of str. Targets: stored stems or names in `composites`.
+        crop_seconds: float. Length of a crop. A shorter track is an error.
+        batch_size: int.
+        epoch_size: int. Examples in an epoch; the last ones that do not fill
+            a batch are left out.
+        composites: `{name: [stored stem, …]}`, targets that are sums, such as
+            `{"mne": ["music", "effects"]}`; or `None`.
+        mixture_stems: list of str, stored stems that make the mixture where
+            it is a sum; `None`: every stem that any track has.
+        independent: bool. Each stored stem comes from its own track and
+            start. Needs `shuffle`.
+        augmentations: callables `(rng, {stem: audio}, sample_rate)` that
+            return such a dict, see `keras_bandit.data.Gain` and others,
+            applied to stored stems in this order, before they are summed.
+        peak_margin: float or `None`. Independent or augmented examples whose
+            peak is above 1 are multiplied by `1 / (peak + peak_margin * u)`,
+            `u` uniform in [0, 1), targets and mixture alike; `None`: never.
+        missing: `"error"` or `"silence"`: what a stem is that a track lacks.
+        sample_rate: int or `None`. Hz, the rate the tracks must have.
+        seed: int ≥ 0.
+        start_epoch: int ≥ 0. The epoch that comes first.
+        shuffle: bool. `False`: example i is cut from track i mod number of
+            tracks in that order; the starts are random all the same.
+        num_workers: int. 0: batches are made by threads. Else by as many
+            processes, which helps where augmentations keep Python busy.
+
+    Returns:
+        With `num_workers=0` a `grain.MapDataset` whose length is the number
+        of batches in an epoch: `fit(dataset, epochs=…)` goes on to the next
+        epochs by itself. With workers an endless `grain.IterDataset`, for
+        which `fit` needs `steps_per_epoch=epoch_size // batch_size` (allowed
+        without workers too). Elements are `(mixture, {stem: target})`, each
+        `(batch, channels, samples)` float32.
+
+    Raises:
+        ValueError: if an argument is out of its range, tracks differ in rate
+            or channels, a track is shorter than a crop or lacks a stem.
+    """
+    _check_integer("batch_size", batch_size, 1)
+    _check_integer("epoch_size", epoch_size, batch_size)
+    _check_integer("seed", seed, 0)
+    _check_integer("start_epoch", start_epoch, 0)
+    _check_integer("num_workers", num_workers, 0)
+    if independent and not shuffle:
+        raise ValueError(
+            "independent=True draws a track for each stem and needs "
+            "shuffle=True; got shuffle=False"
+        )
+    if peak_margin is not None and not 0 <= peak_margin < math.inf:
+        raise ValueError(
+            f"peak_margin must be None or ≥ 0; got peak_margin={peak_margin}"
+        )
+    reader = StemReader(
+        tracks,
+        stems,
+        composites,
+        mixture_stems,
+        stored_mixture=not (independent or augmentations),
+        missing=missing,
+        sample_rate=sample_rate,
+    )
+    source = CropSource(
+        reader,
+        crop_seconds,
+        batch_size,
+        epoch_size,
+        independent,
+        augmentations,
+        peak_margin,
+        seed,
+        start_epoch,
+        shuffle,
+    )
+    # Importing grain takes a second and loads JAX.
+    from keras_bandit.data.indexed_dataset import IndexedDataset, in_processes
+
+    dataset = IndexedDataset(source)
+    return in_processes(dataset, num_workers) if num_workers else dataset

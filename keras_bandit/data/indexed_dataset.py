@@ -1,0 +1,74 @@
+"""A grain dataset over anything that has an item for every index."""
+
+import grain
+from absl import flags
+
+
+class IndexedDataset(grain.MapDataset):
+    """Serves `source.item(index)` for any index ≥ 0.
+
+    Indices beyond the length are the epochs after the first, which is how
+    grain's `repeat` asks for them; `grain.MapDataset.source` would give the
+    first epoch again.
+
+    Args:
+        source: has `len()`, the items of one epoch, and `item(index)`.
+        read_ahead: int. Items made ahead of the one being used, when the
+            dataset is iterated as it is (grain's own number is 500, in
+            batches of audio several gigabytes).
+        num_threads: int. Threads that make them; 0: none, nor read ahead.
+    """
+
+    def __init__(self, source, read_ahead=4, num_threads=2):
+        super().__init__()
+        self._source = source
+        self._read_options = grain.ReadOptions(
+            num_threads=num_threads,
+            prefetch_buffer_size=max(read_ahead, num_threads),
+        )
+
+    def __len__(self):
+        return len(self._source)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return self.slice(index)
+        return self._source.item(index)
+
+    def __iter__(self):
+        return iter(self.to_iter_dataset(self._read_options))
+
+    def to_iter_dataset(self, read_options=None, **kwargs):
+        return super().to_iter_dataset(
+            read_options or self._read_options, **kwargs
+        )
+
+
+def in_processes(dataset, num_workers):
+    """The endless stream of a dataset's epochs, made by other processes.
+
+    Items and their order are those of the dataset; only who makes them
+    changes.
+
+    Args:
+        dataset: `grain.MapDataset`.
+        num_workers: int ≥ 1.
+
+    Returns:
+        `grain.IterDataset`.
+    """
+    # grain reads flags of absl here, which refuses before they are parsed; a
+    # program that is no absl app never parses them.
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
+    # One thread each: the processes already run side by side.
+    options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
+    return (
+        dataset.repeat()
+        .to_iter_dataset(options)
+        .mp_prefetch(
+            grain.MultiprocessingOptions(
+                num_workers=num_workers, per_worker_buffer_size=2
+            )
+        )
+    )

@@ -1,0 +1,153 @@
+"""Segments of a track in which a stem is heard, for MUSDB18-HQ."""
+
+import numpy as np
+
+from keras_bandit.data.track import MIXTURE, Track
+
+# Values of the authors' preprocessing (BandIt's code, as used for
+# arXiv:2309.02539; the method is that of BSRNN, Luo & Yu 2023,
+# arXiv:2209.15174, Sec. III-B).
+_LOUDNESS_LUFS = -24.0
+_CHUNKS = 10
+_QUANTILE = 0.15
+_LEAST_ENERGY = 1e-3
+_SILENT_ENERGY = 1e-5
+
+
+class Segment(Track):
+    """A piece of a track, scaled, and padded with zeros beyond its end.
+
+    Args:
+        track: `Track`.
+        name: str.
+        start: int. First sample.
+        num_samples: int. Length, which may pass the end of the track.
+        gain: float. Applied to every stem.
+    """
+
+    def __init__(self, track, name, start, num_samples, gain=1.0):
+        super().__init__(
+            name,
+            track.sample_rate,
+            track.num_channels,
+            num_samples,
+            track.stems,
+        )
+        self.track = track
+        self.start = start
+        self.gain = np.float32(gain)
+
+    def _read(self, stem, start, stop):
+        end = self.track.num_samples
+        first, last = (min(self.start + i, end) for i in (start, stop))
+        audio = self.gain * self.track.read(stem, first, last)
+        missing = (stop - start) - (last - first)
+        return np.pad(audio, ((0, 0), (0, missing))) if missing else audio
+
+
+def integrated_loudness(audio, sample_rate):
+    """Loudness after ITU-R BS.1770-4, LUFS; -inf below its gate of -70.
+
+    Args:
+        audio: `(channels, samples)`.
+        sample_rate: int. Hz.
+
+    Raises:
+        ImportError: without pyloudnorm.
+        ValueError: if the audio is shorter than 0.4 s.
+    """
+    try:
+        import pyloudnorm
+    except ImportError as error:
+        raise ImportError(
+            "loudness needs the package pyloudnorm: pip install "
+            "'keras-bandit[mix]'"
+        ) from error
+    # Silence is a logarithm of zero on the way to -inf.
+    with np.errstate(divide="ignore"):
+        return pyloudnorm.Meter(sample_rate).integrated_loudness(
+            audio.T.astype("float64")
+        )
+
+
+def active_segments(track, stem=None, segment_seconds=6.0, hop_seconds=3.0):
+    """Segments of a track in which a stem is heard, all at one loudness.
+
+    As the authors of BandIt prepare MUSDB18-HQ. All stems get the gain that
+    brings the analysed one to -24 LUFS. A segment has ten chunks; a chunk is
+    active when its mean square exceeds the 15 % quantile over all chunks of
+    the track, and 0.001; a segment is kept when more than half of its chunks
+    are active. The last segment is padded with zeros. Nothing is copied:
+    segments read from the track. The authors forget the gain on the analysed
+    stem itself; here it has it like the others.
+
+    Args:
+        track: `Track`.
+        stem: str, the stem that must be heard, or `None`: the mixture gives
+            the loudness (the sum of the stems if none is stored) and every
+            segment is kept.
+        segment_seconds: float. Length of a segment.
+        hop_seconds: float. Between the starts of segments.
+
+    Returns:
+        list of `Segment`, which are tracks; empty if the stem is silent
+        (below the loudness measure's gate of -70 LUFS).
+
+    Raises:
+        ImportError: without pyloudnorm (the extra `mix`).
+        ValueError: if an argument is out of its range, the track lacks the
+            stem or is shorter than the 0.4 s of a loudness block.
+    """
+    sample_rate = track.sample_rate
+    length = round(segment_seconds * sample_rate / _CHUNKS) * _CHUNKS
+    hop = round(hop_seconds * sample_rate)
+    if length < _CHUNKS or hop < 1:
+        raise ValueError(
+            "segment_seconds and hop_seconds must be positive; got "
+            f"{segment_seconds} and {hop_seconds}"
+        )
+    audio = _analysed(track, stem)
+    loudness = integrated_loudness(audio, sample_rate)
+    if loudness == -np.inf:
+        return []
+    gain = 10 ** ((_LOUDNESS_LUFS - loudness) / 20)
+    # Starts up to the first segment that reaches the end.
+    count = 1 + max(-(-(track.num_samples - length) // hop), 0)
+    starts = hop * np.arange(count)
+    kept = np.ones(count, bool)
+    if stem is not None:
+        kept = _active(gain * audio, starts, length)
+    return [
+        Segment(
+            track,
+            f"{track.name} - {stem or 'all'}{i:03d}",
+            int(start),
+            length,
+            gain,
+        )
+        for i, start in enumerate(starts)
+        if kept[i]
+    ]
+
+
+def _analysed(track, stem):
+    if stem is not None:
+        return track.read(stem)
+    if MIXTURE in track.stems:
+        return track.read(MIXTURE)
+    return sum(track.read(name) for name in track.stems)
+
+
+def _active(audio, starts, length):
+    """Which segments are active, `(segments,)` bool."""
+    needed = int(starts[-1]) + length - audio.shape[-1]
+    power = np.pad(np.mean(np.square(audio), axis=0), (0, max(needed, 0)))
+    energies = np.stack(
+        [
+            power[start : start + length].reshape(_CHUNKS, -1).mean(axis=1)
+            for start in starts
+        ]
+    )  # (segments, chunks)
+    energies[energies == 0] = _SILENT_ENERGY
+    threshold = max(np.quantile(energies, _QUANTILE), _LEAST_ENERGY)
+    return np.mean(energies > threshold, axis=1) > 0.5

@@ -1,0 +1,235 @@
+"""What all datasets share: which stems are read, summed and checked."""
+
+import numpy as np
+
+from keras_bandit.data.track import MIXTURE
+
+MISSING = ("error", "silence")
+
+
+class StemReader:
+    """Reads mixtures and targets of several tracks alike.
+
+    Checks all tracks once, when it is made, so that nothing is found missing
+    in the middle of an epoch. It can be pickled if the tracks can.
+
+    Args:
+        tracks: sequence of `Track`, at least one, all with the same sample
+            rate and number of channels.
+        stems: list of str. Targets: stored stems or names in `composites`.
+        composites: `{name: [stored stem, …]}` or `None`. Targets that are
+            sums: `{"mne": ["music", "effects"]}`.
+        mixture_stems: list of str, the stored stems whose sum is the mixture
+            where that is not read; `None`: every stem of any track except
+            `"mixture"`.
+        stored_mixture: bool. Whether the mixture is read where one is
+            stored; `False`: it is always the sum.
+        missing: `"error"` or `"silence"`. What a stem is that a track lacks.
+            A name that no track has is always an error.
+        sample_rate: int or `None`. Hz, the rate the tracks must have; `None`:
+            any, as long as it is one. Nothing is resampled.
+
+    Raises:
+        ValueError: if an argument is out of its range, tracks disagree, or a
+            stem is missing.
+    """
+
+    def __init__(
+        self,
+        tracks,
+        stems,
+        composites=None,
+        mixture_stems=None,
+        stored_mixture=True,
+        missing="error",
+        sample_rate=None,
+    ):
+        self.tracks = list(tracks)
+        self.stems = tuple(stems)
+        self.composites = {
+            name: tuple(parts) for name, parts in (composites or {}).items()
+        }
+        self.stored_mixture = stored_mixture
+        self.missing = missing
+        if not self.tracks:
+            raise ValueError("tracks must be at least one; got none")
+        if isinstance(stems, str) or not self.stems:
+            raise ValueError(
+                f"stems must be a list of one name or more; got {stems!r}"
+            )
+        if missing not in MISSING:
+            raise ValueError(f"missing must be in {MISSING}; got {missing!r}")
+        self.stored = tuple(
+            dict.fromkeys(
+                stem
+                for track in self.tracks
+                for stem in track.stems
+                if stem != MIXTURE
+            )
+        )
+        self.mixture_stems = tuple(
+            self.stored if mixture_stems is None else mixture_stems
+        )
+        self._check_names()
+        # Each stored stem once, however many targets it is part of.
+        self.sources = tuple(
+            dict.fromkeys(
+                part for stem in self.stems for part in self._parts(stem)
+            )
+        )
+        self._check_tracks(sample_rate)
+        self.sample_rate = self.tracks[0].sample_rate
+        self.num_channels = self.tracks[0].num_channels
+
+    def _parts(self, stem):
+        return self.composites.get(stem, (stem,))
+
+    def _check_names(self):
+        for name, parts in self.composites.items():
+            if name in self.stored or name == MIXTURE or not parts:
+                raise ValueError(
+                    "composites must be new names, each of one stored stem "
+                    f"or more; got {name!r}: {list(parts)}, where the tracks "
+                    f"store {list(self.stored)}"
+                )
+        wanted = [part for stem in self.stems for part in self._parts(stem)]
+        unknown = {*wanted, *self.mixture_stems} - {*self.stored}
+        if unknown:
+            raise ValueError(
+                "stems must be stored stems or composites of them; got "
+                f"{sorted(unknown)}, where the tracks store "
+                f"{list(self.stored)} and composites are "
+                f"{list(self.composites)}"
+            )
+
+    def _check_tracks(self, sample_rate):
+        first = self.tracks[0]
+        if sample_rate is None:
+            sample_rate = first.sample_rate
+        for track in self.tracks:
+            if track.sample_rate != sample_rate:
+                raise ValueError(
+                    f"track {track.name} has sample_rate="
+                    f"{track.sample_rate}; all must have {sample_rate} "
+                    "(nothing is resampled here)"
+                )
+            if track.num_channels != first.num_channels:
+                raise ValueError(
+                    f"track {track.name} has num_channels="
+                    f"{track.num_channels}, track {first.name} has "
+                    f"{first.num_channels}; all must have the same"
+                )
+            if self.missing == "error":
+                self._check_complete(track)
+
+    def _check_complete(self, track):
+        for stem in self.names(track):
+            if stem not in track.stems:
+                raise ValueError(
+                    f"track {track.name} has no stem {stem!r}; it has "
+                    f"{list(track.stems)} (missing='silence' takes zeros)"
+                )
+
+    def reads_mixture(self, track):
+        """Whether this track's mixture is the stored one."""
+        return self.stored_mixture and MIXTURE in track.stems
+
+    def names(self, track):
+        """Stored stems that targets and mixture of a track are made of."""
+        if self.reads_mixture(track):
+            return self.sources
+        return tuple(dict.fromkeys((*self.mixture_stems, *self.sources)))
+
+    def read(self, track, stem, start, stop):
+        """A stored stem of a track, or silence if that is allowed.
+
+        Returns:
+            `(channels, stop - start)` float32.
+        """
+        if stem not in track.stems and self.missing == "silence":
+            return np.zeros((track.num_channels, stop - start), "float32")
+        return track.read(stem, start, stop)
+
+    def targets(self, sources):
+        """Targets from stored stems: those that are one, and sums.
+
+        Args:
+            sources: `{stored stem: (channels, samples)}`.
+
+        Returns:
+            `{stem: (channels, samples)}` in the order of `stems`.
+        """
+        return {
+            stem: total(sources[part] for part in self._parts(stem))
+            for stem in self.stems
+        }
+
+    def read_pair(self, track, start, stop):
+        """Mixture and targets of one place of a track, as they are stored.
+
+        Returns:
+            `(mixture, {stem: target})`, each `(channels, stop - start)`
+            float32.
+        """
+        sources = {
+            name: self.read(track, name, start, stop)
+            for name in self.names(track)
+        }
+        if self.reads_mixture(track):
+            mixture = track.read(MIXTURE, start, stop)
+        else:
+            mixture = self.mixture(sources)
+        return mixture, self.targets(sources)
+
+    def mixture(self, sources):
+        """The sum of `mixture_stems`, `(channels, samples)`."""
+        return total(sources[stem] for stem in self.mixture_stems)
+
+
+def total(signals):
+    """Sum of signals of one shape, in their order; one alone is returned."""
+    first, *others = signals
+    if not others:
+        return first
+    result = first + others[0]
+    for other in others[1:]:
+        result += other
+    return result
+
+
+def crop_samples(tracks, seconds, name):
+    """Length of a crop in samples, after checking that every track has it.
+
+    Args:
+        tracks: list of `Track` of one sample rate.
+        seconds: float. Length of a crop.
+        name: str. The argument's name, for messages.
+
+    Raises:
+        ValueError: if a track is shorter, or a crop has no sample.
+    """
+    sample_rate = tracks[0].sample_rate
+    samples = round(seconds * sample_rate) if seconds > 0 else 0
+    if samples < 1:
+        raise ValueError(f"{name} must be positive; got {name}={seconds}")
+    for track in tracks:
+        if track.num_samples < samples:
+            raise ValueError(
+                f"track {track.name} is shorter than {name}={seconds}: it "
+                f"has {track.num_samples} of {samples} samples; leave it out "
+                "or make crops shorter"
+            )
+    return samples
+
+
+def stack_pairs(pairs):
+    """Batch of `(mixture, targets)` pairs.
+
+    Returns:
+        `(mixture, {stem: target})`, each `(batch, channels, samples)`.
+    """
+    mixtures, targets = zip(*pairs, strict=True)
+    return np.stack(mixtures), {
+        stem: np.stack([target[stem] for target in targets])
+        for stem in targets[0]
+    }
