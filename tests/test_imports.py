@@ -22,6 +22,7 @@ LEVELS = [
     {"metrics"},
     {"models"},
     {"convert", "inference", "data"},
+    {"evaluation", "prepare"},
     {"cli"},
     {"__main__"},
 ]

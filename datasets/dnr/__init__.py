@@ -1,0 +1,1 @@
+"""Divide and Remaster, versions 2 and 3."""

@@ -1,0 +1,244 @@
+"""Divide and Remaster (DnR): speech, music and effects of film-like mixtures.
+
+Version 2: Petermann et al. 2022, arXiv:2110.09958, fixed in 2022 (DOI
+10.5281/zenodo.6949108). Version 3: Watcharasupat et al. 2024,
+arXiv:2407.07275; the folders are those that the authors' generator writes
+(kwatcharasupat/divide-and-remaster-v3, dnr-v3/src/dnr/io.py, 2632958).
+"""
+
+import dataclasses
+import pathlib
+
+import tensorflow_datasets as tfds
+
+from keras_bandit.data.track_builder import (
+    TrackBuilder,
+    TrackConfig,
+    check_splits,
+)
+from keras_bandit.data.track_files import (
+    FolderError,
+    find_tracks,
+    subfolders,
+)
+from keras_bandit.data.track_records import STORAGES
+
+# Subsets that the paper on version 3 names: languages and families by their
+# ISO codes, and all of them mixed.
+V3_SUBSETS = (
+    "multi",
+    "eng",
+    "deu",
+    "fao",
+    "fra",
+    "spa",
+    "cmn",
+    "inc",
+    "dra",
+    "bnt",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Release:
+    """Where a version of DnR keeps its files.
+
+    Args:
+        splits: `{split: (folder, tracks in the full release)}`.
+        homes: folders below the manual directory where the splits may be.
+        suffixes: suffixes of audio files.
+        file_names: `{stem: names without suffix}`.
+    """
+
+    splits: dict
+    homes: tuple
+    suffixes: tuple
+    file_names: dict
+
+
+RELEASES = {
+    "v2": _Release(
+        splits={
+            "train": ("tr", 3406),
+            "validation": ("cv", 487),
+            "test": ("tt", 973),
+        },
+        homes=(".", "dnr_v2", "DnR/dnr_v2"),
+        suffixes=(".wav", ".flac"),
+        file_names={
+            "mixture": ("mix",),
+            "speech": ("speech",),
+            "music": ("music",),
+            "effects": ("sfx",),
+        },
+    ),
+    "v3": _Release(
+        splits={
+            "train": ("train", 6000),
+            "validation": ("val", 600),
+            "test": ("test", 1200),
+        },
+        homes=(".", "flac", "audio"),
+        suffixes=(".flac", ".wav"),
+        file_names={
+            "mixture": ("mixture", "mix"),
+            "speech": ("speech",),
+            "music": ("music",),
+            "effects": ("sfx",),
+            "effects_foreground": ("sfx_fg",),
+            "effects_background": ("sfx_bg",),
+        },
+    ),
+}
+
+
+@dataclasses.dataclass(eq=False)
+class DnrConfig(TrackConfig):
+    """A version of DnR and how its tracks are stored.
+
+    Args:
+        storage: see `TrackConfig`.
+        release: "v2" or "v3".
+        subset: str. Folder of a subset of version 3, such as "eng"; `None`
+            takes all that are there.
+    """
+
+    release: str = "v2"
+    subset: str | None = None
+
+    @classmethod
+    def from_name(cls, name):
+        """Makes a config from a name: "v2_paths", "v3_eng_segments".
+
+        Raises:
+            ValueError: for any other name.
+        """
+        release, *subset, storage = name.split("_")
+        if (
+            release not in RELEASES
+            or storage not in STORAGES
+            or (subset and release == "v2")
+        ):
+            raise ValueError(
+                f"config must be v2_STORAGE, v3_STORAGE or v3_SUBSET_STORAGE "
+                f"with STORAGE one of {', '.join(STORAGES)}; got {name!r}"
+            )
+        subset = "_".join(subset) or None
+        return cls(
+            name=name,
+            description=f"DnR {release}"
+            + (f", subset {subset}" if subset else "")
+            + f", storage {storage}",
+            storage=storage,
+            release=release,
+            subset=subset,
+        )
+
+
+class Builder(TrackBuilder):
+    """TFDS builder of DnR v2 and v3."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First version."}
+    HOMEPAGE = "https://cocktail-fork.github.io"
+    BUILDER_CONFIGS = [
+        DnrConfig.from_name(f"{name}_{storage}")
+        for name in ("v2", "v3", *(f"v3_{subset}" for subset in V3_SUBSETS))
+        for storage in STORAGES
+    ]
+    STEMS = tuple(RELEASES["v3"].file_names)
+    MANUAL_DOWNLOAD_INSTRUCTIONS = """\
+    Version 2: download all the parts dnr_v2.tar.gz.00, .01, … from
+    https://zenodo.org/records/6949108 (about 10 GB each), then
+
+        cat dnr_v2.tar.gz.* | tar xzf -
+
+    and give the folder with tr, cv and tt (dnr_v2) as manual directory.
+
+    Version 3: download the archives of the subsets you want from the records
+    that https://github.com/kwatcharasupat/divide-and-remaster-v3 links,
+    unpack them side by side, and give the folder with the subsets (eng, deu,
+    multi, …), each with train, val and test, as manual directory.
+
+        keras-bandit prepare dnr --manual-dir dnr_v2 --data-dir data
+        keras-bandit prepare dnr --manual-dir dnr_v3 --data-dir data \\
+            --config v3_eng_paths
+    """
+
+    make_config = DnrConfig.from_name
+
+    def find_tracks(self, manual_dir):
+        release = RELEASES[self.builder_config.release]
+        splits = {split: [] for split in release.splits}
+        problems = []
+        for prefix, home in self._homes(pathlib.Path(manual_dir), release):
+            for split, (folder, _) in release.splits.items():
+                if not (home / folder).is_dir():
+                    problems.append(f"{home / folder}: no such folder")
+                    continue
+                tracks, incomplete = find_tracks(
+                    home / folder,
+                    release.file_names,
+                    release.suffixes,
+                    optional=_EFFECTS,
+                    prefix=prefix,
+                )
+                splits[split] += tracks
+                problems += incomplete + _without_effects(
+                    tracks, release.suffixes
+                )
+        check_splits(splits, problems, manual_dir)
+        self._note_counts(splits, release)
+        return splits
+
+    def _homes(self, manual_dir, release):
+        """Folders that hold the splits, with the prefix of their tracks."""
+        folders = [folder for folder, _ in release.splits.values()]
+        subset = self.builder_config.subset
+        for home in (manual_dir / name for name in release.homes):
+            if not home.is_dir():
+                continue
+            if subset:
+                if (home / subset).is_dir():
+                    return [("", home / subset)]
+            elif any((home / folder).is_dir() for folder in folders):
+                return [("", home)]
+            elif self.builder_config.release == "v3":
+                subsets = [
+                    path
+                    for path in subfolders(home)
+                    if any((path / folder).is_dir() for folder in folders)
+                ]
+                if subsets:
+                    return [(f"{path.name}/", path) for path in subsets]
+        wanted = f"the subset {subset}, with " if subset else ""
+        raise FolderError(
+            f"{manual_dir} is not DnR {self.builder_config.release}: it has "
+            f"not {wanted}the folders {', '.join(folders)}"
+        )
+
+    def _note_counts(self, splits, release):
+        """Notes a size other than the full release's, which may be wanted."""
+        if self.builder_config.release == "v3" and not (
+            self.builder_config.subset
+        ):
+            return
+        for split, (_, count) in release.splits.items():
+            if len(splits[split]) != count:
+                self.notes.append(
+                    f"{split} has {len(splits[split])} tracks; the full "
+                    f"release has {count}"
+                )
+
+
+_EFFECTS = ("effects", "effects_foreground", "effects_background")
+
+
+def _without_effects(tracks, suffixes):
+    """Names tracks with neither effects nor both of their layers."""
+    return [
+        f"{track.paths['mixture'].parent}: missing sfx{suffixes[0]}"
+        for track in tracks
+        if "effects" not in track.paths
+        and not set(_EFFECTS[1:]) <= {*track.paths}
+    ]
