@@ -1,0 +1,49 @@
+"""One row per epoch, in a file that survives restarts."""
+
+import csv
+import io
+import pathlib
+
+import keras
+
+from keras_bandit.training.files import write_text
+
+
+def read_history(path):
+    """Rows of a history file, `[{column: text}]`; none if there is no file."""
+    path = pathlib.Path(path)
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+class HistoryFile(keras.callbacks.Callback):
+    """Writes the logs of each epoch to a CSV file.
+
+    Unlike Keras's `CSVLogger`, each epoch has one row however often a run was
+    interrupted, and the file is complete at any time. Columns that appear
+    late are empty in earlier rows.
+
+    Args:
+        path: of the file. The rows it holds are kept.
+        start_epoch: int. Epoch at which training goes on; rows from there on
+            are dropped, since they will be made again.
+    """
+
+    def __init__(self, path, start_epoch=0):
+        super().__init__()
+        self.path = pathlib.Path(path)
+        self.rows = [
+            row for row in read_history(path) if int(row["epoch"]) < start_epoch
+        ]
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = {name: float(value) for name, value in (logs or {}).items()}
+        self.rows.append({"epoch": epoch, **logs})
+        columns = list(dict.fromkeys(name for row in self.rows for name in row))
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(self.path, text.getvalue())

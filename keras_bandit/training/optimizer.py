@@ -1,0 +1,59 @@
+"""The optimizer and the learning rate of the paper."""
+
+import keras
+
+LEARNING_RATE = 1e-3
+
+
+def paper_optimizer(
+    learning_rate=LEARNING_RATE, global_clipnorm=5.0, accumulation_steps=1
+):
+    """Adam as the authors of BandIt train (`bandit_facts.md`, section 9).
+
+    PyTorch's ε of 1e-8 in place of Keras's 1e-7, and gradients clipped by
+    their global norm. With accumulation the gradients of several batches are
+    averaged, then clipped: the step of one batch as large as all of them.
+
+    Args:
+        learning_rate: float. See `paper_schedule`.
+        global_clipnorm: float, or `None`: not clipped.
+        accumulation_steps: int. Batches to one step of the optimizer.
+
+    Returns:
+        `keras.optimizers.Adam`.
+
+    Raises:
+        ValueError: for fewer than one accumulation step.
+    """
+    if accumulation_steps < 1:
+        raise ValueError(
+            f"accumulation_steps must be at least 1; got {accumulation_steps}"
+        )
+    return keras.optimizers.Adam(
+        learning_rate,
+        epsilon=1e-8,
+        global_clipnorm=global_clipnorm,
+        # Keras takes 2 or more, or None.
+        gradient_accumulation_steps=(
+            accumulation_steps if accumulation_steps > 1 else None
+        ),
+    )
+
+
+def paper_schedule(learning_rate=LEARNING_RATE, decay=0.98, epochs_per_decay=2):
+    """A callback: `learning_rate * decay ** (epoch // epochs_per_decay)`.
+
+    A function of the epoch alone, so that a run that goes on at an epoch has
+    the rate it would have had.
+
+    Args:
+        learning_rate: float. That of the first epoch.
+        decay: float.
+        epochs_per_decay: int.
+
+    Returns:
+        `keras.callbacks.LearningRateScheduler`.
+    """
+    return keras.callbacks.LearningRateScheduler(
+        lambda epoch: learning_rate * decay ** (epoch // epochs_per_decay)
+    )

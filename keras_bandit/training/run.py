@@ -1,0 +1,272 @@
+"""A training run: a directory from which it can be repeated or go on."""
+
+import functools
+import json
+import pathlib
+
+import keras
+
+from keras_bandit.training.backup import Backup
+from keras_bandit.training.configuration import (
+    as_json,
+    describe_session,
+    differences,
+)
+from keras_bandit.training.early_stopping import EarlyStopping
+from keras_bandit.training.event_log import EventLog
+from keras_bandit.training.files import (
+    recover_directory,
+    replace_directory,
+    write_text,
+)
+from keras_bandit.training.history import HistoryFile, read_history
+from keras_bandit.training.progress import Progress
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Saves the last weights after each epoch, and the best.
+
+    Args:
+        best: directory of the best weights.
+        last: directory of the last weights.
+        stopping: `EarlyStopping` that knows which are the best.
+        save: function of (directory, logs) that fills a directory.
+    """
+
+    def __init__(self, best, last, stopping, save):
+        super().__init__()
+        self.best = best
+        self.last = last
+        self.stopping = stopping
+        self.save = save
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = {n: float(v) for n, v in (logs or {}).items()}
+        logs = {"epoch": epoch, **logs}
+        write = functools.partial(self.save, logs=logs)
+        replace_directory(self.last, write)
+        if self.stopping.is_best(epoch):
+            replace_directory(self.best, write)
+
+
+class TrainingRun:
+    """A directory with all that belongs to one training run.
+
+    ```
+    config.json    configuration; seed; each start's command and versions
+    history.csv    one row per epoch
+    logs/          TensorBoard: losses, scores, a clip's sound and picture
+    best/, last/   presets, of the lowest `val_loss` and of the last epoch
+    backup/        what the next start goes on from
+    ```
+
+    Made anew or opened again: a run that was killed goes on after its last
+    complete epoch, and ends with the weights of a run that was not. For that
+    the data of an epoch must depend on nothing but the seed and the epoch.
+
+    ```python
+    run = TrainingRun("runs/speech", config, seed=0)
+    separator = build(config)
+    run.fit(separator, train, validation, epochs=100)
+    ```
+
+    Args:
+        directory: path, made if it does not exist.
+        config: dict. The exact configuration, of values that JSON knows.
+        seed: int. Given to Keras, NumPy and Python when the run is opened,
+            for initial weights; make the separator after the run.
+        may_change: names in `config` that may differ when the run is opened
+            again, such as the number of epochs.
+        writes: bool. `False` in all but one of several processes.
+
+    Attributes:
+        best, last: paths of the presets.
+
+    Raises:
+        ValueError: if the run was made with another configuration, seed or
+            backend; the message names what differs. If `directory` holds
+            files and no run.
+    """
+
+    def __init__(self, directory, config, seed=0, may_change=(), writes=True):
+        self.directory = pathlib.Path(directory)
+        self.config = as_json(config)
+        self.seed = seed
+        self.may_change = tuple(may_change)
+        self.writes = writes
+        self.best = self.directory / "best"
+        self.last = self.directory / "last"
+        self.logs = self.directory / "logs"
+        self._backup = self.directory / "backup" / "latest.weights.h5"
+        self.sessions = self._open()
+        keras.utils.set_random_seed(seed)
+
+    @property
+    def record(self):
+        """What `config.json` holds."""
+        return {
+            "config": self.config,
+            "seed": self.seed,
+            "backend": keras.config.backend(),
+            "sessions": self.sessions,
+        }
+
+    def _open(self):
+        """Checks a former record, writes the new one; returns all sessions."""
+        path = self.directory / "config.json"
+        sessions = []
+        if path.exists():
+            former = json.loads(path.read_text(encoding="utf-8"))
+            self._check_same(former)
+            sessions = former["sessions"]
+        elif self.directory.exists() and any(self.directory.iterdir()):
+            raise ValueError(
+                "directory must be a run's, empty or new; got "
+                f"{str(self.directory)!r}, which holds files and no config.json"
+            )
+        self.sessions = [*sessions, describe_session()]
+        if self.writes:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            recover_directory(self.best)
+            recover_directory(self.last)
+            write_text(path, json.dumps(self.record, indent=2) + "\n")
+        return self.sessions
+
+    def _check_same(self, former):
+        def fixed(config):
+            items = config.items()
+            return {k: v for k, v in items if k not in self.may_change}
+
+        found = differences(fixed(former["config"]), fixed(self.config))
+        for name, now in (
+            ("seed", self.seed),
+            ("backend", keras.config.backend()),
+        ):
+            found += differences({name: former[name]}, {name: now})
+        if found:
+            raise ValueError(
+                f"{self.directory} is a run with another configuration; "
+                "choose a new directory, or the former values:\n  "
+                + "\n  ".join(found)
+            )
+
+    @property
+    def history(self):
+        """The epochs so far: a list of dicts, text by column."""
+        return read_history(self.directory / "history.csv")
+
+    def _save_preset(self, separator, directory, logs):
+        """Saves a preset whose metadata says how it was trained."""
+        former = separator.metadata
+        record = {**self.record, "sessions": self.sessions[-1:], "logs": logs}
+        separator.metadata = {**former, "training": record}
+        try:
+            separator.save_to_preset(directory)
+        finally:
+            separator.metadata = former
+
+    def fit(
+        self,
+        model,
+        train,
+        validation=None,
+        *,
+        epochs,
+        monitor="val_loss",
+        patience=20,
+        callbacks=(),
+        save=None,
+        clip=None,
+        clip_every=10,
+        **kwargs,
+    ):
+        """Trains, or goes on training, until the end or until it is no use.
+
+        Args:
+            model: compiled `AudioSeparator`, or any compiled `keras.Model` if
+                `save` is given.
+            train: a dataset that `fit` takes, the same in every epoch; or a
+                function of the epoch to start with, from 0, that returns one.
+                Its order is kept, not shuffled.
+            validation: what `fit` takes as `validation_data`, or `None`.
+            epochs: int. Epochs in all, those of former starts included.
+            monitor: str. What to be low, of the logs; `"loss"` without
+                `validation`.
+            patience: int. Epochs without a new lowest value after which
+                training stops, or `None`: never.
+            callbacks: Keras callbacks, such as `paper_schedule()`. The state
+                of those with `get_state` and `set_state` is kept, by class
+                name.
+            save: function of a path that fills an empty directory with what
+                is to be kept; `None`: `model.save_to_preset`.
+            clip: `(mixture, {stem: target})`, `(channels, samples)` each,
+                that TensorBoard shows, or `None`.
+            clip_every: int. Epochs between two of them.
+            **kwargs: for the model's `fit`: `steps_per_epoch`,
+                `validation_steps`, …
+
+        Returns:
+            `history`, of all starts.
+
+        Raises:
+            ValueError: if the backup does not fit the model.
+        """
+        if validation is None and monitor == "val_loss":
+            monitor = "loss"
+        stopping = EarlyStopping(monitor, patience)
+        progress = Progress(epochs)
+        backup = Backup(
+            self._backup, self._stateful([stopping, progress, *callbacks])
+        )
+        start_epoch, stopped = backup.restore(model)
+        if stopped or start_epoch >= epochs:
+            return self.history
+        own = [stopping]
+        if self.writes:
+            own += self._writers(
+                model, stopping, start_epoch, save, clip, clip_every
+            )
+            # What is written of an epoch comes before its backup: killed in
+            # between, the epoch is repeated and written again.
+            own += [progress, backup]
+        model.fit(
+            train(start_epoch) if callable(train) else train,
+            validation_data=validation,
+            initial_epoch=start_epoch,
+            epochs=epochs,
+            callbacks=[*callbacks, *own],
+            verbose=0,
+            # Keras would shuffle by a global generator, another way after a
+            # restart.
+            shuffle=False,
+            **kwargs,
+        )
+        return self.history
+
+    def _stateful(self, callbacks):
+        """Those callbacks that have a state, by name."""
+        found = {}
+        for callback in callbacks:
+            if hasattr(callback, "get_state"):
+                name = type(callback).__name__
+                if name in found:
+                    raise ValueError(
+                        "callbacks with a state must be of different classes; "
+                        f"got {name} twice"
+                    )
+                found[name] = callback
+        return found
+
+    def _writers(self, model, stopping, start_epoch, save, clip, clip_every):
+        if save is None:
+            write = functools.partial(self._save_preset, model)
+        else:
+
+            def write(directory, logs):
+                save(directory)
+
+        return [
+            HistoryFile(self.directory / "history.csv", start_epoch),
+            EventLog(self.logs, start_epoch, clip, clip_every),
+            Checkpoints(self.best, self.last, stopping, write),
+        ]

@@ -1,0 +1,266 @@
+"""Runs: what they keep, and that a killed one ends like any other."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tiny
+
+from keras_bandit.losses import L1SNR
+from keras_bandit.models import AudioSeparator
+from keras_bandit.training import TrainingRun
+
+
+def state_of(separator):
+    """All weights and the optimizer's variables."""
+    variables = [*separator.variables, *separator.optimizer.variables]
+    return [np.asarray(v.numpy()) for v in variables]
+
+
+def assert_same_state(separator, other):
+    for a, b in zip(state_of(separator), state_of(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def rows(directory):
+    with open(directory / "history.csv") as file:
+        return list(csv.DictReader(file))
+
+
+# In the middle of an epoch; and when an epoch's checkpoints are written and
+# its backup is not.
+KILLS = ["2:1", "backup:1"]
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """Runs of processes that killed themselves, `{kill_at: directory}`."""
+    runs = tmp_path_factory.mktemp("runs")
+    directories = {
+        kill_at: runs / kill_at.replace(":", "_") for kill_at in KILLS
+    }
+    processes = [
+        subprocess.Popen(
+            [sys.executable, tiny.__file__, directory, "4", kill_at],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        for kill_at, directory in directories.items()
+    ]
+    for process in processes:
+        _, errors = process.communicate()
+        assert process.returncode == -signal.SIGKILL, errors.decode()
+    return directories
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("runs") / "whole"
+    return directory, tiny.train(directory, epochs=4)
+
+
+@pytest.mark.parametrize("kill_at", KILLS)
+def test_killed_run_ends_with_the_same_weights(killed, uninterrupted, kill_at):
+    directory = killed[kill_at]
+    assert len(rows(directory)) == 2
+    separator = tiny.train(directory, epochs=4)
+
+    whole_directory, whole = uninterrupted
+    assert_same_state(separator, whole)
+    assert rows(directory) == rows(whole_directory)
+    assert [row["epoch"] for row in rows(directory)] == ["0", "1", "2", "3"]
+    for name in ("best", "last"):
+        ours = AudioSeparator.from_preset(directory / name)
+        theirs = AudioSeparator.from_preset(whole_directory / name)
+        for a, b in zip(ours.weights, theirs.weights, strict=True):
+            np.testing.assert_array_equal(a.numpy(), b.numpy())
+    sessions = json.loads((directory / "config.json").read_text())["sessions"]
+    assert len(sessions) == 2
+
+
+def test_data_differ_between_epochs():
+    first = tiny.Epochs(0)[0][0]
+    assert np.abs(first - tiny.Epochs(1)[0][0]).max() > 0.01
+
+
+def test_learning_rate_goes_on_where_it_was(uninterrupted):
+    directory, _ = uninterrupted
+    rates = [float(row["learning_rate"]) for row in rows(directory)]
+    np.testing.assert_allclose(rates, [0.01, 0.01, 0.0098, 0.0098], rtol=1e-6)
+
+
+def test_presets_say_how_they_were_trained(uninterrupted):
+    directory, separator = uninterrupted
+    last = AudioSeparator.from_preset(directory / "last")
+    for a, b in zip(last.weights, separator.weights, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+    training = last.metadata["training"]
+    assert training["config"] == tiny.CONFIG
+    assert training["logs"]["epoch"] == 3
+    assert "keras" in training["sessions"][0]["packages"]
+    best = AudioSeparator.from_preset(directory / "best")
+    losses = [float(row["val_loss"]) for row in rows(directory)]
+    assert best.metadata["training"]["logs"]["epoch"] == np.argmin(losses)
+    best.compile(loss=L1SNR())
+    # 1e-4 dB: float32, batch statistics in another order.
+    loss = best.evaluate(*tiny.batch(99), verbose=0)
+    assert loss == pytest.approx(min(losses), abs=1e-4)
+
+
+def dense(units=3):
+    """A compiled model that no run can save as a preset."""
+    model = keras.Sequential(
+        [keras.Input((2,)), keras.layers.Dense(units), keras.layers.Dense(1)]
+    )
+    model.compile(keras.optimizers.Adam(0.1), loss="mse")
+    return model
+
+
+class Points(keras.utils.PyDataset):
+    def __init__(self, epoch=0):
+        super().__init__()
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        x = np.random.default_rng(index).normal(size=(4, 2))
+        return x.astype("float32"), x[:, :1].astype("float32")
+
+
+def train_dense(directory, epochs, model=None, **kwargs):
+    run = TrainingRun(directory, {})
+    model = model or dense()
+    run.fit(
+        model,
+        Points,
+        epochs=epochs,
+        save=lambda folder: model.save_weights(folder / "model.weights.h5"),
+        **kwargs,
+    )
+    return model
+
+
+def test_epochs_in_two_starts_equal_those_in_one(tmp_path):
+    whole = train_dense(tmp_path / "whole", epochs=4)
+    train_dense(tmp_path / "parts", epochs=2)
+    assert_same_state(train_dense(tmp_path / "parts", epochs=4), whole)
+
+
+def test_finished_run_trains_no_more(tmp_path):
+    first = train_dense(tmp_path / "run", epochs=1)
+    before = (tmp_path / "run" / "history.csv").read_bytes()
+    assert_same_state(train_dense(tmp_path / "run", epochs=1), first)
+    assert (tmp_path / "run" / "history.csv").read_bytes() == before
+
+
+class Worse(keras.callbacks.Callback):
+    """The first epoch is the best."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["loss"] = float(epoch)
+
+
+def test_patience_counts_over_restarts(tmp_path):
+    def epochs_after(epochs):
+        kwargs = {"callbacks": [Worse()], "patience": 3}
+        train_dense(tmp_path / "run", epochs, **kwargs)
+        return len(rows(tmp_path / "run"))
+
+    assert epochs_after(2) == 2
+    assert epochs_after(9) == 4  # epochs 1, 2, 3 were no better than epoch 0
+    assert epochs_after(9) == 4  # stopped is stopped
+
+
+class Counter(keras.callbacks.Callback):
+    """Counts epochs, and keeps the count."""
+
+    count = 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.count += 1
+
+    def get_state(self):
+        return {"count": self.count}
+
+    def set_state(self, state):
+        self.count = state["count"]
+
+
+def test_states_of_callbacks_are_kept(tmp_path):
+    train_dense(tmp_path / "run", 2, callbacks=[Counter()])
+    counter = Counter()
+    train_dense(tmp_path / "run", 3, callbacks=[counter])
+    assert counter.count == 3
+    with pytest.raises(ValueError, match="Counter twice"):
+        train_dense(tmp_path / "run", 4, callbacks=[Counter(), Counter()])
+
+
+def test_nothing_but_its_own_configuration(tmp_path):
+    TrainingRun(tmp_path / "run", {"bands": 4, "data": {"crop": 6.0}})
+    with pytest.raises(ValueError, match=r"data\.crop: 6\.0 in the run, 3\.0"):
+        TrainingRun(tmp_path / "run", {"bands": 4, "data": {"crop": 3.0}})
+    with pytest.raises(ValueError, match="seed: 0 in the run, 1 now"):
+        TrainingRun(
+            tmp_path / "run", {"bands": 4, "data": {"crop": 6.0}}, seed=1
+        )
+    with pytest.raises(ValueError, match=r"extra: '\(absent\)' in the run"):
+        TrainingRun(
+            tmp_path / "run", {"bands": 4, "data": {"crop": 6.0}, "extra": 1}
+        )
+
+
+def test_named_values_may_change(tmp_path):
+    TrainingRun(tmp_path / "run", {"epochs": 4})
+    with pytest.raises(ValueError, match="epochs"):
+        TrainingRun(tmp_path / "run", {"epochs": 5})
+    run = TrainingRun(tmp_path / "run", {"epochs": 5}, may_change=["epochs"])
+    assert run.config == {"epochs": 5}
+
+
+def test_tuples_are_lists(tmp_path):
+    TrainingRun(tmp_path / "run", {"range": (1, 2)})
+    assert TrainingRun(tmp_path / "run", {"range": [1, 2]}).config == {
+        "range": [1, 2]
+    }
+
+
+def test_values_that_json_does_not_know_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="config must be a dict of numbers"):
+        TrainingRun(tmp_path / "run", {"path": tmp_path})
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_directory_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("…")
+    with pytest.raises(ValueError, match="holds files"):
+        TrainingRun(tmp_path, {})
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_another_model_does_not_fit_the_backup(tmp_path):
+    train_dense(tmp_path / "run", epochs=1)
+    with pytest.raises(ValueError, match="does not fit"):
+        train_dense(tmp_path / "run", epochs=2, model=dense(units=4))
+    # The same weights, and an optimizer that has others.
+    model = dense()
+    model.compile(keras.optimizers.SGD(0.1), loss="mse")
+    with pytest.raises(ValueError, match="does not fit"):
+        train_dense(tmp_path / "run", epochs=2, model=model)
+
+
+def test_own_save_function(tmp_path):
+    train_dense(tmp_path / "run", epochs=1)
+    for name in ("best", "last"):
+        files = (tmp_path / "run" / name).iterdir()
+        assert [p.name for p in files] == ["model.weights.h5"]
+
+
+def test_a_value_to_monitor_that_is_not_there(tmp_path):
+    with pytest.raises(ValueError, match=r"among the logs \['loss'\]"):
+        train_dense(tmp_path / "run", epochs=1, monitor="val_si_snr")

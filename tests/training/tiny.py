@@ -1,0 +1,140 @@
+"""A tiny separator and its data, for tests and for their subprocesses.
+
+Run as a script it is one training: `tiny.py DIRECTORY EPOCHS [KILL]`, where
+KILL is `EPOCH:STEP` or `backup:EPOCH`, at which it kills itself.
+"""
+
+import os
+import signal
+import sys
+
+import keras
+import numpy as np
+
+from keras_bandit.losses import L1SNR
+from keras_bandit.metrics import SISNR
+from keras_bandit.models import BanditAudioSeparator, BanditBackbone
+from keras_bandit.training import TrainingRun, paper_optimizer, paper_schedule
+
+CONFIG = {"bands": 4, "learning_rate": 0.01, "stems": ["speech", "music"]}
+STEPS = 3
+
+
+def build(optimizer=None, stems=CONFIG["stems"], dtype=None, seed=0, **kwargs):
+    """A compiled separator of some 2,000 weights."""
+    keras.utils.set_random_seed(seed)
+    backbone = BanditBackbone(
+        num_bands=4,
+        n_fft=128,
+        embed_dim=4,
+        rnn_dim=4,
+        num_pairs=1,
+        dtype=dtype,
+    )
+    separator = BanditAudioSeparator(
+        backbone, list(stems), hop_length=32, mlp_dim=3
+    )
+    optimizer = optimizer or paper_optimizer(CONFIG["learning_rate"])
+    separator.compile(optimizer, loss=L1SNR(), metrics=[SISNR()], **kwargs)
+    return separator
+
+
+def batch(seed, size=2, samples=400, stems=CONFIG["stems"]):
+    """Mixture and targets, `(size, 1, samples)` each."""
+    rng = np.random.default_rng(seed)
+    targets = {
+        stem: rng.normal(0, 0.1, (size, 1, samples)).astype("float32")
+        for stem in stems
+    }
+    return sum(targets.values()), targets
+
+
+class Epochs(keras.utils.PyDataset):
+    """Batches that depend on nothing but seed, epoch and index."""
+
+    def __init__(self, epoch, seed=0, steps=STEPS, size=2):
+        super().__init__()
+        self.epoch = epoch
+        self.seed = seed
+        self.steps = steps
+        self.size = size
+        self.started = False
+
+    def __len__(self):
+        return self.steps
+
+    def __getitem__(self, index):
+        return batch([self.seed, self.epoch, index], self.size)
+
+    def on_epoch_begin(self):
+        self.epoch += self.started
+        self.started = True
+
+
+def train(directory, epochs, callbacks=(), **kwargs):
+    """A run of so many epochs in all; returns the separator."""
+    run = TrainingRun(directory, CONFIG)
+    separator = build()
+    kwargs.setdefault("patience", None)
+    run.fit(
+        separator,
+        Epochs,
+        batch(99),
+        epochs=epochs,
+        callbacks=[paper_schedule(CONFIG["learning_rate"]), *callbacks],
+        **kwargs,
+    )
+    return separator
+
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class KillAtStep(keras.callbacks.Callback):
+    def __init__(self, epoch, step):
+        super().__init__()
+        self.at = (epoch, step)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == self.at:
+            kill()
+
+
+class KillInBackup(keras.callbacks.Callback):
+    """Kills when the backup of an epoch is written and not yet in place."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.kill_epoch = epoch
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch != self.kill_epoch:
+            return
+        replace = os.replace
+
+        def replace_or_die(source, target):
+            if "latest" in str(target):
+                kill()
+            replace(source, target)
+
+        os.replace = replace_or_die
+
+
+def main(directory, epochs, kill_at=None):
+    callbacks = []
+    if kill_at:
+        where, _, number = kill_at.partition(":")
+        callbacks = [
+            KillInBackup(int(number))
+            if where == "backup"
+            else KillAtStep(int(where), int(number))
+        ]
+    train(directory, int(epochs), callbacks)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
