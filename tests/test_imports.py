@@ -22,7 +22,7 @@ LEVELS = [
     {"metrics"},
     {"models"},
     {"convert", "inference", "data"},
-    {"evaluation", "prepare"},
+    {"evaluation", "prepare", "training"},
     {"cli"},
     {"__main__"},
 ]
@@ -69,7 +69,7 @@ def test_backend_is_asked_for_in_one_place():
         for path in files()
         if "config.backend()" in path.read_text()
     }
-    assert askers <= {"backend", "data"}
+    assert askers <= {"backend", "data", "training"}
 
 
 def modules_after(code):

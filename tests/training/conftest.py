@@ -13,4 +13,3 @@ import tiny
 @pytest.fixture
 def separator():
     return tiny.build()
-
