@@ -1,4 +1,4 @@
-"""The `keras-bandit` command: separate files, list presets, convert.
+"""The `keras-bandit` command: separate, evaluate, list presets, convert.
 
 Imports NumPy, soundfile and Keras inside the commands, so that `--help` and
 mistakes in the arguments answer at once, and `--backend` is in time.
@@ -194,6 +194,111 @@ def _add_convert(commands):
     _add_backend(parser)
 
 
+def _add_evaluate(commands):
+    parser = commands.add_parser(
+        "evaluate",
+        help="score a model on a prepared dataset",
+        description="Separates whole tracks of a prepared dataset and scores "
+        "the stems, with oracles beside them. Writes OUTPUT/results.md, "
+        "summary.json, plots/<stem>.png and tracks/<name>.json; run again, "
+        "it continues with the tracks that are missing.",
+        epilog=_EXIT_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=evaluate_command, residual=False)
+    parser.add_argument(
+        "--preset",
+        required=True,
+        metavar="NAME_OR_DIR",
+        help="preset directory, name (see presets), or hf://...",
+    )
+    parser.add_argument(
+        "--data-dir",
+        required=True,
+        metavar="DIR",
+        help="where datasets are prepared (see prepare)",
+    )
+    parser.add_argument(
+        "--split",
+        choices=["train", "validation", "test"],
+        default="test",
+        help="part of the dataset (%(default)s)",
+    )
+    parser.add_argument(
+        "--output",
+        default="evaluation",
+        metavar="DIR",
+        help="directory of the results (%(default)s)",
+    )
+    parser.add_argument(
+        "--dataset",
+        metavar="NAME[/CONFIG]",
+        help="dnr, musdb18_hq or film_mix (the one that is prepared in "
+        "DATA_DIR, if it is one)",
+    )
+    parser.add_argument(
+        "--stems",
+        type=_names,
+        metavar="A,B",
+        help="stems to compute and score (all)",
+    )
+    parser.add_argument(
+        "--mne",
+        action="store_true",
+        help="also score mne: music plus effects",
+    )
+    parser.add_argument(
+        "--chunk-seconds",
+        type=_seconds,
+        default=DEFAULT_CHUNK_SECONDS,
+        metavar="S",
+        help="length of the chunks that the model sees (%(default)s)",
+    )
+    parser.add_argument(
+        "--hop-seconds",
+        type=_seconds,
+        default=0.5,
+        metavar="S",
+        help="from chunk to chunk (%(default)s, the authors')",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=_count,
+        default=DEFAULT_BATCH_SIZE,
+        metavar="N",
+        help="chunks at a time; raise it on a GPU (%(default)s)",
+    )
+    parser.add_argument(
+        "--oracles",
+        type=_names,
+        default=["mixture", "irm", "psf"],
+        metavar="A,B",
+        help="rows beside the model: mixture, irm, wiener, iam, psf, ibm "
+        "(mixture,irm,psf)",
+    )
+    parser.add_argument(
+        "--museval",
+        action="store_true",
+        help="also score with museval (BSSEval v4), which takes long",
+    )
+    parser.add_argument(
+        "--workers",
+        type=_count,
+        metavar="N",
+        help="processes for oracles and scores, beside the model's (none)",
+    )
+    parser.add_argument(
+        "--limit",
+        type=_count,
+        metavar="N",
+        help="only the first N tracks",
+    )
+    parser.add_argument(
+        "--quiet", action="store_true", help="only errors, no progress or table"
+    )
+    _add_backend(parser)
+
+
 def _add_backend(parser):
     parser.add_argument(
         "--backend",
@@ -219,6 +324,7 @@ def build_parser():
     )
     presets.set_defaults(command=presets_command)
     _add_convert(commands)
+    _add_evaluate(commands)
     return parser
 
 
@@ -728,6 +834,90 @@ def _describe_bands(separator):
     if len(set(bands.values())) == 1:
         return bands[separator.stems[0]]
     return ", ".join(f"{stem}: {text}" for stem, text in bands.items())
+
+
+# --------------------------------------------------------------------------
+# evaluate
+# --------------------------------------------------------------------------
+
+
+def evaluate_command(args):
+    """Runs `keras-bandit evaluate`; returns the exit status."""
+    if args.hop_seconds > args.chunk_seconds:
+        raise CommandError(
+            "--hop-seconds must be at most --chunk-seconds; got "
+            f"{args.hop_seconds} and {args.chunk_seconds}"
+        )
+    output = pathlib.Path(args.output)
+    _check_writable(output)
+    choose_backend(args.backend)
+    data_set, tracks = _open_tracks(args)
+    metrics = ["snr", "si_snr"]
+    if data_set.startswith("musdb18_hq/"):
+        metrics += ["usdr", "csdr"]
+    if args.museval:
+        metrics.append("museval")
+    separator = load_separator(args.preset)
+    plan = _plan_stems(args, separator.stems)
+    from keras_bandit.evaluation import evaluate
+
+    try:
+        summary = evaluate(
+            separator,
+            tracks,
+            output,
+            stems=plan.stems,
+            composites={"mne": plan.mne} if plan.mne else None,
+            chunk_seconds=args.chunk_seconds,
+            hop_seconds=args.hop_seconds,
+            batch_size=args.batch_size,
+            oracles=args.oracles,
+            metrics=metrics,
+            num_workers=args.workers or 0,
+            progress=not args.quiet and sys.stderr.isatty(),
+            model_name=os.path.basename(os.path.normpath(args.preset)),
+            data_set=data_set,
+            split=args.split,
+            report=lambda line: _report(f"error: {line}"),
+        )
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        raise CommandError(_one_line(error)) from error
+    if not summary["num_tracks"]:
+        return 2
+    if not args.quiet:
+        _say((output / "results.md").read_text(encoding="utf-8"))
+        _say(f"-> {output}")
+    return 1 if summary["failed"] else 0
+
+
+def _open_tracks(args):
+    """Returns the dataset's full name and the tracks to evaluate."""
+    from keras_bandit import data
+    from keras_bandit.data.stored_tracks import find_prepared
+
+    dataset = args.dataset or _only_dataset(args.data_dir)
+    try:
+        directory = find_prepared(dataset, args.data_dir)
+        tracks = data.open_tracks(dataset, args.split, args.data_dir)
+    except (ImportError, OSError, ValueError) as error:
+        raise CommandError(_one_line(error)) from error
+    if not tracks:
+        raise CommandError(f"{directory}: no tracks in split {args.split}")
+    return "/".join(directory.parts[-3:]), tracks[: args.limit]
+
+
+def _only_dataset(data_dir):
+    """Name of the dataset, and config, that is the only one prepared."""
+    found = pathlib.Path(data_dir).glob("*/*/*/dataset_info.json")
+    names = sorted({"/".join(path.parts[-4:-2]) for path in found})
+    datasets = sorted({name.partition("/")[0] for name in names})
+    if len(datasets) != 1:
+        there = f"there are {', '.join(names)}" if names else "none is"
+        raise CommandError(
+            f"{data_dir}: not one dataset prepared ({there}): name one with "
+            "--dataset, or run keras-bandit prepare"
+        )
+    return names[0] if len(names) == 1 else datasets[0]
 
 
 # --------------------------------------------------------------------------

@@ -1,0 +1,214 @@
+"""Evaluation of a model on whole tracks."""
+
+import sys
+import warnings
+
+from tqdm import tqdm
+
+from keras_bandit.evaluation.pages import write_results
+from keras_bandit.evaluation.plan import (
+    estimates_of,
+    make_plan,
+    read_mixture,
+    stem_name,
+)
+from keras_bandit.evaluation.record import describe_model, versions
+from keras_bandit.evaluation.results import Results
+from keras_bandit.evaluation.scoring import score_all, workers
+from keras_bandit.evaluation.tables import summarize
+from keras_bandit.inference import DEFAULT_BATCH_SIZE, DEFAULT_CHUNK_SECONDS
+from keras_bandit.inference.separation import chunk_and_hop, separate
+
+AUTHORS_HOP_SECONDS = 0.5
+"""From chunk to chunk, a twelfth of the chunk."""
+
+
+def evaluate(
+    separator,
+    tracks,
+    output_dir,
+    stems=None,
+    composites=None,
+    chunk_seconds=DEFAULT_CHUNK_SECONDS,
+    hop_seconds=AUTHORS_HOP_SECONDS,
+    batch_size=DEFAULT_BATCH_SIZE,
+    oracles=("mixture", "irm", "psf"),
+    metrics=("snr", "si_snr"),
+    resume=True,
+    num_workers=0,
+    progress=False,
+    model_name="Model",
+    data_set=None,
+    split=None,
+    report=None,
+):
+    """Scores a model and oracles on whole tracks, as BandIt's Tables 1 and 2.
+
+    Each track is separated by `separator.separate` with the authors' chunks
+    and scored over its whole length; oracles mask the whole track at once.
+    Targets are the track's stems, or their sum for `"mne"` (music +
+    effects). A model of another sample rate gets the track resampled and its
+    estimates are resampled back: scores are at the track's rate.
+
+    Writes to `output_dir`:
+
+    - `config.json`: settings, a checksum of the weights, versions.
+    - `tracks/<name>.json`: the scores of a track, as soon as it is done.
+    - `summary.json`: mean and median over tracks.
+    - `results.md`: the same as tables, with the paper's numbers in rows of
+      their own where it reports this data and architecture.
+    - `plots/<name>.png`: a box plot per stem, if matplotlib is installed.
+
+    Called again with the same settings, it continues: tracks that are done
+    are kept. Settings are all that scores depend on, the weights too; not
+    `batch_size`, `num_workers` or the choice of tracks.
+
+    Args:
+        separator: `AudioSeparator`.
+        tracks: list of `keras_bandit.data.track.Track` with names that
+            differ, such as `keras_bandit.data.open_tracks` gives.
+        output_dir: path, made if it does not exist.
+        stems: list of str. The model's stems to compute; `None`: all.
+        composites: `{name: (stem, stem, …)}`, sums of the model's outputs
+            that are scored as stems are ("evaluating the sum of stems"):
+            `{"mne": ("music", "effects")}`. They don't count in averages.
+        chunk_seconds: float. See `separate`.
+        hop_seconds: float. See `separate`; the authors take 0.5.
+        batch_size: int. Chunks per call of the model.
+        oracles: list of str, of `"mixture"` (the mixture itself) and
+            `ORACLES`.
+        metrics: list of str, of `scores.METRICS`.
+        resume: bool. Whether an evaluation with these settings that is in
+            `output_dir` already is continued; if not, it is an error.
+        num_workers: int. Processes that compute oracles and scores while the
+            model goes on. 0: none, all is done here in turn. With some, a
+            script must have its `if __name__ == "__main__"`.
+        progress: bool. Whether to show a bar with the time left on standard
+            error.
+        model_name: str. The model's name in tables.
+        data_set: str. Name of the data, such as `"dnr"` or
+            `"dnr/v2_paths/1.0.0"`; recorded, and what the paper's numbers are
+            chosen by.
+        split: str, such as `"test"`; likewise.
+        report: callable. Takes one line for each track that failed; `None`
+            warns.
+
+    Returns:
+        dict of `summary.json`: `"mean"`, `"median"` and `"defined"` (number
+        of tracks), each `{row: {score: {name: float}}}` with `"average"`,
+        NaN where nothing is defined; `"num_tracks"`; `"failed"`, the reason
+        for each track that could not be read or scored. Empty but for
+        `"failed"` if all failed. Rows are the oracles and `"model"`.
+
+    Raises:
+        ValueError: if an argument is not as described, or `output_dir` holds
+            an evaluation with other settings.
+        ImportError: if museval is wanted and not installed.
+        OSError: if `output_dir` cannot be written.
+        RuntimeError: if a worker died; the tracks that are done stay.
+    """
+    tracks = list(tracks)
+    if num_workers != int(num_workers) or num_workers < 0:
+        raise ValueError(f"num_workers must be 0 or more; got {num_workers!r}")
+    plan = make_plan(separator.stems, stems, composites, oracles, metrics)
+    _check_tracks(tracks, plan)
+    chunk_and_hop(separator, chunk_seconds, hop_seconds)
+    separator = _computing(separator, plan)
+    settings = {
+        "model": describe_model(separator),
+        "data_set": data_set,
+        "split": split,
+        "stems": plan.stems,
+        "composites": plan.composites,
+        "chunk_seconds": chunk_seconds,
+        "hop_seconds": hop_seconds,
+        "oracles": plan.oracles,
+        "metrics": plan.metrics,
+    }
+    results = Results(output_dir, settings, versions(), resume)
+
+    done, failed = {}, {}
+    for track in tracks:
+        scores = results.read(track)
+        if scores is not None:
+            done[track.name] = scores
+    waiting = [track for track in tracks if track.name not in done]
+
+    def estimate(track):
+        bar.set_postfix_str(track.name)
+        outputs = separate(
+            separator,
+            read_mixture(track),
+            track.sample_rate,
+            chunk_seconds=chunk_seconds,
+            hop_seconds=hop_seconds,
+            batch_size=batch_size,
+        )
+        return estimates_of(outputs, plan)
+
+    bar = tqdm(
+        total=len(tracks),
+        initial=len(done),
+        unit="track",
+        disable=not progress,
+        dynamic_ncols=True,
+    )
+    with bar, workers(num_workers) as submit:
+        for track, scores, error in score_all(
+            waiting, estimate, plan, submit, num_workers
+        ):
+            if error is None:
+                results.write(track, scores)
+                done[track.name] = results.read(track)
+            else:
+                failed[track.name] = _one_line(error)
+                with tqdm.external_write_mode(file=sys.stderr):
+                    _report(report, f"track {track.name}: {_one_line(error)}")
+            bar.update()
+
+    summary = {"num_tracks": len(done), "failed": failed}
+    if done:
+        found = [track for track in tracks if track.name in done]
+        scores = [done[track.name] for track in found]
+        summary |= summarize(scores, plan)
+        write_results(
+            results, summary, scores, found, plan, separator, model_name
+        )
+    return summary
+
+
+def _check_tracks(tracks, plan):
+    names = [track.name for track in tracks]
+    if not tracks:
+        raise ValueError("tracks must be at least one; got none")
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"tracks must have names that differ; got {twice}")
+    for track in tracks:
+        missing = set(plan.sources_in(track)) - set(track.stems)
+        if missing:
+            raise ValueError(
+                f"track {track.name} has no {', '.join(sorted(missing))}; it "
+                f"has {', '.join(track.stems)}"
+            )
+
+
+def _computing(separator, plan):
+    """The separator with the stems that are needed."""
+    needed = [
+        stem for stem in separator.stems if stem_name(stem) in plan.computed
+    ]
+    if needed == list(separator.stems):
+        return separator
+    return separator.with_stems(needed)
+
+
+def _one_line(error):
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _report(report, line):
+    if report is None:
+        warnings.warn(line, RuntimeWarning, stacklevel=3)
+    else:
+        report(line)

@@ -1,0 +1,97 @@
+"""What a reader of an evaluation is given: summary, tables and plots."""
+
+from keras_bandit.evaluation.paper import paper_rows
+from keras_bandit.evaluation.plots import box_plot, can_plot
+from keras_bandit.evaluation.results import (
+    PLOTS,
+    SUMMARY,
+    TABLES,
+    map_numbers,
+    number_or_none,
+)
+from keras_bandit.evaluation.scores import score_names
+from keras_bandit.evaluation.tables import result_tables
+from keras_bandit.inference.audio import complete_files
+
+
+def write_results(
+    results, summary, scores, tracks, plan, separator, model_name
+):
+    """Writes summary, tables and plots.
+
+    Args:
+        results: `Results`.
+        summary: dict that `evaluate` returns.
+        scores: list of `{row: {score: {name: float}}}`, one for each track.
+        tracks: list of `Track`, those of `scores`.
+        plan: `Plan`.
+        separator: `AudioSeparator`.
+        model_name: str.
+    """
+    settings = results.settings
+    results.write_json(
+        SUMMARY,
+        {
+            **map_numbers(summary, number_or_none),
+            "model_name": model_name,
+            "settings": settings,
+            "versions": results.versions,
+        },
+    )
+    rates = {track.sample_rate for track in tracks}
+    paper = paper_rows(
+        settings["data_set"], settings["split"], rates, separator
+    )
+    tables = result_tables(summary, plan, model_name, paper)
+    page = _head(results, summary, tracks, model_name)
+    if paper:
+        page.append(
+            "- Rows in italics: as printed in the BandIt paper, on the whole "
+            "test set"
+        )
+    for title, table in tables:
+        page += ["", f"## {title}", "", table]
+    results.write_text(TABLES, "\n".join(page) + "\n")
+    if can_plot():
+        (results.directory / PLOTS).mkdir(exist_ok=True)
+        for name in plan.scored:
+            _draw(results, scores, name, plan, model_name)
+
+
+def _draw(results, scores, name, plan, model_name):
+    row = scores[0][plan.rows[0]]
+    names = [s for s in score_names(plan.metrics) if name in row[s]]
+    figure = box_plot(scores, name, plan.rows, names, model_name)
+    path = results.directory / PLOTS / f"{name}.png"
+    with complete_files([path], overwrite=True) as temporary:
+        figure.savefig(temporary[path], format="png", dpi=120)
+
+
+def _head(results, summary, tracks, model_name):
+    """What was run and on what: the first lines of `results.md`."""
+    settings, model = results.settings, results.settings["model"]
+    hours = sum(t.num_samples / t.sample_rate for t in tracks) / 3600
+    data = " ".join(filter(None, [settings["data_set"], settings["split"]]))
+    rates = sorted({track.sample_rate for track in tracks})
+    lines = [
+        f"# {model_name}",
+        "",
+        f"- Data: {data or 'tracks'}, {len(tracks)} tracks, {hours:.2f} hours, "
+        f"{', '.join(map(str, rates))} Hz; whole tracks, in dB",
+        f"- Model: {model['class']}, {model['parameters']:,} parameters, "
+        f"{model['sample_rate']} Hz, {model['dtype']}, weights sha256 "
+        f"{model['weights_sha256'][:16]}…",
+        f"- Separated in chunks of {settings['chunk_seconds']} s every "
+        f"{settings['hop_seconds']} s",
+    ]
+    for versions in results.versions:
+        found = ", ".join(f"{key} {value}" for key, value in versions.items())
+        lines.append(f"- {found}")
+    if rates != [model["sample_rate"]]:
+        lines.append(
+            f"- Mixtures were resampled to {model['sample_rate']} Hz for the "
+            "model, and its estimates back"
+        )
+    for name, reason in summary["failed"].items():
+        lines.append(f"- **Failed and not in the tables**: {name}: {reason}")
+    return lines

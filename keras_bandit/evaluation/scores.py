@@ -1,0 +1,249 @@
+"""Scores of whole tracks, in dB."""
+
+import functools
+import importlib.util
+import pathlib
+
+import numpy as np
+
+EPSILON = 1.1920929e-07  # as in keras_bandit.metrics
+_SDR_EPSILON = 1e-7  # Music Demixing Challenge 2021
+
+MUSEVAL = ("museval_sdr", "museval_isr", "museval_sir", "museval_sar")
+
+METRICS = ("snr", "si_snr", "usdr", "csdr", "museval")
+"""What can be asked for; `museval` gives the four scores of `MUSEVAL`."""
+
+MEDIANS = ("csdr", *MUSEVAL)
+"""Scores whose figure for a data set is the median over tracks, by
+convention; that of the others is the mean."""
+
+
+def check_metrics(metrics):
+    """Checks names of metrics, and that museval is there if it is wanted.
+
+    Raises:
+        ValueError: for unknown names or none.
+        ImportError: if museval is wanted and not installed.
+    """
+    if isinstance(metrics, str) or not metrics or set(metrics) - set(METRICS):
+        raise ValueError(
+            f"metrics must be a list of some of {list(METRICS)}; got "
+            f"{metrics!r}"
+        )
+    if "museval" in metrics:
+        _museval()
+
+
+def score_names(metrics):
+    """Names of the scores that metrics give, in order."""
+    names = []
+    for metric in metrics:
+        names.extend(MUSEVAL if metric == "museval" else [metric])
+    return names
+
+
+def snr(target, estimate):
+    """`keras_bandit.metrics.snr` in NumPy and float64; mean over channels.
+
+    Args:
+        target: `(channels, samples)`.
+        estimate: `(channels, samples)`.
+
+    Returns:
+        float, dB.
+    """
+    return _mean_over_channels(_snr, target, estimate)
+
+
+def si_snr(target, estimate):
+    """`keras_bandit.metrics.si_snr`, as `snr`."""
+    return _mean_over_channels(_si_snr, target, estimate)
+
+
+def _mean_over_channels(function, target, estimate):
+    # One channel at a time: in float64 a song's channel takes 100 MB.
+    return float(
+        np.mean(
+            [
+                function(s.astype("float64"), x.astype("float64"))
+                for s, x in zip(target, estimate, strict=True)
+            ]
+        )
+    )
+
+
+def _snr(target, estimate):
+    error = target - estimate
+    return _decibels(target @ target, error @ error, EPSILON)
+
+
+def _si_snr(target, estimate):
+    target = target - target.mean()
+    estimate = estimate - estimate.mean()
+    scale = (estimate @ target + EPSILON) / (target @ target + EPSILON)
+    return _snr(scale * target, estimate)
+
+
+def _decibels(signal, noise, epsilon):
+    return 10 * np.log10((signal + epsilon) / (noise + epsilon))
+
+
+def usdr(target, estimate):
+    """SDR of a whole track, channels pooled ("utterance level").
+
+    `10 log10((sum s² + ε) / (sum (s - ŝ)² + ε))` over all samples of all
+    channels, ε = 1e-7 (Music Demixing Challenge 2021, Mitsufuji et al.
+    2022); its figure for a data set is the mean over tracks (BSRNN's uSDR).
+
+    Args:
+        target: `(channels, samples)`.
+        estimate: `(channels, samples)`.
+
+    Returns:
+        float, dB.
+    """
+    signal, noise = _energies(target, estimate, target.shape[-1])
+    return float(_decibels(signal[0], noise[0], _SDR_EPSILON))
+
+
+def csdr(target, estimate, sample_rate):
+    """Median over chunks of 1 s of the SDR, channels pooled.
+
+    Chunks do not overlap, what is left at the end does not count, and a
+    chunk with a silent target is left out. This is the SDR of BSSEval v4 as
+    museval computes it (in which the distortion filters cancel) without its
+    cost, except that museval leaves a chunk out as soon as any stem is
+    silent, and that ε (as in `usdr`) keeps perfect estimates finite. Its
+    figure for a data set is the median over tracks (BSRNN's cSDR).
+
+    Args:
+        target: `(channels, samples)`.
+        estimate: `(channels, samples)`.
+        sample_rate: int. Hz.
+
+    Returns:
+        float, dB; NaN if every chunk is silent.
+    """
+    chunk = min(sample_rate, target.shape[-1])
+    signal, noise = _energies(target, estimate, chunk)
+    audible = signal > 0
+    if not audible.any():
+        return float("nan")
+    values = _decibels(signal[audible], noise[audible], _SDR_EPSILON)
+    return float(np.median(values))
+
+
+def _energies(target, estimate, chunk):
+    """Energies of target and error in each whole chunk, `(chunks,)`."""
+    count = target.shape[-1] // chunk
+    signal, noise = np.zeros(count), np.zeros(count)
+    for i in range(count):
+        part = slice(i * chunk, (i + 1) * chunk)
+        wanted = target[:, part].astype("float64")
+        signal[i] = np.sum(wanted**2)
+        noise[i] = np.sum((wanted - estimate[:, part]) ** 2)
+    return signal, noise
+
+
+def museval_scores(targets, estimates, sample_rate):
+    """Scores of BSSEval v4: medians over chunks of 1 s.
+
+    Computed by `museval.metrics.bss_eval` with the settings of the SiSEC
+    campaigns: windows and hops of 1 s, filters of 512 taps over the whole
+    track. Takes about as long as the track, on one core and for two
+    channels and four stems.
+
+    Args:
+        targets: `{stem: (channels, samples)}`, all stems of the mixture.
+        estimates: likewise.
+        sample_rate: int. Hz.
+
+    Returns:
+        `{score: {stem: float}}` in dB for the names of `MUSEVAL`. NaN for a
+        stem whose target or estimate is silent throughout.
+
+    Raises:
+        ImportError: if museval is not installed.
+    """
+    # bss_eval refuses silent stems.
+    stems = [
+        stem
+        for stem in targets
+        if targets[stem].any() and estimates[stem].any()
+    ]
+    scores = {name: dict.fromkeys(targets, float("nan")) for name in MUSEVAL}
+    if not stems:
+        return scores
+    references, estimated = (
+        np.stack([x[stem].T for stem in stems]).astype("float64")
+        for x in (targets, estimates)
+    )  # (stems, samples, channels)
+    chunk = min(sample_rate, references.shape[1])
+    found = _museval().bss_eval(references, estimated, window=chunk, hop=chunk)
+    for name, values in zip(MUSEVAL, found, strict=False):
+        for stem, of_chunks in zip(stems, values, strict=True):
+            defined = of_chunks[~np.isnan(of_chunks)]
+            if defined.size:
+                scores[name][stem] = float(np.median(defined))
+    return scores
+
+
+@functools.cache
+def _museval():
+    """The module `museval.metrics`, without the package around it.
+
+    `import museval` imports packages for reading MUSDB18's mp4 files, which
+    refuse to be imported where ffmpeg is not installed.
+    """
+    package = importlib.util.find_spec("museval")
+    if package is None:
+        raise ImportError(
+            "the metric museval needs the package museval: "
+            "pip install 'keras-bandit[museval]'"
+        )
+    folder = pathlib.Path(package.submodule_search_locations[0])
+    spec = importlib.util.spec_from_file_location(
+        "museval.metrics", folder / "metrics.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def score(metrics, targets, estimates, stems, sample_rate):
+    """Scores the estimates of a track.
+
+    Args:
+        metrics: list of str, of `METRICS`.
+        targets: `{name: (channels, samples)}`, stems and composites.
+        estimates: likewise.
+        stems: list of str. The names that are stems, not composites of
+            them: museval takes no others.
+        sample_rate: int. Hz.
+
+    Returns:
+        `{score: {name: float}}`, dB; NaN where a score isn't defined.
+    """
+    scores = {}
+    functions = {
+        "snr": snr,
+        "si_snr": si_snr,
+        "usdr": usdr,
+        "csdr": functools.partial(csdr, sample_rate=sample_rate),
+    }
+    for metric in metrics:
+        if metric == "museval":
+            scores.update(
+                museval_scores(
+                    {stem: targets[stem] for stem in stems},
+                    {stem: estimates[stem] for stem in stems},
+                    sample_rate,
+                )
+            )
+        else:
+            scores[metric] = {
+                name: functions[metric](target, estimates[name])
+                for name, target in targets.items()
+            }
+    return scores
