@@ -201,7 +201,8 @@ def random_crops(
         composites: `{name: [stored stem, …]}`, targets that are sums, such as
             `{"mne": ["music", "effects"]}`; or `None`.
         mixture_stems: list of str, stored stems that make the mixture where
-            it is a sum; `None`: every stem that any track has.
+            it is a sum; `None`: every stem that any track has, without those
+            that are part of another (`effects_foreground` of `effects`).
         independent: bool. Each stored stem comes from its own track and
             start. Needs `shuffle`.
         augmentations: callables `(rng, {stem: audio}, sample_rate)` that

@@ -1,7 +1,13 @@
 """A grain dataset over anything that has an item for every index."""
 
-import grain
-from absl import flags
+try:
+    import grain
+    from absl import flags
+except ImportError as error:
+    raise ImportError(
+        "datasets for training need grain, which is not installed: pip "
+        "install 'keras-bandit[grain]'"
+    ) from error
 
 
 class IndexedDataset(grain.MapDataset):

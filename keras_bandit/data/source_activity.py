@@ -2,11 +2,13 @@
 
 import numpy as np
 
+from keras_bandit.data.loudness import integrated_loudness
+from keras_bandit.data.stem_reader import summed_stems, total
 from keras_bandit.data.track import MIXTURE, Track
 
 # Values of the authors' preprocessing (BandIt's code, as used for
 # arXiv:2309.02539; the method is that of BSRNN, Luo & Yu 2023,
-# arXiv:2209.15174, Sec. III-B).
+# arXiv:2209.15174).
 _LOUDNESS_LUFS = -24.0
 _CHUNKS = 10
 _QUANTILE = 0.15
@@ -45,31 +47,6 @@ class Segment(Track):
         return np.pad(audio, ((0, 0), (0, missing))) if missing else audio
 
 
-def integrated_loudness(audio, sample_rate):
-    """Loudness after ITU-R BS.1770-4, LUFS; -inf below its gate of -70.
-
-    Args:
-        audio: `(channels, samples)`.
-        sample_rate: int. Hz.
-
-    Raises:
-        ImportError: without pyloudnorm.
-        ValueError: if the audio is shorter than 0.4 s.
-    """
-    try:
-        import pyloudnorm
-    except ImportError as error:
-        raise ImportError(
-            "loudness needs the package pyloudnorm: pip install "
-            "'keras-bandit[mix]'"
-        ) from error
-    # Silence is a logarithm of zero on the way to -inf.
-    with np.errstate(divide="ignore"):
-        return pyloudnorm.Meter(sample_rate).integrated_loudness(
-            audio.T.astype("float64")
-        )
-
-
 def active_segments(track, stem=None, segment_seconds=6.0, hop_seconds=3.0):
     """Segments of a track in which a stem is heard, all at one loudness.
 
@@ -86,7 +63,8 @@ def active_segments(track, stem=None, segment_seconds=6.0, hop_seconds=3.0):
         stem: str, the stem that must be heard, or `None`: the mixture gives
             the loudness (the sum of the stems if none is stored) and every
             segment is kept.
-        segment_seconds: float. Length of a segment.
+        segment_seconds: float. Length of a segment, rounded up to ten chunks
+            of a whole number of samples.
         hop_seconds: float. Between the starts of segments.
 
     Returns:
@@ -95,13 +73,14 @@ def active_segments(track, stem=None, segment_seconds=6.0, hop_seconds=3.0):
 
     Raises:
         ImportError: without pyloudnorm (the extra `mix`).
-        ValueError: if an argument is out of its range, the track lacks the
-            stem or is shorter than the 0.4 s of a loudness block.
+        ValueError: if an argument is out of its range, or the track lacks
+            the stem.
     """
     sample_rate = track.sample_rate
-    length = round(segment_seconds * sample_rate / _CHUNKS) * _CHUNKS
+    chunk = -(-round(segment_seconds * sample_rate) // _CHUNKS)
+    length = _CHUNKS * chunk
     hop = round(hop_seconds * sample_rate)
-    if length < _CHUNKS or hop < 1:
+    if chunk < 1 or hop < 1:
         raise ValueError(
             "segment_seconds and hop_seconds must be positive; got "
             f"{segment_seconds} and {hop_seconds}"
@@ -135,7 +114,7 @@ def _analysed(track, stem):
         return track.read(stem)
     if MIXTURE in track.stems:
         return track.read(MIXTURE)
-    return sum(track.read(name) for name in track.stems)
+    return total(track.read(name) for name in summed_stems(track.stems))
 
 
 def _active(audio, starts, length):

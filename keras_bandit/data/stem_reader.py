@@ -7,6 +7,26 @@ from keras_bandit.data.track import MIXTURE
 MISSING = ("error", "silence")
 
 
+def summed_stems(stems):
+    """The stems whose sum is the mixture, each sound once.
+
+    The mixture itself is left out, and so is a part of another stem:
+    `effects_foreground` where there is `effects`.
+
+    Args:
+        stems: names of stored stems.
+
+    Returns:
+        tuple of str.
+    """
+    return tuple(
+        stem
+        for stem in stems
+        if stem != MIXTURE
+        and not any(stem.startswith(f"{whole}_") for whole in stems)
+    )
+
+
 class StemReader:
     """Reads mixtures and targets of several tracks alike.
 
@@ -20,8 +40,8 @@ class StemReader:
         composites: `{name: [stored stem, …]}` or `None`. Targets that are
             sums: `{"mne": ["music", "effects"]}`.
         mixture_stems: list of str, the stored stems whose sum is the mixture
-            where that is not read; `None`: every stem of any track except
-            `"mixture"`.
+            where that is not read; `None`: every stem of any track, see
+            `summed_stems`.
         stored_mixture: bool. Whether the mixture is read where one is
             stored; `False`: it is always the sum.
         missing: `"error"` or `"silence"`. What a stem is that a track lacks.
@@ -68,7 +88,9 @@ class StemReader:
             )
         )
         self.mixture_stems = tuple(
-            self.stored if mixture_stems is None else mixture_stems
+            summed_stems(self.stored)
+            if mixture_stems is None
+            else mixture_stems
         )
         self._check_names()
         # Each stored stem once, however many targets it is part of.
