@@ -12,6 +12,7 @@ from keras_bandit.data.augmentation import (
 from keras_bandit.data.chunks import full_tracks, validation_chunks
 from keras_bandit.data.crops import random_crops
 from keras_bandit.data.film_clip import film_clip
+from keras_bandit.data.film_mixer import mix_film_tracks
 from keras_bandit.data.source_activity import Segment, active_segments
 from keras_bandit.data.stored_tracks import open_tracks
 
@@ -27,6 +28,7 @@ __all__ = [
     "active_segments",
     "film_clip",
     "full_tracks",
+    "mix_film_tracks",
     "open_tracks",
     "random_crops",
     "validation_chunks",

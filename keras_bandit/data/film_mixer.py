@@ -1,0 +1,318 @@
+"""Sets of film-like tracks, mixed from the user's sounds or generated ones."""
+
+import concurrent.futures
+import csv
+import json
+import multiprocessing
+import os
+import pathlib
+import shutil
+
+import soundfile
+
+from keras_bandit.data.film_track import KINDS, mix_film_track
+from keras_bandit.data.loudness import require_pyloudnorm
+from keras_bandit.data.sound_sources import (
+    check_sounds,
+    find_sounds,
+    share_sounds,
+)
+
+FOLDERS = {"train": "tr", "validation": "cv", "test": "tt"}
+"""DnR v2's folder of each split."""
+
+# Near those of DnR v2 (3406, 487 and 973 tracks).
+_SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
+_RECORD = "film_mix.json"
+_PARTIAL = ".partial"
+
+
+def _check(counts, seconds, sample_rate, seed, workers):
+    """The counts that are not zero, in the order of `FOLDERS`."""
+    unknown = set(counts) - set(FOLDERS)
+    whole = all(int(n) == n and n >= 0 for n in counts.values())
+    if unknown or not whole or not any(counts.values()):
+        raise ValueError(
+            f"counts must give a number of tracks for some of {list(FOLDERS)}; "
+            f"got counts={counts}"
+        )
+    if not 1 <= seconds < float("inf"):
+        raise ValueError(f"seconds must be at least 1; got seconds={seconds}")
+    if int(sample_rate) != sample_rate or sample_rate < 8000:
+        raise ValueError(
+            "sample_rate must be a whole number of Hz, at least 8000; got "
+            f"sample_rate={sample_rate}"
+        )
+    for name, value, least in (("seed", seed, 0), ("workers", workers, 1)):
+        if int(value) != value or value < least:
+            raise ValueError(
+                f"{name} must be an integer ≥ {least}; got {value}"
+            )
+    return {split: int(counts[split]) for split in FOLDERS if counts.get(split)}
+
+
+def _kind_folders(speech_dir, music_dir, effects_dir):
+    """`{kind: folder or None}`; effects may come in two subfolders."""
+    folders = {"speech": speech_dir, "music": music_dir}
+    folders |= {"sfx": effects_dir, "background": effects_dir}
+    if effects_dir is not None:
+        parts = {
+            "sfx": pathlib.Path(effects_dir, "foreground"),
+            "background": pathlib.Path(effects_dir, "background"),
+        }
+        if all(part.is_dir() for part in parts.values()):
+            folders |= parts
+    return {
+        kind: folders[kind]
+        if folders[kind] is None
+        else pathlib.Path(folders[kind])
+        for kind in KINDS
+    }
+
+
+def _names_below(folder, skip):
+    """Names below a folder of the files to skip that are in it."""
+    paths = [pathlib.Path(path).absolute() for path in skip]
+    folder = folder.absolute()
+    return [
+        path.relative_to(folder).as_posix()
+        for path in paths
+        if path.is_relative_to(folder)
+    ]
+
+
+def _deal(folders, splits, skip, seed):
+    """`{split: {kind: list of FileSound, or None}}` of the folders."""
+    skipped = {k: _names_below(f, skip) for k, f in folders.items() if f}
+    for path in skip:
+        if not any(_names_below(f, [path]) for f in folders.values() if f):
+            raise ValueError(
+                f"skip names {path}, which is in none of the folders"
+            )
+    sounds = {split: dict.fromkeys(KINDS) for split in splits}
+    shares = {split: _SHARES[split] for split in splits}
+    for kind, folder in folders.items():
+        if folder is None:
+            continue
+        found = find_sounds(folder, skipped[kind])
+        # One folder for both kinds of effects is dealt alike.
+        dealt = share_sounds(folder, found, shares, seed)
+        for split in splits:
+            sounds[split][kind] = dealt[split]
+    return sounds
+
+
+def _describe(seconds, sample_rate, seed, sounds):
+    """What decides how the tracks sound, for the record."""
+    return {
+        "seconds": float(seconds),
+        "sample_rate": int(sample_rate),
+        "seed": int(seed),
+        "files": {
+            split: {
+                kind: None
+                if files is None
+                else {file.name: file.path.stat().st_size for file in files}
+                for kind, files in kinds.items()
+            }
+            for split, kinds in sounds.items()
+        },
+    }
+
+
+def _compare(path, record):
+    """Raises if a set was begun otherwise than the record says."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    changed = [
+        f"{key} was {found.get(key)}, is {record[key]}"
+        for key in ("seconds", "sample_rate", "seed")
+        if found.get(key) != record[key]
+    ]
+    if found.get("files") != record["files"]:
+        changed.append("the splits, the folders or the files in them")
+    if changed:
+        raise ValueError(
+            f"{path.parent} holds tracks mixed otherwise: "
+            f"{'; '.join(changed)}; choose another folder, or overwrite=True "
+            "to lose them"
+        )
+
+
+def _is_begun(output_dir, record, overwrite):
+    """Whether a set of the record is there, to be gone on with.
+
+    Raises:
+        ValueError: if there are tracks that must not be touched.
+    """
+    path = output_dir / _RECORD
+    if path.exists():
+        if not overwrite:
+            _compare(path, record)
+        return not overwrite
+    if any((output_dir / folder).exists() for folder in FOLDERS.values()):
+        raise ValueError(
+            f"{output_dir} holds tracks (tr, cv or tt) that the mixer did not "
+            "write; choose another folder"
+        )
+    return False
+
+
+def _begin(output_dir, record):
+    """Removes the tracks of an earlier set and writes the new record."""
+    path = output_dir / _RECORD
+    if path.exists():
+        for folder in FOLDERS.values():
+            shutil.rmtree(output_dir / folder, ignore_errors=True)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _check_files(folders, sounds):
+    """Reads every file once, whatever its kinds."""
+    kinds = {folder: kind for kind, folder in folders.items() if folder}
+    for folder, kind in kinds.items():
+        files = [file for split in sounds.values() for file in split[kind]]
+        check_sounds(folder, files)
+
+
+def _write_annotations(path, events):
+    columns = ["file", "class", "mix start time", "mix end time"]
+    columns += ["clip start time", "clip end time", "clip gain"]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        for event in events:
+            times = (event.start, event.stop, event.clip_start, event.clip_stop)
+            numbers = [f"{x:.9g}" for x in (*times, event.gain)]
+            writer.writerow([event.file, event.kind, *numbers])
+
+
+def _write_track(output_dir, split, index, record, sounds):
+    """Mixes and writes a track; its folder appears when it is complete."""
+    seed = [record["seed"], list(FOLDERS).index(split), index]
+    sample_rate = record["sample_rate"]
+    audio, events = mix_film_track(seed, record["seconds"], sample_rate, sounds)
+    partial = output_dir / _PARTIAL / f"{split}_{index}"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for stem, samples in audio.items():
+        path = partial / f"{stem}.wav"
+        soundfile.write(path, samples, sample_rate, subtype="FLOAT")
+    _write_annotations(partial / "annots.csv", events)
+    folder = output_dir / FOLDERS[split]
+    folder.mkdir(exist_ok=True)
+    partial.rename(folder / str(index))
+
+
+def _run(jobs, workers):
+    """Runs `_write_track` on tuples of arguments; yields after each."""
+    if workers == 1:
+        for job in jobs:
+            yield _write_track(*job)
+        return
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(workers, context) as pool:
+        futures = [pool.submit(_write_track, *job) for job in jobs]
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def mix_film_tracks(
+    output_dir,
+    counts,
+    speech_dir=None,
+    music_dir=None,
+    effects_dir=None,
+    seconds=60.0,
+    sample_rate=44100,
+    seed=0,
+    overwrite=False,
+    progress=None,
+    skip=(),
+    workers=1,
+):
+    """Mixes film-like tracks with their stems, the way of DnR.
+
+    Writes the folders of DnR v2 (Petermann et al. 2022, arXiv:2110.09958):
+    `output_dir/{tr,cv,tt}/<number>/{mix,speech,music,sfx}.wav`, mono, 32-bit
+    floats, and `annots.csv` with the events. How a track is mixed says
+    `keras_bandit.data.film_track.mix_film_track`; what was mixed stands in
+    `output_dir/film_mix.json`.
+
+    Each class takes its sounds from a folder of the user's, searched with the
+    folders below it, or, without one, from the package's generators: babble
+    of invented speakers, bars of music, effects (as `film_clip`). A file is
+    used in one split only: of each folder 70, 10 and 20 % of the files go to
+    the splits that have tracks, at random, one at least. If `effects_dir` has
+    the folders `foreground` and `background`, events and backgrounds come
+    from these; else every file may become either. Files at another rate are
+    resampled (soxr, VHQ), channels are averaged.
+
+    The first call reads all files to their end before it mixes. A call that
+    was interrupted continues when it is repeated: complete tracks are kept.
+    Track `index` of a split depends on the seed, the files, the length and
+    the rate, and on no other track, so that `counts` may grow.
+
+    Args:
+        output_dir: path. Made if it is not there.
+        counts: `{"train", "validation", "test"}`: numbers of tracks; a split
+            left out, or with 0, takes no files.
+        speech_dir: path, or `None`: generated.
+        music_dir: path, or `None`: generated.
+        effects_dir: path, or `None`: generated.
+        seconds: float. Length of the tracks, at least 1.
+        sample_rate: int. Hz, at least 8000.
+        seed: int ≥ 0.
+        overwrite: bool. Whether to remove tracks that were mixed into
+            `output_dir` before; those of anybody else are never removed.
+        progress: `None`, or a function that takes the number of tracks done
+            and the number of all, called at the start and after each.
+        skip: paths of files in the folders that are not to be used.
+        workers: int ≥ 1. Processes; more than one need a script's
+            `if __name__ == "__main__"`.
+
+    Returns:
+        `{split: list of paths}`, the folders of the tracks.
+
+    Raises:
+        ValueError: if an argument is out of its range; if `output_dir` holds
+            tracks that were mixed otherwise, or not by the mixer.
+        FolderError: a ValueError, if a folder is missing or has fewer files
+            than splits, or a file is damaged, silent or not finite; all such
+            files are named.
+        ImportError: without pyloudnorm, the extra `mix`.
+    """
+    counts = _check(counts, seconds, sample_rate, seed, workers)
+    require_pyloudnorm()
+    output_dir = pathlib.Path(output_dir)
+    folders = _kind_folders(speech_dir, music_dir, effects_dir)
+    sounds = _deal(folders, list(counts), skip, seed)
+    record = _describe(seconds, sample_rate, seed, sounds)
+    if not _is_begun(output_dir, record, overwrite):
+        _check_files(folders, sounds)
+        _begin(output_dir, record)
+    tracks = {
+        split: [output_dir / FOLDERS[split] / str(i) for i in range(count)]
+        for split, count in counts.items()
+    }
+    jobs = [
+        (output_dir, split, index, record, sounds[split])
+        for split, paths in tracks.items()
+        for index, path in enumerate(paths)
+        if not path.exists()
+    ]
+    total = sum(counts.values())
+    done = total - len(jobs)
+    if progress:
+        progress(done, total)
+    for _ in _run(jobs, workers):
+        done += 1
+        if progress:
+            progress(done, total)
+    shutil.rmtree(output_dir / _PARTIAL, ignore_errors=True)
+    return tracks

@@ -1,0 +1,255 @@
+"""Sounds to mix films from: files in the user's folders, or generated ones."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import soundfile
+import soxr
+
+from keras_bandit.data.generated_effects import (
+    generate_background,
+    generate_event,
+)
+from keras_bandit.data.generated_music import generate_music
+from keras_bandit.data.generated_speech import draw_speaker, utterance
+from keras_bandit.data.sample_formats import (
+    SUBTYPES,
+    TrackFileError,
+    check_length,
+)
+from keras_bandit.data.track_files import FolderError
+
+SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff")
+"""Names of the files that are taken from a folder, in either case."""
+
+_BLOCK = 2**20  # samples per channel that are checked at a time
+_SILENCE = 10 ** (-70 / 20)
+
+
+@dataclasses.dataclass(frozen=True)
+class FileSound:
+    """A sound file; other rates are resampled, channels averaged.
+
+    Args:
+        path: path.
+        name: str. The path below its folder, with slashes.
+        seconds: float. Length.
+    """
+
+    path: pathlib.Path
+    name: str
+    seconds: float
+
+    def latest_start(self, seconds):
+        """Where a piece of that length starts at the latest, seconds."""
+        return self.seconds - seconds
+
+    def read(self, start_seconds, seconds, sample_rate):
+        """A piece of the file `(samples,)` float32 at `sample_rate`.
+
+        soxr resamples at its best quality. The piece is as long as asked for
+        or, for a piece that ends with the file, up to two samples shorter.
+        """
+        with soundfile.SoundFile(self.path) as file:
+            file.seek(min(int(start_seconds * file.samplerate), file.frames))
+            frames = round(seconds * file.samplerate)
+            audio = file.read(frames, dtype="float32", always_2d=True).mean(1)
+            if file.samplerate != sample_rate:
+                audio = soxr.resample(
+                    audio, file.samplerate, sample_rate, quality="VHQ"
+                )
+        return audio[: round(seconds * sample_rate)]
+
+
+class GeneratedSound:
+    """A sound of the package's own, a function of its kind and number.
+
+    Speech is one to four phrases of one speaker, an effect is one event; both
+    have their length. Music and backgrounds (rain, wind, a room) are made as
+    long as the piece that is read, up to 30 s, so that a piece of another
+    length is another sound.
+
+    Args:
+        kind: "speech", "music", "sfx" or "background".
+        number: int ≥ 0, the seed.
+        sample_rate: int. Hz, the only rate that it can be read at.
+    """
+
+    def __init__(self, kind, number, sample_rate):
+        self.name = f"generated/{kind}_{number}"
+        self.kind = kind
+        self.number = number
+        self.sample_rate = sample_rate
+        self.seconds = 30.0
+        if kind in ("speech", "sfx"):
+            rng = np.random.default_rng(number)
+            make = _phrases if kind == "speech" else generate_event
+            self._audio = make(rng, sample_rate)
+            self.seconds = len(self._audio) / sample_rate
+
+    def latest_start(self, seconds):
+        """As `FileSound.latest_start`."""
+        whole = self.kind in ("speech", "sfx")
+        return self.seconds - seconds if whole else 0.0
+
+    def read(self, start_seconds, seconds, sample_rate):
+        """As `FileSound.read`."""
+        if sample_rate != self.sample_rate:
+            raise ValueError(
+                f"{self.name} has {self.sample_rate} Hz; got "
+                f"sample_rate={sample_rate}"
+            )
+        samples = round(seconds * sample_rate)
+        rng = np.random.default_rng(self.number)
+        if self.kind == "music":
+            return generate_music(rng, samples, sample_rate, channels=1)[0]
+        if self.kind == "background":
+            return generate_background(rng, samples, sample_rate)
+        start = int(start_seconds * sample_rate)
+        return self._audio[start : start + samples]
+
+
+def _phrases(rng, sample_rate):
+    """One to four phrases of one speaker: `(samples,)`."""
+    speaker = draw_speaker(rng, channels=1)
+    pause = np.zeros(int(rng.uniform(0.1, 0.6) * sample_rate), "float32")
+    pieces = []
+    for _ in range(rng.integers(1, 5)):
+        pieces += [utterance(rng, speaker, sample_rate), pause]
+    return np.concatenate(pieces[:-1]).astype("float32")
+
+
+def find_sounds(folder, skip=()):
+    """The sound files in a folder and the folders below it.
+
+    Hidden files and folders are left out, as are files whose name does not
+    end with one of `SOUND_SUFFIXES`. Headers are read, samples are not: see
+    `check_sounds`.
+
+    Args:
+        folder: path.
+        skip: names of files to leave out, below `folder`.
+
+    Returns:
+        A list of `FileSound` by name.
+
+    Raises:
+        FolderError: if there is no such folder, no sound in it, no file of a
+            name in `skip`, or a header that cannot be read; `problems` has
+            all of them.
+    """
+    folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        raise FolderError(f"{folder}: not a folder")
+    found = {
+        path.relative_to(folder).as_posix(): path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in SOUND_SUFFIXES and path.is_file()
+    }
+    found = {
+        name: path
+        for name, path in found.items()
+        if not any(part.startswith(".") for part in name.split("/"))
+    }
+    problems = [
+        f"{name}: to be skipped, but not there"
+        for name in skip
+        if name not in found
+    ]
+    sounds = []
+    for name, path in found.items():
+        if name in skip:
+            continue
+        try:
+            info = soundfile.info(path)
+        except (soundfile.LibsndfileError, TypeError) as error:
+            problems.append(f"{name}: not audio, or damaged ({error})")
+            continue
+        sounds.append(FileSound(path, name, info.frames / info.samplerate))
+    if problems:
+        raise FolderError(f"{folder} cannot be used", problems)
+    if not sounds:
+        raise FolderError(
+            f"{folder}: no sound files; names must end with one of "
+            f"{', '.join(SOUND_SUFFIXES)}"
+        )
+    return sounds
+
+
+def check_sounds(folder, sounds):
+    """Reads files to their end.
+
+    Args:
+        folder: path, for the message.
+        sounds: list of `FileSound`.
+
+    Raises:
+        FolderError: naming every file that is damaged, shorter than its
+            header says, silent (no sample above -70 dB full scale), or that
+            holds a number that is not finite.
+    """
+    problems = []
+    for sound in sounds:
+        try:
+            problem = _problem(sound.path)
+        except (soundfile.LibsndfileError, TrackFileError) as error:
+            problem = f"damaged ({error})"
+        if problem:
+            problems.append(f"{sound.name}: {problem}")
+    if problems:
+        raise FolderError(
+            f"{folder}: files that cannot be mixed; mend them, remove them, or "
+            "name them in skip",
+            problems,
+        )
+
+
+def _problem(path):
+    """What is wrong with a file's samples, or `None`."""
+    peak, frames = 0.0, 0
+    with soundfile.SoundFile(path) as file:
+        if file.subtype in SUBTYPES:
+            check_length(file)
+        for block in file.blocks(_BLOCK, dtype="float32", always_2d=True):
+            if not np.isfinite(block).all():
+                return "holds NaN or infinity"
+            peak = max(peak, np.abs(block).max())
+            frames += len(block)
+        if frames < file.frames:
+            return f"breaks off after {frames} of {file.frames} samples"
+    return None if peak > _SILENCE else "silent"
+
+
+def share_sounds(folder, sounds, shares, seed):
+    """Deals files to splits, each to one.
+
+    Args:
+        folder: path, for the message.
+        sounds: list of `FileSound`.
+        shares: `{split: share}`, positive numbers of any sum. Each split gets
+            one file at least, whatever its share.
+        seed: int or sequence of int.
+
+    Returns:
+        `{split: list of FileSound}`.
+
+    Raises:
+        FolderError: if there are fewer files than splits.
+    """
+    if len(sounds) < len(shares):
+        raise FolderError(
+            f"{folder}: {len(sounds)} sound file(s) for the splits "
+            f"{', '.join(shares)}; each needs one that no other has"
+        )
+    order = np.random.default_rng(seed).permutation(len(sounds))
+    bounds = np.cumsum([0.0, *shares.values()]) / sum(shares.values())
+    spare = len(sounds) - len(shares)
+    # One for each split, and its part of the rest.
+    bounds = np.round(bounds * spare).astype(int) + np.arange(len(bounds))
+    return {
+        split: [sounds[i] for i in sorted(order[start:stop])]
+        for split, start, stop in zip(
+            shares, bounds[:-1], bounds[1:], strict=True
+        )
+    }

@@ -1,0 +1,66 @@
+"""Integrated loudness: levels, silence, short sounds."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from keras_bandit.data.loudness import integrated_loudness
+
+
+def noise(seconds, sample_rate=48000, channels=1, seed=0):
+    rng = np.random.default_rng(seed)
+    shape = (channels, round(seconds * sample_rate))
+    return 0.1 * rng.standard_normal(shape)
+
+
+@pytest.mark.parametrize("sample_rate", [32000, 44100, 48000])
+def test_full_scale_sine_at_997_hz_has_minus_three_lufs(sample_rate):
+    """The calibration of BS.1770-4, Annex 1: 0 dBFS in one channel."""
+    time = np.arange(5 * sample_rate) / sample_rate
+    sine = np.sin(2 * np.pi * 997 * time)[None]
+    # pyloudnorm's filters are the standard's for 48 kHz within 0.1 dB.
+    assert integrated_loudness(sine, sample_rate) == pytest.approx(
+        -3.01, abs=0.1
+    )
+
+
+@pytest.mark.parametrize("seconds", [0.01, 0.1, 0.4, 0.41, 3.0])
+def test_loudness_follows_the_gain(seconds):
+    audio = noise(seconds)
+    loudness = integrated_loudness(audio, 48000)
+    louder = integrated_loudness(10 ** (6 / 20) * audio, 48000)
+    assert louder - loudness == pytest.approx(6, abs=1e-6)
+
+
+def test_pauses_do_not_count():
+    audio = noise(5)
+    paused = np.concatenate([audio, np.zeros_like(audio)], axis=1)
+    # The blocks that straddle the edge remain.
+    assert integrated_loudness(paused, 48000) == pytest.approx(
+        integrated_loudness(audio, 48000), abs=0.2
+    )
+
+
+def test_two_channels_add_up():
+    audio = noise(3)
+    both = np.concatenate([audio, audio])
+    gain = integrated_loudness(both, 48000) - integrated_loudness(audio, 48000)
+    assert gain == pytest.approx(10 * np.log10(2), abs=1e-6)
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-5])
+def test_silence_has_no_loudness(level):
+    assert integrated_loudness(level * noise(1), 48000) == -np.inf
+
+
+@pytest.mark.parametrize("shape", [(48000,), (6, 48000), (0, 48000), (1, 0)])
+def test_other_shapes_are_refused(shape):
+    with pytest.raises(ValueError, match=str(shape[0])):
+        integrated_loudness(np.zeros(shape), 48000)
+
+
+def test_missing_pyloudnorm_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyloudnorm", None)
+    with pytest.raises(ImportError, match=r"keras-bandit\[mix\]"):
+        integrated_loudness(noise(1), 48000)
