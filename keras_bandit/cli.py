@@ -1,4 +1,4 @@
-"""The `keras-bandit` command: separate, evaluate, list presets, convert.
+"""The `keras-bandit` command: separate, evaluate, prepare, presets, convert.
 
 Imports NumPy, soundfile and Keras inside the commands, so that `--help` and
 mistakes in the arguments answer at once, and `--backend` is in time.
@@ -68,6 +68,18 @@ def _count(text):
             f"must be a positive integer; got {text!r}"
         )
     return int(text)
+
+
+def _counts(text):
+    """Parses three counts separated by commas, of which some may be 0."""
+    counts = text.split(",")
+    if len(counts) != 3 or not all(count.isdecimal() for count in counts):
+        raise argparse.ArgumentTypeError(
+            f"must be three numbers of tracks, such as 70,10,20; got {text!r}"
+        )
+    return dict(
+        zip(("train", "validation", "test"), map(int, counts), strict=True)
+    )
 
 
 def _names(text):
@@ -192,6 +204,82 @@ def _add_convert(commands):
         help="rate the model was trained at (from hparams.yaml or the bands)",
     )
     _add_backend(parser)
+
+
+def _add_prepare(commands):
+    parser = commands.add_parser(
+        "prepare",
+        help="prepare a dataset for training and evaluation",
+        description="Checks the files of a dataset and stores them, or an "
+        "index of them, in DATA_DIR/DATASET/CONFIG. Damaged or missing files "
+        "are all named, and then nothing is written.",
+        epilog="""\
+datasets, and what the manual directory holds:
+  dnr          Divide and Remaster: the folders tr, cv, tt (version 2), or
+               language folders with train, val, test (version 3)
+  musdb18_hq   MUSDB18-HQ: the folders train and test
+  film_mix     any of the folders speech, music, effects with your sounds, or
+               nothing (sounds are generated): tracks are mixed there first
+
+configs:
+  paths        keep the audio where it is, store an index (default)
+  segments     store seconds of samples: portable, for training elsewhere
+  tracks       store FLAC files: smallest, for evaluation
+  of dnr       v2_paths (default), ..., v3_eng_paths, v3_multi_segments, ...
+
+"""
+        + _EXIT_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=prepare_command)
+    parser.add_argument(
+        "dataset", choices=["dnr", "musdb18_hq", "film_mix"], metavar="DATASET"
+    )
+    parser.add_argument(
+        "--manual-dir",
+        required=True,
+        metavar="DIR",
+        help="folder with the dataset's files",
+    )
+    parser.add_argument(
+        "--data-dir",
+        required=True,
+        metavar="DIR",
+        help="where datasets are prepared",
+    )
+    parser.add_argument(
+        "--config", metavar="NAME", help="how it is stored, see below"
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="make it again if it is prepared; the former one stays if that "
+        "fails",
+    )
+    parser.add_argument(
+        "--num-tracks",
+        type=_counts,
+        metavar="TRAIN,VALIDATION,TEST",
+        help="film_mix: tracks to mix (70,10,20)",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=_seconds,
+        metavar="S",
+        help="film_mix: length of the tracks (60)",
+    )
+    parser.add_argument(
+        "--sample-rate",
+        type=_count,
+        metavar="HZ",
+        help="film_mix: rate of the tracks (44100)",
+    )
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="film_mix: seed (0)"
+    )
+    parser.add_argument(
+        "--quiet", action="store_true", help="only errors, no progress"
+    )
 
 
 def _add_evaluate(commands):
@@ -324,6 +412,7 @@ def build_parser():
     )
     presets.set_defaults(command=presets_command)
     _add_convert(commands)
+    _add_prepare(commands)
     _add_evaluate(commands)
     return parser
 
@@ -918,6 +1007,48 @@ def _only_dataset(data_dir):
             "--dataset, or run keras-bandit prepare"
         )
     return names[0] if len(names) == 1 else datasets[0]
+
+
+# --------------------------------------------------------------------------
+# prepare
+# --------------------------------------------------------------------------
+
+
+def prepare_command(args):
+    """Runs `keras-bandit prepare`; returns the exit status."""
+    options = {
+        "counts": args.num_tracks,
+        "seconds": args.seconds,
+        "sample_rate": args.sample_rate,
+        "seed": args.seed,
+    }
+    mixing = {key: value for key, value in options.items() if value is not None}
+    from keras_bandit.prepare import describe, prepare
+
+    try:
+        directory, notes = prepare(
+            args.dataset,
+            args.manual_dir,
+            args.data_dir,
+            config=args.config,
+            overwrite=args.overwrite,
+            show_progress=not args.quiet and sys.stderr.isatty(),
+            mixing=mixing,
+        )
+    except FileExistsError as error:
+        raise CommandError(
+            f"{error.filename or error}; --overwrite makes it again"
+        ) from error
+    except ValueError as error:
+        # Several lines where several files are at fault.
+        raise CommandError(str(error)) from error
+    except (ImportError, OSError) as error:
+        raise CommandError(_one_line(error)) from error
+    for note in notes:
+        _report(f"note: {note}")
+    if not args.quiet:
+        _say(f"{directory}: {describe(directory)}")
+    return 0
 
 
 # --------------------------------------------------------------------------

@@ -1,8 +1,12 @@
 """Prepares datasets on disk for `keras_bandit.data.open_tracks`."""
 
+import contextlib
 import importlib
+import io
+import json
 import os
 import pathlib
+import shutil
 
 from keras_bandit.data.track_files import FolderError
 
@@ -54,44 +58,133 @@ def load_builder(dataset, data_dir, config=None):
     return builder_class(data_dir=os.fspath(data_dir), config=config)
 
 
-def prepare(dataset, manual_dir, data_dir, config=None, overwrite=False):
+def describe(directory):
+    """What a prepared dataset holds, in one line.
+
+    Args:
+        directory: path, from `prepare`.
+
+    Returns:
+        str, "train 3406, validation 487, test 973 tracks, 1.9 MB".
+    """
+    index = json.loads((directory / "metadata.json").read_text())
+    counts = ", ".join(
+        f"{split} {len(tracks)}" for split, tracks in index["tracks"].items()
+    )
+    size = sum(path.stat().st_size for path in directory.iterdir())
+    return f"{counts} tracks, {size / 1e6:,.1f} MB"
+
+
+@contextlib.contextmanager
+def _set_aside(directory):
+    """Moves a directory away, and back if the block does not replace it."""
+    former = directory.with_name(f".{directory.name}.{os.getpid()}.old")
+    if directory.exists():
+        os.rename(directory, former)
+    try:
+        yield
+    finally:
+        if former.exists():
+            if directory.exists():
+                shutil.rmtree(former)
+            else:
+                os.rename(former, directory)
+
+
+def prepare(
+    dataset,
+    manual_dir,
+    data_dir,
+    config=None,
+    overwrite=False,
+    show_progress=False,
+    mixing=None,
+):
     """Prepares a dataset: checks its files and stores or indexes them.
 
     Nothing is left behind when it fails: a dataset is there complete or not
-    at all, so after a repair the same call does it again.
+    at all, so the same call prepares it after a repair.
 
     Args:
         dataset: one of `DATASETS`.
-        manual_dir: path. The folder with the dataset's files.
+        manual_dir: path. The folder with the dataset's files; the builder's
+            `MANUAL_DOWNLOAD_INSTRUCTIONS` say how to come by it.
         data_dir: path. Where the prepared dataset goes, to
             `data_dir/dataset/config/version`.
         config: str, a config's name, such as "v2_segments"; `None` takes
             `DEFAULT_CONFIGS`.
-        overwrite: bool. Whether a prepared dataset is made again.
+        overwrite: bool. Whether a prepared dataset is made again; the former
+            one stays if that fails.
+        show_progress: bool. Whether progress bars go to standard error.
+        mixing: dict, or `None`. For film_mix, arguments of
+            `keras_bandit.data.film_mixer.mix_film_tracks`.
 
     Returns:
-        The directory of the prepared dataset, and a list of str: what is
-        worth knowing, such as a number of tracks that is not the release's.
+        `pathlib.Path`, the directory of the prepared dataset, and a list of
+        str, what is worth knowing, such as a number of tracks that is not
+        the release's.
 
     Raises:
         FileExistsError: if it is prepared already, and not `overwrite`.
         FolderError: if files are missing, damaged or short; names them all.
+        ImportError: if a package is not installed that it needs.
+        OSError: if files cannot be read or written.
         ValueError: for an unknown dataset or config.
     """
     manual_dir = pathlib.Path(manual_dir).absolute()
-    builder = load_builder(dataset, data_dir, config)
+    data_dir = pathlib.Path(data_dir).absolute()
+    directory = load_builder(dataset, data_dir, config).data_path
+    if mixing and dataset != "film_mix":
+        raise ValueError(
+            f"mixing is for film_mix; got {mixing} with dataset {dataset!r}"
+        )
+    _check_folder(manual_dir, dataset)
+    if directory.exists() and not overwrite:
+        raise FileExistsError(f"{directory} is prepared already")
+    with _set_aside(pathlib.Path(directory)), _quiet(show_progress):
+        # A builder reads what is prepared when it is made: so made again.
+        builder = load_builder(dataset, data_dir, config)
+        builder.mixing = mixing or {}
+        _run(builder, manual_dir)
+    return pathlib.Path(directory), builder.notes + _left_over(directory)
+
+
+def _check_folder(manual_dir, dataset):
+    """Checks for a folder that is not empty, which TFDS does not take."""
     if not manual_dir.is_dir():
         raise FolderError(f"{manual_dir}: no such folder")
-    if builder.data_path.exists() and not overwrite:
-        raise FileExistsError(
-            f"{builder.data_path} is prepared already; overwrite replaces it"
-        )
+    if any(manual_dir.iterdir()):
+        return
+    if dataset != "film_mix":
+        raise FolderError(f"{manual_dir} is empty")
+    (manual_dir / "mixed").mkdir()
+
+
+def _run(builder, manual_dir):
     import tensorflow_datasets as tfds
 
-    mode = tfds.GenerateMode.REUSE_DATASET_IF_EXISTS
     builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(
-            manual_dir=manual_dir, download_mode=mode
-        )
+        download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
     )
-    return pathlib.Path(builder.data_dir), builder.notes
+
+
+@contextlib.contextmanager
+def _quiet(show_progress):
+    """Without TFDS' messages, and without its bars if asked for."""
+    import tensorflow_datasets as tfds
+
+    tfds.display_progress_bar(show_progress)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        tfds.display_progress_bar(True)
+
+
+def _left_over(directory):
+    """Notes what a killed preparation could not remove."""
+    return [
+        f"{path} is left over from a preparation that was killed, if none is "
+        "running; remove it"
+        for path in pathlib.Path(directory).parent.glob("incomplete.*")
+    ]

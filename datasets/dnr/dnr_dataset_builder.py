@@ -18,7 +18,7 @@ from keras_bandit.data.track_builder import (
 )
 from keras_bandit.data.track_files import (
     FolderError,
-    find_tracks,
+    find_splits,
     subfolders,
 )
 from keras_bandit.data.track_records import STORAGES
@@ -38,19 +38,26 @@ V3_SUBSETS = (
     "bnt",
 )
 
+# The generator of version 3 writes foreground and background effects and
+# their sum; copies may lack one or the other.
+_PARTS = {"effects": ("effects_foreground", "effects_background")}
+
 
 @dataclasses.dataclass(frozen=True)
 class _Release:
     """Where a version of DnR keeps its files.
 
     Args:
-        splits: `{split: (folder, tracks in the full release)}`.
+        folders: `{split: folder}`.
+        counts: `{split: tracks in the full release}`; of version 3, of each
+            subset.
         homes: folders below the manual directory where the splits may be.
         suffixes: suffixes of audio files.
         file_names: `{stem: names without suffix}`.
     """
 
-    splits: dict
+    folders: dict
+    counts: dict
     homes: tuple
     suffixes: tuple
     file_names: dict
@@ -58,11 +65,8 @@ class _Release:
 
 RELEASES = {
     "v2": _Release(
-        splits={
-            "train": ("tr", 3406),
-            "validation": ("cv", 487),
-            "test": ("tt", 973),
-        },
+        folders={"train": "tr", "validation": "cv", "test": "tt"},
+        counts={"train": 3406, "validation": 487, "test": 973},
         homes=(".", "dnr_v2", "DnR/dnr_v2"),
         suffixes=(".wav", ".flac"),
         file_names={
@@ -73,11 +77,8 @@ RELEASES = {
         },
     ),
     "v3": _Release(
-        splits={
-            "train": ("train", 6000),
-            "validation": ("val", 600),
-            "test": ("test", 1200),
-        },
+        folders={"train": "train", "validation": "val", "test": "test"},
+        counts={"train": 6000, "validation": 600, "test": 1200},
         homes=(".", "flac", "audio"),
         suffixes=(".flac", ".wav"),
         file_names={
@@ -169,31 +170,26 @@ class Builder(TrackBuilder):
 
     def find_tracks(self, manual_dir):
         release = RELEASES[self.builder_config.release]
-        splits = {split: [] for split in release.splits}
-        problems = []
+        splits, problems = {split: [] for split in release.folders}, []
         for prefix, home in self._homes(pathlib.Path(manual_dir), release):
-            for split, (folder, _) in release.splits.items():
-                if not (home / folder).is_dir():
-                    problems.append(f"{home / folder}: no such folder")
-                    continue
-                tracks, incomplete = find_tracks(
-                    home / folder,
-                    release.file_names,
-                    release.suffixes,
-                    optional=_EFFECTS,
-                    prefix=prefix,
-                )
+            found, missing = find_splits(
+                home,
+                release.folders,
+                release.file_names,
+                release.suffixes,
+                parts=_PARTS,
+                prefix=prefix,
+            )
+            problems += missing
+            for split, tracks in found.items():
                 splits[split] += tracks
-                problems += incomplete + _without_effects(
-                    tracks, release.suffixes
-                )
         check_splits(splits, problems, manual_dir)
         self._note_counts(splits, release)
         return splits
 
     def _homes(self, manual_dir, release):
         """Folders that hold the splits, with the prefix of their tracks."""
-        folders = [folder for folder, _ in release.splits.values()]
+        folders = release.folders.values()
         subset = self.builder_config.subset
         for home in (manual_dir / name for name in release.homes):
             if not home.is_dir():
@@ -219,26 +215,6 @@ class Builder(TrackBuilder):
 
     def _note_counts(self, splits, release):
         """Notes a size other than the full release's, which may be wanted."""
-        if self.builder_config.release == "v3" and not (
-            self.builder_config.subset
-        ):
-            return
-        for split, (_, count) in release.splits.items():
-            if len(splits[split]) != count:
-                self.notes.append(
-                    f"{split} has {len(splits[split])} tracks; the full "
-                    f"release has {count}"
-                )
-
-
-_EFFECTS = ("effects", "effects_foreground", "effects_background")
-
-
-def _without_effects(tracks, suffixes):
-    """Names tracks with neither effects nor both of their layers."""
-    return [
-        f"{track.paths['mixture'].parent}: missing sfx{suffixes[0]}"
-        for track in tracks
-        if "effects" not in track.paths
-        and not set(_EFFECTS[1:]) <= {*track.paths}
-    ]
+        if release is RELEASES["v3"] and not self.builder_config.subset:
+            return  # several subsets, each of that size
+        self.note_counts(splits, release.counts)

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pathlib
+import re
 
 import numpy as np
 
@@ -214,8 +215,11 @@ def find_prepared(dataset, data_dir, config="paths"):
     name, _, named_config = dataset.partition("/")
     config = named_config or config
     root = pathlib.Path(data_dir).absolute() / name
+    # Not the hidden or incomplete ones of a preparation that is under way.
     prepared = sorted(
-        path.parent for path in root.glob("*/*/dataset_info.json")
+        path.parent
+        for path in root.glob("*/*/dataset_info.json")
+        if re.fullmatch(r"\d+\.\d+\.\d+", path.parent.name)
     )
     configs = list(dict.fromkeys(path.parent.name for path in prepared))
     wanted = [found for found in configs if found == config] or [

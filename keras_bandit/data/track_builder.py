@@ -23,6 +23,20 @@ class TrackConfig(tfds.core.BuilderConfig):
 
     storage: str = "paths"
 
+    @classmethod
+    def from_name(cls, name):
+        """Makes a config from a name, here a storage alone.
+
+        Raises:
+            ValueError: for any other name.
+        """
+        if name not in track_records.STORAGES:
+            raise ValueError(
+                f"config must be one of {', '.join(track_records.STORAGES)}; "
+                f"got {name!r}"
+            )
+        return cls(name=name, description=f"storage {name}", storage=name)
+
 
 class TrackBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Stores tracks of several stems; subclasses say where the files are.
@@ -32,13 +46,16 @@ class TrackBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     `metadata.json`.
 
     Attributes:
-        STEMS: list of str. Stems that a track can have.
+        STEMS: tuple of str. Stems that a track can have.
         HOMEPAGE: str.
+        make_config: function of a config's name; gives the config or raises
+            ValueError.
         notes: list of str. What `find_tracks` found worth saying.
     """
 
     STEMS = ()
     HOMEPAGE = None
+    make_config = TrackConfig.from_name
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -64,6 +81,20 @@ class TrackBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             FolderError: if the folder is wrong or incomplete.
         """
         raise NotImplementedError
+
+    def note_counts(self, splits, counts):
+        """Notes splits of another size than the full release's.
+
+        Args:
+            splits: `{split: list of TrackFiles}`.
+            counts: `{split: int}`.
+        """
+        self.notes += [
+            f"{split} has {len(splits[split])} tracks; the full release has "
+            f"{count}"
+            for split, count in counts.items()
+            if len(splits[split]) != count
+        ]
 
     def _info(self):
         return self.dataset_info_from_configs(

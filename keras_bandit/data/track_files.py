@@ -76,7 +76,7 @@ def find_file(folder, names, suffixes):
     return None
 
 
-def find_tracks(folder, file_names, suffixes, optional=(), prefix=""):
+def find_tracks(folder, file_names, suffixes, parts=None, prefix=""):
     """Tracks in a folder: one folder each, one file for each stem.
 
     Args:
@@ -84,13 +84,15 @@ def find_tracks(folder, file_names, suffixes, optional=(), prefix=""):
         file_names: `{stem: names without suffix}`, of which the first that
             exists is taken.
         suffixes: tuple of str, such as `(".wav",)`.
-        optional: stems that a track may lack.
+        parts: `{stem: stems}`. A track may have a stem, its parts, or both.
         prefix: str, put before the folder's name in the track's.
 
     Returns:
         A list of `TrackFiles` by name, of the tracks that are complete, and a
         list of str, what the others lack.
     """
+    parts = parts or {}
+    optional = {part for stems in parts.values() for part in stems}
     tracks, problems = [], []
     for path in subfolders(folder):
         found = {
@@ -100,7 +102,9 @@ def find_tracks(folder, file_names, suffixes, optional=(), prefix=""):
         missing = [
             f"{file_names[stem][0]}{suffixes[0]}"
             for stem, file in found.items()
-            if file is None and stem not in optional
+            if file is None
+            and stem not in optional
+            and not (stem in parts and all(map(found.get, parts[stem])))
         ]
         if missing:
             problems.append(f"{path}: missing {', '.join(missing)}")
@@ -108,6 +112,30 @@ def find_tracks(folder, file_names, suffixes, optional=(), prefix=""):
         files = {stem: file for stem, file in found.items() if file}
         tracks.append(TrackFiles(prefix + path.name, files))
     return tracks, problems
+
+
+def find_splits(home, folders, file_names, suffixes, parts=None, prefix=""):
+    """Tracks of all splits, each in a folder of its own.
+
+    Args:
+        home: path.
+        folders: `{split: folder below home}`.
+        file_names, suffixes, parts, prefix: see `find_tracks`.
+
+    Returns:
+        `{split: list of TrackFiles}`, and a list of str, what is missing.
+    """
+    splits, problems = {}, []
+    for split, folder in folders.items():
+        splits[split] = []
+        if not (home / folder).is_dir():
+            problems.append(f"{home / folder}: no such folder")
+            continue
+        splits[split], missing = find_tracks(
+            home / folder, file_names, suffixes, parts, prefix
+        )
+        problems += missing
+    return splits, problems
 
 
 def probe_track(track):

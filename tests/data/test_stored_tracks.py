@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 import soundfile
 
-pytest.importorskip("tensorflow_datasets")
-
 from keras_bandit.data import open_tracks, stored_tracks
 from keras_bandit.data.sample_formats import TrackFileError, pack, unpack
 from keras_bandit.data.track_records import STORAGES

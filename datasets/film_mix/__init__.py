@@ -1,0 +1,1 @@
+"""Film-like mixtures of the user's own sounds, or of generated ones."""

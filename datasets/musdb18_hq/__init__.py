@@ -1,0 +1,1 @@
+"""MUSDB18-HQ, music with four stems."""

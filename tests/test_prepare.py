@@ -1,0 +1,207 @@
+"""Preparing datasets: all or nothing, and errors that name every file."""
+
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+from keras_bandit import cli
+from keras_bandit.data import open_tracks
+from keras_bandit.data.track_files import FolderError
+from keras_bandit.prepare import (
+    DATASETS,
+    DEFAULT_CONFIGS,
+    load_builder,
+    prepare,
+)
+
+RATE = 8000
+NAMES = ("mix", "speech", "music", "sfx")
+
+
+def write(path, num_samples=9000, **kwargs):
+    """Writes noise that is its own at every path."""
+    rng = np.random.default_rng(list(str(path).encode()))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    audio = rng.uniform(-1, 1, num_samples)
+    soundfile.write(path, audio, kwargs.pop("rate", RATE), **kwargs)
+
+
+@pytest.fixture
+def dnr(tmp_path):
+    """A folder in DnR v2's layout with two tracks for training."""
+    for folder in ("tr/a", "tr/b", "cv/c", "tt/d"):
+        for name in NAMES:
+            write(tmp_path / "dnr" / folder / f"{name}.wav")
+    return tmp_path / "dnr"
+
+
+def cut(path, share=0.5):
+    """Leaves the first part of a file."""
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+
+
+def spoil(path):
+    """Zeros a stretch in the middle of a file."""
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 2000] = bytes(2000)
+    path.write_bytes(data)
+
+
+def data_files(data_dir):
+    """All files but TFDS' note of the default config's name."""
+    return [
+        path
+        for path in data_dir.rglob("*")
+        if path.is_file() and path.parent.name != ".config"
+    ]
+
+
+@pytest.mark.parametrize("storage", ["paths", "segments", "tracks"])
+def test_all_bad_files_are_named_and_nothing_is_left(dnr, tmp_path, storage):
+    data = tmp_path / "data"
+    good = {path: path.read_bytes() for path in dnr.rglob("*.wav")}
+    cut(dnr / "tr/a/speech.wav")
+    write(dnr / "tr/b/music.wav", 8999)
+    (dnr / "cv/c/sfx.wav").write_text("This is not audio.")
+    write(dnr / "tt/d/mix.wav", rate=44100)
+    with pytest.raises(FolderError) as caught:
+        prepare("dnr", dnr, data, f"v2_{storage}")
+    assert len(caught.value.problems) == 4
+    message = str(caught.value)
+    for line in (
+        "4 files cannot be used",
+        "tr/a/speech.wav: breaks off after",
+        "tr/b/music.wav: 8999 samples, 1 channel(s), 8000 Hz; the other",
+        "cv/c/sfx.wav: not audio, or damaged",
+        "tt/d/mix.wav: 9000 samples, 1 channel(s), 44100 Hz; the other",
+    ):
+        assert line in message
+    assert not data_files(data)
+    with pytest.raises(ValueError, match="none is"):
+        open_tracks("dnr", "train", data)
+    # Repaired, it is prepared by the same call.
+    for path, content in good.items():
+        path.write_bytes(content)
+    prepare("dnr", dnr, data, f"v2_{storage}")
+    tracks = open_tracks("dnr", "train", data, storage)
+    assert [track.name for track in tracks] == ["a", "b"]
+
+
+@pytest.mark.parametrize("storage", ["segments", "tracks"])
+def test_damage_inside_flac_is_found(dnr, tmp_path, storage):
+    """Headers and ends are sound; only decoding shows it, in any split."""
+    for folder in ("tr/a", "tt/d"):
+        (dnr / folder / "music.wav").unlink()
+        write(dnr / folder / "music.flac")
+        spoil(dnr / folder / "music.flac")
+    with pytest.raises(FolderError, match="2 damaged files") as caught:
+        prepare("dnr", dnr, tmp_path / "data", f"v2_{storage}")
+    assert "tr/a/music.flac: damaged" in str(caught.value)
+    assert "tt/d/music.flac: damaged" in str(caught.value)
+    assert not data_files(tmp_path / "data")
+
+
+def test_missing_files_and_folders_are_named(dnr, tmp_path):
+    (dnr / "tr/b/music.wav").unlink()
+    (dnr / "tr/b/sfx.wav").unlink()
+    shutil.rmtree(dnr / "cv")
+    with pytest.raises(FolderError) as caught:
+        prepare("dnr", dnr, tmp_path / "data")
+    message = str(caught.value)
+    assert "tr/b: missing music.wav, sfx.wav" in message
+    assert "cv: no such folder" in message
+    assert "no tracks for the split validation" in message
+
+
+def test_wrong_folders_are_refused(tmp_path):
+    data = tmp_path / "data"
+    with pytest.raises(FolderError, match="nowhere: no such folder"):
+        prepare("dnr", tmp_path / "nowhere", data)
+    (tmp_path / "empty").mkdir()
+    for dataset in ("dnr", "musdb18_hq"):
+        with pytest.raises(FolderError, match="empty is empty"):
+            prepare(dataset, tmp_path / "empty", data)
+    (tmp_path / "empty" / "notes.txt").write_text("not empty any more")
+    with pytest.raises(FolderError, match=r"is not DnR v2.* tr, cv, tt"):
+        prepare("dnr", tmp_path / "empty", data)
+    with pytest.raises(FolderError, match="is not MUSDB18-HQ"):
+        prepare("musdb18_hq", tmp_path / "empty", data)
+    with pytest.raises(FolderError, match="subset eng"):
+        prepare("dnr", tmp_path / "empty", data, "v3_eng_paths")
+    with pytest.raises(FolderError, match="neither sounds"):
+        prepare("film_mix", tmp_path / "empty", data)
+
+
+def test_a_stranger_among_tracks_is_named(dnr, tmp_path):
+    for name in NAMES:
+        write(dnr / f"tt/d/{name}.wav", rate=44100)
+    with pytest.raises(FolderError, match="track d: 44100 Hz, 1 channel"):
+        prepare("dnr", dnr, tmp_path / "data")
+
+
+def test_unknown_names_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="dataset must be one of dnr, musdb"):
+        load_builder("musdb", tmp_path)
+    with pytest.raises(ValueError, match=r"v3_SUBSET_STORAGE.*'v2_eng_paths'"):
+        load_builder("dnr", tmp_path, "v2_eng_paths")
+    with pytest.raises(ValueError, match=r"one of paths.*'v2_paths'"):
+        load_builder("musdb18_hq", tmp_path, "v2_paths")
+    with pytest.raises(ValueError, match="mixing is for film_mix"):
+        prepare("dnr", tmp_path, tmp_path, mixing={"seed": 1})
+    # Any subset of version 3, also one that nobody has thought of.
+    config = load_builder("dnr", tmp_path, "v3_multi-v2b_tracks").builder_config
+    assert (config.subset, config.storage) == ("multi-v2b", "tracks")
+
+
+def test_overwrite_keeps_what_it_cannot_replace(dnr, tmp_path):
+    data = tmp_path / "data"
+    directory, notes = prepare("dnr", dnr, data)
+    assert "train has 2 tracks; the full release has 3406" in notes
+    with pytest.raises(FileExistsError, match=r"v2_paths/1\.0\.0 is prepared"):
+        prepare("dnr", dnr, data)
+    before = {path: path.read_bytes() for path in data_files(directory)}
+    spoiled = (dnr / "tt/d/mix.wav").read_bytes()
+    cut(dnr / "tt/d/mix.wav")
+    with pytest.raises(FolderError):
+        prepare("dnr", dnr, data, overwrite=True)
+    assert {p: p.read_bytes() for p in data_files(directory)} == before
+    (dnr / "tt/d/mix.wav").write_bytes(spoiled)
+    shutil.copytree(dnr / "tr/a", dnr / "tr/e")
+    prepare("dnr", dnr, data, overwrite=True)
+    names = [track.name for track in open_tracks("dnr", "train", data)]
+    assert names == ["a", "b", "e"]
+    assert [path.name for path in directory.parent.iterdir()] == ["1.0.0"]
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_default_configs_exist(dataset, tmp_path):
+    config = DEFAULT_CONFIGS[dataset]
+    builder = load_builder(dataset, tmp_path)
+    assert builder.builder_config.name == config
+    assert builder.builder_config.storage == "paths"
+
+
+def test_command(dnr, tmp_path, capsys):
+    args = ["prepare", "dnr", "--manual-dir", str(dnr), "--data-dir"]
+    data = tmp_path / "data"
+    assert cli.main([*args, str(data)]) == 0
+    out, err = capsys.readouterr()
+    assert str(data / "dnr" / "v2_paths" / "1.0.0") in out
+    assert "train 2, validation 1, test 1" in out
+    assert "the full release has 973" in err
+    assert len(open_tracks("dnr", "train", data)) == 2
+
+    assert cli.main([*args, str(data)]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert cli.main([*args, str(data), "--overwrite"]) == 0
+    assert cli.main([*args, str(data), "--config", "v2_segments"]) == 0
+    capsys.readouterr()
+    (dnr / "tr/a/mix.wav").unlink()
+    assert cli.main([*args, str(data), "--overwrite"]) == 2
+    assert "tr/a: missing mix.wav" in capsys.readouterr().err
+    assert cli.main([*args, str(data), "--config", "v1_paths"]) == 2
+    assert "v1_paths" in capsys.readouterr().err
