@@ -4,7 +4,9 @@ import collections
 import concurrent.futures
 import contextlib
 import multiprocessing
+import os
 import signal
+import threading
 
 import soundfile
 
@@ -30,7 +32,7 @@ def workers(num_workers):
     pool = concurrent.futures.ProcessPoolExecutor(
         num_workers,
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=_die_quietly,
+        initializer=_start_worker,
     )
     try:
         yield pool.submit
@@ -43,9 +45,19 @@ def workers(num_workers):
         pool.shutdown(cancel_futures=True)
 
 
-def _die_quietly():
-    """Ctrl-C reaches workers too; one message, the main process's, will do."""
+def _start_worker():
+    # Ctrl-C reaches workers too; one message, the main process's, will do.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent():
+    """Ends this process when the main one is gone, even if it was killed.
+
+    Otherwise it would wait for tracks for ever.
+    """
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _run_here(function, *args):

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import pathlib
+import subprocess
 import sys
 
 import numpy as np
@@ -203,7 +204,7 @@ def test_killed_and_continued_equals_uninterrupted(
     make_model, tracks, tmp_path, num_workers
 ):
     whole = run(make_model(), tracks, tmp_path / "whole")
-    calls = 13  # some into the second track: 11 chunks, 2 at a time, each
+    calls = 8  # in the second track: 6 calls each
     with pytest.raises(KeyboardInterrupt):
         run(
             make_model(fail_after=calls),
@@ -457,3 +458,23 @@ def test_worker_that_dies_is_an_error():
         workers(1) as submit,
     ):
         submit(os._exit, 1).result()
+
+
+def test_workers_end_with_a_main_process_that_is_killed():
+    code = (
+        "import os, time\n"
+        "from keras_bandit.evaluation.scoring import workers\n"
+        "if __name__ == '__main__':\n"
+        "    with workers(1) as submit:\n"
+        "        submit(os.getpid).result()\n"
+        "        print('ready', flush=True)\n"
+        "        time.sleep(60)\n"
+    )
+    main = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
+    )
+    with main:
+        assert main.stdout.readline() == "ready\n"
+        main.kill()
+        # Workers have inherited the pipe: it ends when the last one does.
+        assert main.communicate(timeout=30) == ("", None)
