@@ -23,7 +23,6 @@ import concurrent.futures
 import functools
 import json
 import math
-import multiprocessing
 import os
 import shutil
 import struct
@@ -709,8 +708,6 @@ def write_clip(output, split, number, audio, sample_rate):
             partial / f"{stem}.wav", samples.T, sample_rate, subtype="PCM_16"
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
-    if folder.exists():  # only with --overwrite
-        shutil.rmtree(folder)
     partial.rename(folder)
 
 
@@ -760,24 +757,33 @@ def render_block(output, split, song_number, numbers, options, config=CONFIG):
     return len(numbers)
 
 
-def plan_blocks(output, counts, overwrite, config=CONFIG):
+def plan_blocks(output, counts, config=CONFIG):
     """What is still to be rendered: rows (split, song number, clip numbers)."""
     blocks = {}
     for split, count in counts.items():
         for number in range(count):
-            if overwrite or not (output / split / str(number)).exists():
+            if not (output / split / str(number)).exists():
                 song = number // config["clips_per_song"][split]
                 blocks.setdefault((split, song), []).append(number)
     return [(*key, numbers) for key, numbers in blocks.items()]
 
 
-def check_output(output, options, overwrite):
-    """Notes the options in render.json, once; says what differs, or None.
+def prepare_output(output, options, overwrite):
+    """Notes the options in render.json, once; the problem, or None.
 
     Clips of other options in the same folder would go unnoticed for long.
+    `overwrite` removes the clips that were rendered here, and no others.
     """
     path = output / "render.json"
-    if path.exists() and not overwrite:
+    if not path.exists():
+        if any((output / split).exists() for split in SPLITS):
+            return (
+                f"{output} holds clips (tr, cv, tt) that are not of this recipe"
+            )
+    elif overwrite:
+        for split in SPLITS:
+            shutil.rmtree(output / split, ignore_errors=True)
+    else:
         found = json.loads(path.read_text())
         changed = [
             f"{key} {found.get(key)} there, {value} here"
@@ -805,15 +811,19 @@ def main(argv=None, config=CONFIG):
         "--validation", type=int, default=20, help="clips in cv"
     )
     parser.add_argument("--test", type=int, default=20, help="clips in tt")
-    parser.add_argument("--seconds", type=float, default=12.0)
+    parser.add_argument("--seconds", type=float, default=12.0, help="of a clip")
     parser.add_argument("--rate", type=int, default=44100, help="Hz")
     parser.add_argument("--channels", type=int, default=1, choices=(1, 2))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--drums", action="store_true", help="also drums.wav and melody.wav"
     )
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--overwrite", action="store_true")
+    parser.add_argument("--workers", type=int, default=1, help="threads")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="remove clips rendered into the folder before",
+    )
     arguments = parser.parse_args(argv)
     names = ("seconds", "rate", "channels", "seed", "drums")
     options = {name: getattr(arguments, name) for name in names}
@@ -825,24 +835,25 @@ def main(argv=None, config=CONFIG):
             f"{counts}, {arguments.seconds}, {arguments.rate}"
         )
     problem = check_programs(config)
-    problem = problem or check_output(output, options, overwrite)
+    problem = problem or prepare_output(output, options, overwrite)
     if problem:
         print(problem, file=sys.stderr)
         return 1
     counts = dict(zip(SPLITS, counts, strict=True))
-    blocks = plan_blocks(output, counts, overwrite, config)
+    blocks = plan_blocks(output, counts, config)
     total, done = sum(len(numbers) for *_, numbers in blocks), 0
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(
-        arguments.workers, context
-    ) as pool:
-        futures = [
-            pool.submit(render_block, output, *block, options, config)
-            for block in blocks
-        ]
+    # Threads: most of the time is that of espeak-ng, fluidsynth and NumPy.
+    pool = concurrent.futures.ThreadPoolExecutor(arguments.workers)
+    futures = [
+        pool.submit(render_block, output, *block, options, config)
+        for block in blocks
+    ]
+    try:
         for future in concurrent.futures.as_completed(futures):
             done += future.result()
             print(f"{done} of {total} clips", flush=True)
+    finally:
+        pool.shutdown(cancel_futures=True)
     shutil.rmtree(output / ".partial", ignore_errors=True)
     print(f"{sum(counts.values())} clips are in {output}")
     return 0
