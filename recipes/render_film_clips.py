@@ -14,7 +14,7 @@ Command: python recipes/render_film_clips.py OUT --train 300 --validation 20
     --test 20 --seconds 12 --drums
 Hardware: one CPU core, 1 GiB; Debian's espeak-ng, fluidsynth,
     fluid-soundfont-gm, sound-theme-freedesktop and alsa-utils.
-Time: 0.6 s per clip of 12 s, mono at 44.1 kHz, on one of two busy cores.
+Time: 0.7 s per clip of 12 s, mono at 44.1 kHz, on one of two busy cores.
 Expected: mixture SNR about +2 dB (speech), -6.5 dB (music), -6 dB (effects).
 """
 
