@@ -373,13 +373,7 @@ class AudioSeparator(keras_hub.models.Task):
         """
         check_stem_names(stems)
         self._check_has(stems)
-        separator = type(self)(
-            **{
-                **self._arguments(),
-                "stems": list(stems),
-                "decoders": {stem: self.decoders[stem] for stem in stems},
-            }
-        )
+        separator = type(self)(**self._arguments_for(stems))
         separator.metadata = dict(self.metadata)
         return separator
 
@@ -448,6 +442,14 @@ class AudioSeparator(keras_hub.models.Task):
             "pad_mode": self.pad_mode,
             "mlp_dim": self.mlp_dim,
             "preprocessor": self.preprocessor,
+        }
+
+    def _arguments_for(self, stems):
+        """Arguments of a separator that shares encoder and decoders."""
+        return {
+            **self._arguments(),
+            "stems": list(stems),
+            "decoders": {stem: self.decoders[stem] for stem in stems},
         }
 
     def _check_has(self, stems):

@@ -156,6 +156,18 @@ def test_last_decoder_stays(batch):
     assert set(outputs(separator, batch[0])) == {"speech"}
 
 
+def test_bsrnn_with_stems_has_their_weights_alone(bsrnn, batch):
+    bsrnn.backbone.trainable = False
+    vocals = bsrnn.with_stems(["vocals"])
+    assert not bsrnn.backbone.encoders["vocals"].trainable
+    assert not vocals.backbone.trainable
+    own = [
+        *bsrnn.backbone.encoders["vocals"].weights,
+        *bsrnn.decoders["vocals"].weights,
+    ]
+    assert {id(w) for w in vocals.weights} == {id(w) for w in own}
+
+
 def test_bsrnn_refuses_a_stem_without_encoder(bsrnn, batch):
     before = outputs(bsrnn, batch[0])
     count = len(bsrnn.weights)

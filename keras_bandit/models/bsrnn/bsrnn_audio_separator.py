@@ -16,3 +16,10 @@ class BSRNNAudioSeparator(AudioSeparator):
     """
 
     backbone_cls = BSRNNBackbone
+
+    def _arguments_for(self, stems):
+        # Encoders of other stems would be weights that nothing uses.
+        return {
+            **super()._arguments_for(stems),
+            "backbone": self.backbone.with_stems(stems),
+        }

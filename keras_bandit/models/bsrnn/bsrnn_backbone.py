@@ -32,6 +32,8 @@ class BSRNNBackbone(StopsGradientWhenFrozen, keras_hub.models.Backbone):
         rnn_dim: int. Units of each direction of a recurrent layer.
         num_pairs: int. Residual pairs, each over frames and over bands.
         rnn_type: `"lstm"` or `"gru"`.
+        encoders: `{stem: keras.Model}` to share, or `None`. Stems without one
+            get a new encoder with initial weights.
         dtype: dtype policy or `None`. Spectra stay float32.
 
     Call arguments:
@@ -57,6 +59,7 @@ class BSRNNBackbone(StopsGradientWhenFrozen, keras_hub.models.Backbone):
         rnn_dim=256,
         num_pairs=12,
         rnn_type="lstm",
+        encoders=None,
         dtype=None,
         **kwargs,
     ):
@@ -81,8 +84,10 @@ class BSRNNBackbone(StopsGradientWhenFrozen, keras_hub.models.Backbone):
         }
         # === Functional model ===
         shape = (num_channels, None, n_fft // 2 + 1, 2)
-        encoders = {}
+        encoders = {s: e for s, e in (encoders or {}).items() if s in stems}
         for stem in stems:
+            if stem in encoders:
+                continue
             inputs = keras.Input(shape, name="spectrogram")
             # Paths of their own for the variables; see `build_decoder`.
             with keras.name_scope(f"{stem}_encoder"):
@@ -114,6 +119,40 @@ class BSRNNBackbone(StopsGradientWhenFrozen, keras_hub.models.Backbone):
         self.rnn_dim = rnn_dim
         self.num_pairs = num_pairs
         self.rnn_type = rnn_type
+
+    def with_stems(self, stems):
+        """A backbone with the encoders of these stems, shared with this one.
+
+        Args:
+            stems: list of str.
+
+        Returns:
+            `BSRNNBackbone`, frozen if this one is.
+
+        Raises:
+            ValueError: if a stem has no encoder here.
+        """
+        for stem in stems:
+            self._check_has(stem)
+        layouts = self.band_layout
+        if isinstance(layouts, dict):
+            layouts = {stem: layouts[stem] for stem in stems}
+        return type(self)(
+            list(stems),
+            band_layout=layouts,
+            num_bands=self.num_bands,
+            num_channels=self.num_channels,
+            n_fft=self.n_fft,
+            sample_rate=self.sample_rate,
+            embed_dim=self.embed_dim,
+            rnn_dim=self.rnn_dim,
+            num_pairs=self.num_pairs,
+            rnn_type=self.rnn_type,
+            encoders=self.encoders,
+            dtype=self.dtype_policy,
+            # Made trainable, it would thaw the encoders it shares.
+            trainable=self.trainable,
+        )
 
     def decoder_bands(self, stem):
         """Bands of a stem's decoder: those of its encoder."""
