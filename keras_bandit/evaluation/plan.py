@@ -1,8 +1,10 @@
 """What is evaluated: which stems, by which rows and scores; and doing it."""
 
 import dataclasses
+import functools
+import operator
 
-from keras_bandit.data.stem_reader import StemReader, total
+from keras_bandit.data.stem_reader import summed_stems
 from keras_bandit.evaluation.oracles import ORACLES, oracle_estimate
 from keras_bandit.evaluation.scores import check_metrics, score
 from keras_bandit.inference.separation import check_audio
@@ -145,7 +147,11 @@ def read_mixture(track):
     """
     if MIXTURE in track.stems:
         return track.read(MIXTURE)
-    return total(track.read(stem) for stem in track.stems)
+    return _sum(track.read(stem) for stem in summed_stems(track.stems))
+
+
+def _sum(signals):
+    return functools.reduce(operator.add, signals)
 
 
 def read_targets(track, plan):
@@ -157,11 +163,12 @@ def read_targets(track, plan):
     Raises:
         ValueError: if the track lacks a stem, or has NaN or infinity.
     """
-    reader = StemReader([track], plan.scored, plan.sums_in(track))
-    _, targets = reader.read_pair(track, 0, track.num_samples)
-    for name, target in targets.items():
+    sums = plan.sums_in(track)
+    targets = {}
+    for name in plan.scored:
+        target = _sum(track.read(part) for part in sums.get(name, [name]))
         try:
-            check_audio(target, track.sample_rate)
+            targets[name] = check_audio(target, track.sample_rate)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
     return targets
@@ -178,7 +185,7 @@ def estimates_of(outputs, plan):
     """
     outputs = {stem_name(stem): audio for stem, audio in outputs.items()}
     return {
-        name: total(outputs[part] for part in plan.composites.get(name, [name]))
+        name: _sum(outputs[part] for part in plan.composites.get(name, [name]))
         for name in plan.scored
     }
 

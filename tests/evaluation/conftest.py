@@ -73,3 +73,9 @@ def make_track():
 @pytest.fixture
 def tracks():
     return [noise_track(f"track {i}", seed=i) for i in range(3)]
+
+
+@pytest.fixture
+def no_plots(monkeypatch):
+    """They take most of the time; tests of tables have them."""
+    monkeypatch.setattr("keras_bandit.evaluation.pages.can_plot", lambda: False)

@@ -13,6 +13,8 @@ from keras_bandit.data import stored_tracks
 from keras_bandit.data.track import Track
 from keras_bandit.models import BanditAudioSeparator, BanditBackbone
 
+pytestmark = pytest.mark.usefixtures("no_plots")
+
 DATA = "data/film_mix/paths/1.0.0"
 
 

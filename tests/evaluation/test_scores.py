@@ -97,14 +97,15 @@ needs_museval = pytest.mark.skipif(
 @needs_museval
 def test_csdr_is_museval_s_sdr():
     rate = 800  # bss_eval takes long
-    targets = {s: noise(2, 6 * rate + 9, seed=i) for i, s in enumerate(STEMS)}
+    stems = STEMS[:2]
+    targets = {s: noise(2, 6 * rate + 9, seed=i) for i, s in enumerate(stems)}
     estimates = {
         s: 0.9 * x + noise(2, x.shape[1], seed=9) * (0.2 + i)
         for i, (s, x) in enumerate(targets.items())
     }
     found = scores.museval_scores(targets, estimates, rate)
     assert list(found) == list(scores.MUSEVAL)
-    for stem in STEMS:
+    for stem in stems:
         assert found["museval_sdr"][stem] == pytest.approx(
             scores.csdr(targets[stem], estimates[stem], rate), abs=1e-3
         )
