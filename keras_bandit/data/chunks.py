@@ -3,11 +3,7 @@
 import bisect
 import itertools
 
-from keras_bandit.data.stem_reader import (
-    StemReader,
-    crop_samples,
-    stack_pairs,
-)
+from keras_bandit.data.stem_reader import StemReader, crop_samples, rows
 
 
 class ChunkSource:
@@ -36,15 +32,16 @@ class ChunkSource:
         """Batch `index`; the last one may be smaller."""
         first = index % len(self) * self.batch_size
         last = min(first + self.batch_size, self.ends[-1])
-        return stack_pairs(self.chunk(i) for i in range(first, last))
+        batch = self.reader.empty(last - first, self.samples)
+        for row, pair in enumerate(rows(batch)):
+            self.reader.read_pair(*self._place(first + row), *pair)
+        return batch
 
-    def chunk(self, index):
-        """Chunk `index` of all, `(mixture, {stem: target})`."""
+    def _place(self, index):
+        """Track and first sample of chunk `index` of all."""
         number = bisect.bisect_right(self.ends, index)
         before = self.ends[number - 1] if number else 0
-        start = (index - before) * self.hop
-        track = self.reader.tracks[number]
-        return self.reader.read_pair(track, start, start + self.samples)
+        return self.reader.tracks[number], (index - before) * self.hop
 
 
 def validation_chunks(
@@ -124,8 +121,9 @@ class TrackSource:
 
     def item(self, index):
         track = self.reader.tracks[index % len(self)]
-        pair = self.reader.read_pair(track, 0, track.num_samples)
-        return track.name, *pair
+        ((mixture, targets),) = rows(self.reader.empty(1, track.num_samples))
+        self.reader.read_pair(track, 0, mixture, targets)
+        return track.name, mixture, targets
 
 
 def full_tracks(

@@ -5,11 +5,7 @@ import math
 
 import numpy as np
 
-from keras_bandit.data.stem_reader import (
-    StemReader,
-    crop_samples,
-    stack_pairs,
-)
+from keras_bandit.data.stem_reader import StemReader, crop_samples, rows
 
 # What a random number generator is for, so that none serves two purposes.
 _ORDER, _ELEMENT = 0, 1
@@ -30,28 +26,24 @@ def _order(seed, epoch, part, size):
     return order
 
 
-def limit_peak(rng, sources, mixture, margin):
-    """Scales an example whose peak is above full scale to below it.
+def peak_gain(rng, signals, margin):
+    """The gain that brings an example above full scale to below it.
 
-    All signals get one gain, `1 / (peak + margin * u)` with `u` uniform in
-    [0, 1): the authors' rule with a margin of 0.5 for DnR and of 0 for MUSDB.
-    They take the peak over a batch, we over one example, which then does not
-    depend on its neighbours.
+    `1 / (peak + margin * u)` with `u` uniform in [0, 1) where the peak is
+    above 1: the authors' rule with a margin of 0.5 for DnR and of 0 for
+    MUSDB. They take the peak over a batch, we over one example, which then
+    does not depend on its neighbours.
 
     Args:
         rng: `numpy.random.Generator`.
-        sources: `{stem: (channels, samples)}`.
-        mixture: `(channels, samples)`.
+        signals: list of arrays.
         margin: float ≥ 0.
 
     Returns:
-        `sources` and `mixture`, the given ones if no peak is above 1.
+        float32, 1 if no peak is above 1.
     """
-    peak = max(_peak(x) for x in (mixture, *sources.values()))
-    if peak <= 1:
-        return sources, mixture
-    gain = np.float32(1 / (peak + margin * rng.random()))
-    return {stem: gain * x for stem, x in sources.items()}, gain * mixture
+    peak = max(_peak(x) for x in signals)
+    return np.float32(1 / (peak + margin * rng.random()) if peak > 1 else 1)
 
 
 def _peak(signal):
@@ -94,46 +86,46 @@ class CropSource:
     def item(self, index):
         """Batch `index`, counted from the start of epoch `start_epoch`."""
         epoch, step = divmod(index, len(self))
-        first = step * self.batch_size
-        return stack_pairs(
-            self.example(self.start_epoch + epoch, first + i)
-            for i in range(self.batch_size)
-        )
+        batch = self.reader.empty(self.batch_size, self.samples)
+        for row, (mixture, targets) in enumerate(rows(batch)):
+            self._fill(
+                self.start_epoch + epoch,
+                step * self.batch_size + row,
+                mixture,
+                targets,
+            )
+        return batch
 
-    def example(self, epoch, index):
-        """Example `index` of an epoch, a function of these and the seed.
-
-        Returns:
-            `(mixture, {stem: target})`, each `(channels, samples)` float32.
-        """
+    def _fill(self, epoch, index, mixture, targets):
+        """Writes example `index` of an epoch into `(channels, samples)`."""
         rng = _rng(self.seed, _ELEMENT, epoch, index)
-        if not (self.independent or self.augmentations):
-            track = self._track(epoch, index)
-            start = self._start(rng, track)
-            return self.reader.read_pair(track, start, start + self.samples)
-        return self._remixed(rng, epoch, index)
-
-    def _remixed(self, rng, epoch, index):
-        """An example whose mixture is not the stored one but a new sum."""
-        reader = self.reader
         track = self._track(epoch, index)
         start = self._start(rng, track)
+        if not (self.independent or self.augmentations):
+            self.reader.read_pair(track, start, mixture, targets)
+            return
         sources = {}
-        for number, name in enumerate(reader.names(track)):
+        for number, name in enumerate(self.reader.names(track)):
             if self.independent and number:
                 track = self._track(epoch, index, number)
                 start = self._start(rng, track)
-            sources[name] = reader.read(
+            sources[name] = self.reader.read(
                 track, name, start, start + self.samples
             )
+        self._mix(rng, sources, mixture, targets)
+
+    def _mix(self, rng, sources, mixture, targets):
+        """Augments stored stems and sums them."""
         for augmentation in self.augmentations:
-            sources = augmentation(rng, sources, reader.sample_rate)
-        mixture = reader.mixture(sources)
+            sources = augmentation(rng, sources, self.reader.sample_rate)
+        self.reader.sum_mixture(sources, mixture)
+        self.reader.sum_targets(sources, targets)
         if self.peak_margin is not None:
-            sources, mixture = limit_peak(
-                rng, sources, mixture, self.peak_margin
-            )
-        return mixture, reader.targets(sources)
+            signals = (mixture, *sources.values())
+            gain = peak_gain(rng, signals, self.peak_margin)
+            if gain != 1:
+                for signal in (mixture, *targets.values()):
+                    signal *= gain
 
     def _track(self, epoch, index, part=0):
         """The track of an example; independent stems have orders of their own.

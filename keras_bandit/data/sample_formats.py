@@ -102,7 +102,7 @@ def read_frames(file, start, stop):
     return frames
 
 
-def to_float(frames):
+def to_float(frames, out=None):
     """Full scale ±1 from samples as they are.
 
     NumPy's product takes a fifth of the time of libsndfile's own conversion,
@@ -110,14 +110,18 @@ def to_float(frames):
 
     Args:
         frames: `(samples, channels)`, of one of `read_frames`' types.
+        out: `(channels, samples)` float32 to fill, or `None`: a new array.
 
     Returns:
-        `(channels, samples)` float32.
+        `(channels, samples)` float32, `out` if that is given.
     """
+    if out is None:
+        out = np.empty(frames.T.shape, "float32")
     if frames.dtype.kind == "f":
-        return np.ascontiguousarray(frames.T, "float32")
+        out[...] = frames.T
+        return out
     scale = np.float32(2.0 ** (1 - 8 * frames.dtype.itemsize))
-    return np.multiply(frames.T, scale, dtype="float32", order="C")
+    return np.multiply(frames.T, scale, out=out, dtype="float32")
 
 
 def pack(frames, subtype):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_bandit.data.loudness import integrated_loudness
-from keras_bandit.data.stem_reader import summed_stems, total
+from keras_bandit.data.stem_reader import summed_stems
 from keras_bandit.data.track import MIXTURE, Track
 
 # Values of the authors' preprocessing (BandIt's code, as used for
@@ -114,7 +114,7 @@ def _analysed(track, stem):
         return track.read(stem)
     if MIXTURE in track.stems:
         return track.read(MIXTURE)
-    return total(track.read(name) for name in summed_stems(track.stems))
+    return sum(track.read(name) for name in summed_stems(track.stems))
 
 
 def _active(audio, starts, length):

@@ -166,57 +166,81 @@ class StemReader:
         """A stored stem of a track, or silence if that is allowed.
 
         Returns:
-            `(channels, stop - start)` float32.
+            `(channels, stop - start)` float32, not to be written to.
         """
         if stem not in track.stems and self.missing == "silence":
             return np.zeros((track.num_channels, stop - start), "float32")
         return track.read(stem, start, stop)
 
-    def targets(self, sources):
-        """Targets from stored stems: those that are one, and sums.
+    def _read_into(self, track, stem, start, out):
+        if stem not in track.stems and self.missing == "silence":
+            out[...] = 0
+        else:
+            track.read_into(stem, start, out)
+
+    def empty(self, size, samples):
+        """Arrays for a batch, not filled.
+
+        Returns:
+            `(mixture, {stem: target})`, each `(size, channels, samples)`.
+        """
+        shape = (size, self.num_channels, samples)
+        return np.empty(shape, "float32"), {
+            stem: np.empty(shape, "float32") for stem in self.stems
+        }
+
+    def read_pair(self, track, start, mixture, targets):
+        """Fills mixture and targets from one place of a track, as stored.
+
+        A batch is filled in place: stacking single crops would write every
+        sample twice, a quarter of the time of reading 16-bit files.
 
         Args:
-            sources: `{stored stem: (channels, samples)}`.
-
-        Returns:
-            `{stem: (channels, samples)}` in the order of `stems`.
+            track: one of `tracks`.
+            start: int, first sample.
+            mixture: `(channels, samples)` float32, which is filled.
+            targets: `{stem: (channels, samples)}` float32, likewise.
         """
-        return {
-            stem: total(sources[part] for part in self._parts(stem))
-            for stem in self.stems
-        }
-
-    def read_pair(self, track, start, stop):
-        """Mixture and targets of one place of a track, as they are stored.
-
-        Returns:
-            `(mixture, {stem: target})`, each `(channels, stop - start)`
-            float32.
-        """
-        sources = {
-            name: self.read(track, name, start, stop)
-            for name in self.names(track)
-        }
+        sources = {}
+        for name in self.names(track):
+            # Stems that are no target, but part of one, need their own array.
+            out = targets[name] if name in targets else np.empty_like(mixture)
+            self._read_into(track, name, start, out)
+            sources[name] = out
         if self.reads_mixture(track):
-            mixture = track.read(MIXTURE, start, stop)
+            track.read_into(MIXTURE, start, mixture)
         else:
-            mixture = self.mixture(sources)
-        return mixture, self.targets(sources)
+            self.sum_mixture(sources, mixture)
+        for stem, parts in self.composites.items():
+            if stem in targets:
+                add([sources[part] for part in parts], targets[stem])
 
-    def mixture(self, sources):
-        """The sum of `mixture_stems`, `(channels, samples)`."""
-        return total(sources[stem] for stem in self.mixture_stems)
+    def sum_mixture(self, sources, mixture):
+        """Fills a mixture with the sum of `mixture_stems`."""
+        add([sources[stem] for stem in self.mixture_stems], mixture)
+
+    def sum_targets(self, sources, targets):
+        """Fills all targets from stored stems."""
+        for stem, target in targets.items():
+            add([sources[part] for part in self._parts(stem)], target)
 
 
-def total(signals):
-    """Sum of signals of one shape, in their order; one alone is returned."""
+def add(signals, out):
+    """Fills an array with the sum of signals, in their order."""
     first, *others = signals
     if not others:
-        return first
-    result = first + others[0]
+        out[...] = first
+        return
+    np.add(first, others[0], out=out)
     for other in others[1:]:
-        result += other
-    return result
+        out += other
+
+
+def rows(batch):
+    """The items of a batch `(mixture, {stem: target})`, as views."""
+    mixtures, targets = batch
+    for row, mixture in enumerate(mixtures):
+        yield mixture, {stem: target[row] for stem, target in targets.items()}
 
 
 def crop_samples(tracks, seconds, name):
@@ -242,16 +266,3 @@ def crop_samples(tracks, seconds, name):
                 "or make crops shorter"
             )
     return samples
-
-
-def stack_pairs(pairs):
-    """Batch of `(mixture, targets)` pairs.
-
-    Returns:
-        `(mixture, {stem: target})`, each `(batch, channels, samples)`.
-    """
-    mixtures, targets = zip(*pairs, strict=True)
-    return np.stack(mixtures), {
-        stem: np.stack([target[stem] for target in targets])
-        for stem in targets[0]
-    }

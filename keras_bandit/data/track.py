@@ -41,6 +41,26 @@ class Track:
             ValueError: for an unknown stem or a range outside the track.
         """
         stop = self.num_samples if stop is None else stop
+        self._check(stem, start, stop)
+        return self._read(stem, start, stop)
+
+    def read_into(self, stem, start, out):
+        """Reads the samples from `start` on into an array that is there.
+
+        What `read` returns; some kinds of storage save a copy.
+
+        Args:
+            stem: str, one of `stems`.
+            start: int, first sample.
+            out: `(num_channels, samples)` float32, which is filled.
+
+        Raises:
+            ValueError: as `read`.
+        """
+        self._check(stem, start, start + out.shape[-1])
+        self._read_into(stem, start, out)
+
+    def _check(self, stem, start, stop):
         if stem not in self.stems:
             raise ValueError(
                 f"track {self.name} has no stem {stem!r}; it has {self.stems}"
@@ -50,7 +70,9 @@ class Track:
                 f"track {self.name} has samples 0 … {self.num_samples}; got "
                 f"start={start}, stop={stop}"
             )
-        return self._read(stem, start, stop)
+
+    def _read_into(self, stem, start, out):
+        out[...] = self._read(stem, start, start + out.shape[-1])
 
     def _read(self, stem, start, stop):
         raise NotImplementedError
