@@ -1,14 +1,20 @@
 """Training runs that can be repeated, interrupted and continued."""
 
+from keras_bandit.training.alternating_stems import AlternatingStems
+from keras_bandit.training.arguments import parse_recipe
+from keras_bandit.training.devices import open_devices
 from keras_bandit.training.early_stopping import EarlyStopping
 from keras_bandit.training.optimizer import paper_optimizer, paper_schedule
 from keras_bandit.training.progress import Progress
 from keras_bandit.training.run import TrainingRun
 
 __all__ = [
+    "AlternatingStems",
     "EarlyStopping",
     "Progress",
     "TrainingRun",
+    "open_devices",
     "paper_optimizer",
     "paper_schedule",
+    "parse_recipe",
 ]

@@ -12,6 +12,7 @@ from keras_bandit.training.configuration import (
     describe_session,
     differences,
 )
+from keras_bandit.training.devices import Devices
 from keras_bandit.training.early_stopping import EarlyStopping
 from keras_bandit.training.event_log import EventLog
 from keras_bandit.training.files import (
@@ -77,7 +78,7 @@ class TrainingRun:
             for initial weights; make the separator after the run.
         may_change: names in `config` that may differ when the run is opened
             again, such as the number of epochs.
-        writes: bool. `False` in all but one of several processes.
+        devices: `Devices` from `open_devices`, or `None`: one.
 
     Attributes:
         best, last: paths of the presets.
@@ -88,12 +89,12 @@ class TrainingRun:
             files and no run.
     """
 
-    def __init__(self, directory, config, seed=0, may_change=(), writes=True):
+    def __init__(self, directory, config, seed=0, may_change=(), devices=None):
         self.directory = pathlib.Path(directory)
         self.config = as_json(config)
         self.seed = seed
         self.may_change = tuple(may_change)
-        self.writes = writes
+        self.devices = devices or Devices()
         self.best = self.directory / "best"
         self.last = self.directory / "last"
         self.logs = self.directory / "logs"
@@ -115,6 +116,8 @@ class TrainingRun:
         """Checks a former record, writes the new one; returns all sessions."""
         path = self.directory / "config.json"
         sessions = []
+        if not self._writes:
+            return [describe_session()]
         if path.exists():
             former = json.loads(path.read_text(encoding="utf-8"))
             self._check_same(former)
@@ -125,12 +128,16 @@ class TrainingRun:
                 f"{str(self.directory)!r}, which holds files and no config.json"
             )
         self.sessions = [*sessions, describe_session()]
-        if self.writes:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            recover_directory(self.best)
-            recover_directory(self.last)
-            write_text(path, json.dumps(self.record, indent=2) + "\n")
+        self.directory.mkdir(parents=True, exist_ok=True)
+        recover_directory(self.best)
+        recover_directory(self.last)
+        write_text(path, json.dumps(self.record, indent=2) + "\n")
         return self.sessions
+
+    @property
+    def _writes(self):
+        """Whether this is the process that writes files."""
+        return self.devices.process_index == 0
 
     def _check_same(self, former):
         def fixed(config):
@@ -221,8 +228,11 @@ class TrainingRun:
         start_epoch, stopped = backup.restore(model)
         if stopped or start_epoch >= epochs:
             return self.history
+        self.devices.prepare(model)
+        if callable(train):
+            train = train(start_epoch)
         own = [stopping]
-        if self.writes:
+        if self._writes:
             own += self._writers(
                 model, stopping, start_epoch, save, clip, clip_every
             )
@@ -230,11 +240,13 @@ class TrainingRun:
             # between, the epoch is repeated and written again.
             own += [progress, backup]
         model.fit(
-            train(start_epoch) if callable(train) else train,
-            validation_data=validation,
+            self.devices.part_of(train),
+            validation_data=(
+                None if validation is None else self.devices.part_of(validation)
+            ),
             initial_epoch=start_epoch,
             epochs=epochs,
-            callbacks=[*callbacks, *own],
+            callbacks=[*self.devices.callbacks(), *callbacks, *own],
             verbose=0,
             # Keras would shuffle by a global generator, another way after a
             # restart.

@@ -14,7 +14,12 @@ import numpy as np
 from keras_bandit.losses import L1SNR
 from keras_bandit.metrics import SISNR
 from keras_bandit.models import BanditAudioSeparator, BanditBackbone
-from keras_bandit.training import TrainingRun, paper_optimizer, paper_schedule
+from keras_bandit.training import (
+    AlternatingStems,
+    TrainingRun,
+    paper_optimizer,
+    paper_schedule,
+)
 
 CONFIG = {"bands": 4, "learning_rate": 0.01, "stems": ["speech", "music"]}
 STEPS = 3
@@ -72,7 +77,7 @@ class Epochs(keras.utils.PyDataset):
 
 
 def train(directory, epochs, callbacks=(), **kwargs):
-    """A run of so many epochs in all; returns the separator."""
+    """A run of so many epochs in all, a stem at each step; the separator."""
     run = TrainingRun(directory, CONFIG)
     separator = build()
     kwargs.setdefault("patience", None)
@@ -81,7 +86,11 @@ def train(directory, epochs, callbacks=(), **kwargs):
         Epochs,
         batch(99),
         epochs=epochs,
-        callbacks=[paper_schedule(CONFIG["learning_rate"]), *callbacks],
+        callbacks=[
+            paper_schedule(CONFIG["learning_rate"]),
+            AlternatingStems(),
+            *callbacks,
+        ],
         **kwargs,
     )
     return separator

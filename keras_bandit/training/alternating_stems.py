@@ -1,0 +1,277 @@
+"""Training with a few of the decoders at each step."""
+
+import keras
+import numpy as np
+
+from keras_bandit.metrics import SeparationMetric
+
+
+def separation_metrics(separator):
+    """Those metrics of a separator that have a value for each stem."""
+    return [m for m in separator.metrics if isinstance(m, SeparationMetric)]
+
+
+class _SubsetOptimizer:
+    """What JAX's training step needs of an optimizer, for fewer variables.
+
+    Keras's `stateless_apply` wants gradients of all variables that the
+    optimizer was built with; its `apply` takes some of them.
+    """
+
+    def __init__(self, optimizer, variables):
+        self.optimizer = optimizer
+        self.subset = list(variables)
+
+    @property
+    def variables(self):
+        return self.optimizer.variables
+
+    def scale_loss(self, loss):
+        return self.optimizer.scale_loss(loss)
+
+    def stateless_apply(self, optimizer_variables, grads, trainable_variables):
+        mapping = [
+            *zip(self.subset, trainable_variables, strict=True),
+            *zip(self.variables, optimizer_variables, strict=True),
+        ]
+        with keras.StatelessScope(state_mapping=mapping) as scope:
+            self.optimizer.apply(grads, self.subset)
+        return (
+            [scope.get_current_value(v) for v in self.subset],
+            [scope.get_current_value(v) for v in self.variables],
+        )
+
+
+class _Learner:
+    """A separator of some stems, whose training steps another one can take."""
+
+    def __init__(self, separator, stems):
+        self.stems = stems
+        self.model = separator.with_stems(stems)
+        self.model.compile(
+            separator.optimizer,
+            loss=separator.loss,
+            metrics=separation_metrics(separator),
+            jit_compile=separator.jit_compile,
+            run_eagerly=separator.run_eagerly,
+            # The optimizer given is scaling already, if any is.
+            auto_scale_loss=False,
+        )
+
+    def make_step(self, separator):
+        self.model.make_train_function()
+        return self.model.train_function
+
+    def begin_epoch(self):
+        self.steps = 0
+        self.model.reset_metrics()
+
+    def results(self):
+        results = self.model.get_metrics_result()
+        return {name: float(value) for name, value in results.items()}
+
+
+class _TorchLearner(_Learner):
+    """The same on PyTorch, where gradients add up until they are cleared."""
+
+    def make_step(self, separator):
+        function = super().make_step(separator)
+
+        def step(data):
+            # Keras clears those of a model that was built by `fit`, which
+            # the learner's own model was not.
+            separator.zero_grad()
+            return function(data)
+
+        return step
+
+
+class _JaxLearner(_Learner):
+    """The same on JAX, where a step takes all state and returns it."""
+
+    def __init__(self, separator, stems):
+        super().__init__(separator, stems)
+        self.model.optimizer = _SubsetOptimizer(
+            separator.optimizer, self.model.trainable_variables
+        )
+
+    def make_step(self, separator):
+        function = super().make_step(separator)
+        model = self.model
+
+        def places(part, whole):
+            index = {id(v): i for i, v in enumerate(whole)}
+            return [index[id(v)] for v in part]
+
+        own = (
+            places(model.trainable_variables, separator.trainable_variables),
+            places(
+                model.non_trainable_variables,
+                separator.non_trainable_variables,
+            ),
+        )
+
+        def step(state, iterator):
+            *weights, optimizer, metrics = map(list, state)
+            part = [
+                [values[i] for i in indices]
+                for values, indices in zip(weights, own, strict=True)
+            ]
+            part = (*part, optimizer, self.metrics)
+            logs, (*part, optimizer, self.metrics) = function(part, iterator)
+            for values, indices, new in zip(weights, own, part, strict=True):
+                for i, value in zip(indices, new, strict=True):
+                    values[i] = value
+            return logs, (*weights, optimizer, metrics)
+
+        return step
+
+    def begin_epoch(self):
+        super().begin_epoch()
+        self.metrics = [v.value for v in self.model.metrics_variables]
+
+    def results(self):
+        for variable, value in zip(
+            self.model.metrics_variables, self.metrics, strict=True
+        ):
+            variable.assign(value)
+        return super().results()
+
+
+class AlternatingStems(keras.callbacks.Callback):
+    """Trains one subset of the decoders at each step, alternating over them.
+
+    "Simultaneous training can still be approximated by only attaching a
+    subset of the decoders at each optimization step and alternating over
+    them" (BandIt, Sec. III-A), where not all decoders fit into memory. The
+    encoder learns at every step. A decoder that is not attached is not
+    computed: its weights and what the optimizer knows of them stay as they
+    are. Adam's bias correction counts all steps.
+
+    A callback for the `fit` of an `AudioSeparator` compiled with a loss of
+    `keras_bandit.losses`; `evaluate` and validation see all stems. The
+    epoch's logs are means over the steps that computed a stem; `loss` is
+    scaled to the sum over all stems.
+
+    Args:
+        subsets: list of lists of stems that take turns, `None`: every stem
+            alone.
+        steps_per_turn: int. Steps that a subset stays; a multiple of the
+            optimizer's `gradient_accumulation_steps`.
+        seed: int: turns are drawn at random, a function of seed, epoch and
+            step; `None`: in the order given, in each epoch from the next.
+
+    Raises:
+        ValueError: if a subset has a stem that the separator has not, a stem
+            is in none, or `steps_per_turn` is not as said.
+    """
+
+    def __init__(self, subsets=None, steps_per_turn=1, seed=None):
+        super().__init__()
+        if steps_per_turn < 1:
+            raise ValueError(
+                f"steps_per_turn must be at least 1; got {steps_per_turn}"
+            )
+        self.subsets = subsets
+        self.steps_per_turn = steps_per_turn
+        self.seed = seed
+        # What the learners were made of, to keep them from `fit` to `fit`.
+        self._compiled = None
+
+    def _check(self, separator, subsets):
+        seen = {stem for subset in subsets for stem in subset}
+        if seen != set(separator.stems):
+            raise ValueError(
+                f"subsets must hold the separator's stems {separator.stems}, "
+                f"each in one or more; got {subsets}"
+            )
+        accumulated = separator.optimizer.gradient_accumulation_steps or 1
+        steps = (self.params or {}).get("steps") or accumulated
+        if self.steps_per_turn % accumulated or steps % accumulated:
+            raise ValueError(
+                "steps_per_turn and the steps of an epoch must be multiples "
+                f"of gradient_accumulation_steps={accumulated}; got "
+                f"steps_per_turn={self.steps_per_turn} and {steps} steps"
+            )
+
+    def on_train_begin(self, logs=None):
+        separator = self.model
+        subsets = self.subsets or [[stem] for stem in separator.stems]
+        self._check(separator, subsets)
+        if not separator.optimizer.built:
+            # Else the first subset's variables would be all it knows.
+            separator.optimizer.build(separator.trainable_variables)
+        self._all_stems_step = separator.train_function
+        compiled = (separator, separator.optimizer, separator.loss, subsets)
+        if compiled == self._compiled:
+            return
+        kinds = {"jax": _JaxLearner, "torch": _TorchLearner}
+        kind = kinds.get(keras.config.backend(), _Learner)
+        self._learners = [kind(separator, stems) for stems in subsets]
+        self._steps = [x.make_step(separator) for x in self._learners]
+        self._compiled = compiled
+
+    def turn(self, epoch, step, count):
+        """Which of `count` subsets is trained at a step of an epoch."""
+        turn = step // self.steps_per_turn
+        if self.seed is None:
+            return (epoch + turn) % count
+        rng = np.random.default_rng([self.seed, epoch, turn])
+        return int(rng.integers(count))
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+        for learner in self._learners:
+            learner.begin_epoch()
+
+    def on_train_batch_begin(self, batch, logs=None):
+        number = self.turn(self._epoch, batch, len(self._learners))
+
+        def step(*args):
+            # For one call, so that a failed step leaves nothing behind.
+            self._model.train_function = self._all_stems_step
+            self._learners[number].steps += 1
+            return self._steps[number](*args)
+
+        # Not `self.model`, which on JAX would copy all state back each time.
+        self._model.train_function = step
+
+    def on_epoch_end(self, epoch, logs=None):
+        learners = [x for x in self._learners if x.steps]
+        results = [learner.results() for learner in learners]
+        for name in {*self.model.get_metrics_result(), *results[0]}:
+            logs.pop(name, None)
+        logs.update(self._merge(learners, results))
+
+    def _merge(self, learners, results):
+        """The epoch's logs, from those of the learners that had a turn."""
+
+        def mean(values, stem):
+            """Over the learners of a stem, weighted by their steps."""
+            pairs = [
+                (value, learner.steps)
+                for learner, value in zip(learners, values, strict=True)
+                if stem in learner.stems
+            ]
+            values, steps = zip(*pairs, strict=True)
+            return float(np.average(values, weights=steps))
+
+        def of_stem(name, stem):
+            key = f"{name}_{stem}"
+            return mean([result.get(key) for result in results], stem)
+
+        stems = self.model.stems
+        present = [s for s in stems if any(s in x.stems for x in learners)]
+        # A stem's share of a subset's loss; the sum over a partition is that
+        # of its losses.
+        shares = [
+            result["loss"] / len(learner.stems)
+            for learner, result in zip(learners, results, strict=True)
+        ]
+        loss = np.mean([mean(shares, stem) for stem in present]) * len(stems)
+        merged = {"loss": float(loss)}
+        for metric in separation_metrics(self.model):
+            values = {s: of_stem(metric.name, s) for s in present}
+            merged[metric.name] = float(np.mean([*values.values()]))
+            merged |= {f"{metric.name}_{s}": v for s, v in values.items()}
+        return merged

@@ -1,0 +1,49 @@
+"""One training whose batches two devices share; saves what came of it.
+
+`share_batches.py FILE DEVICES DIRECTORY`
+"""
+
+import sys
+
+import keras
+import numpy as np
+
+if keras.config.backend() == "tensorflow":
+    import tensorflow as tf
+
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(
+        cpu, [tf.config.LogicalDeviceConfiguration() for _ in range(2)]
+    )
+
+import tiny
+
+from keras_bandit.training import TrainingRun, open_devices
+
+
+def train(directory, count):
+    """Two epochs; returns the history's last row and the weights."""
+    devices = open_devices(count)
+    assert devices.count == count
+    run = TrainingRun(directory, tiny.CONFIG, devices=devices)
+    with devices.scope():
+        # Unlike Adam's, its steps have the size of the gradients; the norm
+        # is clipped in every step.
+        optimizer = keras.optimizers.SGD(0.5, global_clipnorm=0.1)
+        separator = tiny.build(optimizer)
+        run.fit(
+            separator,
+            lambda epoch: tiny.Epochs(epoch, size=4),
+            tiny.Epochs(99, size=4),
+            epochs=2,
+        )
+    weights = {str(i): w.numpy() for i, w in enumerate(separator.weights)}
+    return devices, run.history[-1], weights
+
+
+if __name__ == "__main__":
+    file, count, directory = sys.argv[1:]
+    devices, history, weights = train(directory, int(count))
+    if devices.process_index == 0:
+        history = {name: float(value) for name, value in history.items()}
+        np.savez(file, **weights, **history)

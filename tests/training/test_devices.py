@@ -1,0 +1,80 @@
+"""Several devices make the steps of one."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import share_batches
+import tiny
+
+from keras_bandit.training import open_devices
+
+
+def free_port():
+    with socket.socket() as server:
+        server.bind(("localhost", 0))
+        return server.getsockname()[1]
+
+
+def environments():
+    """The environment of each process, for two CPUs on this backend."""
+    if keras.config.backend() == "jax":
+        flags = "--xla_force_host_platform_device_count=2"
+        return [{**os.environ, "XLA_FLAGS": flags}]
+    if keras.config.backend() == "tensorflow":
+        return [dict(os.environ)]
+    common = {
+        **os.environ,
+        "CUDA_VISIBLE_DEVICES": "",
+        "MASTER_ADDR": "localhost",
+        "MASTER_PORT": str(free_port()),
+        "WORLD_SIZE": "2",
+    }
+    return [{**common, "RANK": str(rank)} for rank in range(2)]
+
+
+def test_two_devices_make_the_steps_of_one(tmp_path):
+    file, directory = tmp_path / "result.npz", tmp_path / "two"
+    command = [sys.executable, share_batches.__file__, file, "2", directory]
+    processes = [
+        subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        for environment in environments()
+    ]
+    _, history, weights = share_batches.train(tmp_path / "one", 1)
+    for process in processes:
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors.decode()
+    shared = dict(np.load(file))
+    start = tiny.build().weights
+    for i, weight in weights.items():
+        # float32, with gradients summed in another order.
+        np.testing.assert_allclose(shared[i], weight, atol=1e-5)
+    # Six steps of 0.05 each: what was compared did move.
+    moved = sum(
+        np.sum((weight - w.numpy()) ** 2)
+        for weight, w in zip(weights.values(), start, strict=True)
+    )
+    assert 0.05 < np.sqrt(moved) < 0.31
+    for name, value in history.items():
+        assert shared[name] == pytest.approx(float(value), abs=1e-4), name
+
+
+def test_one_device_needs_nothing():
+    devices = open_devices(1)
+    assert (devices.count, devices.process_index) == (1, 0)
+    data = object()
+    assert devices.part_of(data) is data
+
+
+def test_more_devices_than_there_are():
+    with pytest.raises(ValueError, match="count must be"):
+        open_devices(64)
