@@ -6,5 +6,6 @@ oracles and scores start fast and leave a GPU alone.
 
 from keras_bandit.evaluation.evaluate import evaluate
 from keras_bandit.evaluation.oracles import ORACLES, oracle_estimate
+from keras_bandit.evaluation.scores import METRICS
 
-__all__ = ["ORACLES", "evaluate", "oracle_estimate"]
+__all__ = ["METRICS", "ORACLES", "evaluate", "oracle_estimate"]

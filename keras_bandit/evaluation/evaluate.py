@@ -77,7 +77,7 @@ def evaluate(
         batch_size: int. Chunks per call of the model.
         oracles: list of str, of `"mixture"` (the mixture itself) and
             `ORACLES`.
-        metrics: list of str, of `scores.METRICS`.
+        metrics: list of str, of `METRICS`.
         resume: bool. Whether an evaluation with these settings that is in
             `output_dir` already is continued; if not, it is an error.
         num_workers: int. Processes that compute oracles and scores while the
