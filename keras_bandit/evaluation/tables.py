@@ -157,7 +157,8 @@ def _score_table(rows, scores, plan):
 
 
 def _cell(value):
-    return "-" if np.isnan(value) else f"{value:.1f}"
+    # "z": no "-0.0".
+    return "-" if np.isnan(value) else f"{value:z.1f}"
 
 
 def markdown_table(header, rows):

@@ -96,6 +96,12 @@ def test_shape_of_table_1(plan):
     ]
     assert rows[0][1:] == ["3.0"] * 10
     assert rows[3][1:] == ["6.0"] * 10
+    assert (
+        "-0.0"
+        not in result_tables(
+            summarize(scores_of(plan, [-0.01]), plan), plan, "Mine", {}
+        )[0][1]
+    )
     assert parse(median)[1][1:] == ["2.0"] * 10
 
 
