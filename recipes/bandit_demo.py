@@ -1,0 +1,179 @@
+"""Train `bandit_demo`, the small preset that ships with the package.
+
+Paper: Watcharasupat et al. 2023, "A Generalized Bandsplit Neural Network for
+    Cinematic Audio Source Separation", arXiv:2309.02539: its structure, musical
+    bands and L1SNR loss, made small; rendered clips in place of DnR.
+Command:
+    python recipes/render_film_clips.py CLIPS --train 400 --validation 16 \
+        --test 24
+    keras-bandit prepare dnr --manual-dir CLIPS --data-dir DATA
+    python recipes/bandit_demo.py --data-dir DATA --output RUN
+Hardware: 2 CPU cores, 8 GiB (the clips are held in memory).
+Time: see docs/training.md, "The demonstration preset".
+Expected score: there, too, beside what else was tried.
+"""
+
+import argparse
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_bandit.data import (
+    Gain,
+    PolarityInversion,
+    film_clip,
+    open_tracks,
+    random_crops,
+)
+from keras_bandit.data.track import ArrayTrack
+from keras_bandit.losses import L1SNR
+from keras_bandit.metrics import SISNR
+from keras_bandit.models import BanditAudioSeparator, BanditBackbone
+from keras_bandit.training import TrainingRun
+
+CONFIG = {
+    "stems": ["speech", "music", "effects"],
+    "sample_rate": 44100,
+    "band_layout": "musical",
+    "num_bands": 24,
+    "n_fft": 2048,
+    "hop_length": 512,
+    "embed_dim": 40,
+    "rnn_dim": 56,
+    "num_pairs": 3,
+    "mlp_dim": 32,
+    # Clips of the package's own generators among the rendered ones: the
+    # demo has no others.
+    "generated_clips": 100,
+    "generated_seconds": 12.0,
+    "crop_seconds": 3.0,
+    "gain_db": 3.0,
+    "batch_size": 4,
+    "steps_per_epoch": 50,
+    "epochs": 60,
+    "learning_rate": 3e-3,
+    "warmup_steps": 50,
+    "global_clipnorm": 5.0,
+}
+
+
+def build(config):
+    """The compiled separator that `config` describes."""
+    backbone = BanditBackbone(
+        band_layout=config["band_layout"],
+        num_bands=config["num_bands"],
+        sample_rate=config["sample_rate"],
+        n_fft=config["n_fft"],
+        embed_dim=config["embed_dim"],
+        rnn_dim=config["rnn_dim"],
+        num_pairs=config["num_pairs"],
+    )
+    separator = BanditAudioSeparator(
+        backbone=backbone,
+        stems=config["stems"],
+        hop_length=config["hop_length"],
+        mlp_dim=config["mlp_dim"],
+    )
+    steps = config["epochs"] * config["steps_per_epoch"]
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0,
+        steps - config["warmup_steps"],
+        warmup_target=config["learning_rate"],
+        warmup_steps=config["warmup_steps"],
+    )
+    optimizer = keras.optimizers.Adam(
+        schedule, epsilon=1e-8, global_clipnorm=config["global_clipnorm"]
+    )
+    separator.compile(optimizer=optimizer, loss=L1SNR(), metrics=[SISNR()])
+    return separator
+
+
+def in_memory(track, stems):
+    """The same track, read once."""
+    return ArrayTrack(
+        track.name,
+        track.sample_rate,
+        {stem: track.read(stem) for stem in stems},
+    )
+
+
+def generated_tracks(config, seed):
+    """Tracks of the package's own generators; seeds from 1 on.
+
+    `make demo` separates those of seed 0.
+    """
+    return [
+        ArrayTrack(
+            f"generated_{number}",
+            config["sample_rate"],
+            film_clip(
+                config["generated_seconds"],
+                config["sample_rate"],
+                seed=[number, seed],
+            ),
+        )
+        for number in range(1, config["generated_clips"] + 1)
+    ]
+
+
+def training_data(config, dataset, data_dir, seed, start_epoch):
+    """Mixtures whose stems come from clips of their own."""
+    tracks = [
+        in_memory(track, config["stems"])
+        for track in open_tracks(dataset, "train", data_dir)
+    ]
+    gain_db = (-config["gain_db"], config["gain_db"])
+    return random_crops(
+        tracks + generated_tracks(config, seed),
+        config["stems"],
+        crop_seconds=config["crop_seconds"],
+        batch_size=config["batch_size"],
+        epoch_size=config["batch_size"] * config["steps_per_epoch"],
+        independent=True,
+        augmentations=[Gain(p=1.0, gain_db=gain_db), PolarityInversion()],
+        sample_rate=config["sample_rate"],
+        seed=seed,
+        start_epoch=start_epoch,
+    )
+
+
+def validation_data(config, dataset, data_dir):
+    """The first half of every clip of the validation split, as arrays."""
+    tracks = open_tracks(dataset, "validation", data_dir)
+    targets = {
+        stem: np.stack(
+            [track.read(stem, 0, track.num_samples // 2) for track in tracks]
+        )
+        for stem in config["stems"]
+    }
+    return sum(targets.values()), targets
+
+
+def main(argv=None, config=CONFIG):
+    """Trains, or goes on; `--output` holds the presets and the history."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--dataset", default="dnr")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--epochs", type=int, default=config["epochs"])
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args(argv)
+    data = (arguments.dataset, arguments.data_dir)
+    config = {**config, "epochs": arguments.epochs}
+
+    run = TrainingRun(arguments.output, config, arguments.seed)
+    separator = build(config)
+    print(f"{separator.count_params():,} parameters", flush=True)
+    run.fit(
+        separator,
+        lambda epoch: training_data(config, *data, arguments.seed, epoch),
+        validation_data(config, *data),
+        epochs=config["epochs"],
+        patience=None,
+        validation_batch_size=8,
+    )
+
+
+if __name__ == "__main__":
+    main()

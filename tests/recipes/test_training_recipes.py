@@ -1,0 +1,290 @@
+"""The training recipes, each with a tiny model, two steps and a restart."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import soundfile
+
+from keras_bandit.data.track import ArrayTrack
+from keras_bandit.models import (
+    AudioSeparator,
+    BanditAudioSeparator,
+    BanditBackbone,
+    BSRNNAudioSeparator,
+    BSRNNBackbone,
+)
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+RATE = 8000
+SIZES = {
+    "sample_rate": RATE,
+    "n_fft": 128,
+    "embed_dim": 4,
+    "rnn_dim": 4,
+    "num_pairs": 1,
+}
+DNR = ("speech", "music", "effects")
+MUSDB = ("vocals", "drums", "bass", "other")
+SMALL = {
+    "crop_seconds": 0.1,
+    "batch_size": 2,
+    "epoch_size": 4,
+    "validation_hop_seconds": 0.1,
+    "validation_batch_size": 2,
+    "epochs": 1,
+}
+
+
+def tracks(stems, count, channels, seed):
+    rng = np.random.default_rng(seed)
+    return [
+        ArrayTrack(
+            f"track {number}",
+            RATE,
+            {
+                stem: 0.1 * rng.standard_normal((channels, 4000))
+                for stem in stems
+            },
+        )
+        for number in range(count)
+    ]
+
+
+def prepared(dataset, split, data_dir, config="paths"):
+    """Stands in for `open_tracks`: noise under the stems' names."""
+    assert Path(data_dir).name == "data"
+    stems, channels = {"dnr": (DNR, 1), "musdb18_hq": (MUSDB, 2)}[dataset]
+    seeds = {"train": 0, "validation": 1}
+    return tracks(stems, 2, channels, seeds[split])
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """Imports a recipe, its data replaced by noise."""
+    pytest.importorskip("grain")
+
+    def load_recipe(name):
+        path = RECIPES / f"{name}.py"
+        spec = importlib.util.spec_from_file_location(name, path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        monkeypatch.setattr(module, "open_tracks", prepared)
+        return module
+
+    return load_recipe
+
+
+@pytest.fixture
+def bandit(tmp_path):
+    """A preset directory of a tiny BandIt of DnR's stems."""
+    keras.utils.set_random_seed(0)
+    separator = BanditAudioSeparator(
+        BanditBackbone(num_bands=4, **SIZES),
+        list(DNR),
+        hop_length=32,
+        mlp_dim=3,
+    )
+    separator.save_to_preset(tmp_path / "bandit")
+    return tmp_path / "bandit"
+
+
+@pytest.fixture
+def bsrnn(tmp_path):
+    """Makes a preset directory of a tiny BSRNN of these stems."""
+
+    def make(stems, num_channels):
+        keras.utils.set_random_seed(0)
+        backbone = BSRNNBackbone(
+            list(stems),
+            band_layout=[(0, 10), (10, 65)],
+            num_channels=num_channels,
+            rnn_type="gru",
+            **SIZES,
+        )
+        separator = BSRNNAudioSeparator(
+            backbone, list(stems), hop_length=32, mlp_dim=3
+        )
+        separator.save_to_preset(tmp_path / "bsrnn")
+        return tmp_path / "bsrnn"
+
+    return make
+
+
+def run(recipe, tmp_path, *options, **config):
+    """Runs a recipe with its configuration made small."""
+    known = {k: v for k, v in SMALL.items() if k in recipe.CONFIG}
+    recipe.main(
+        [
+            "--data-dir",
+            str(tmp_path / "data"),
+            "--output",
+            str(tmp_path / "run"),
+            *map(str, options),
+        ],
+        {**recipe.CONFIG, **known, **config},
+    )
+
+
+def weights(preset):
+    separator = AudioSeparator.from_preset(preset)
+    return {w.path: keras.ops.convert_to_numpy(w) for w in separator.weights}
+
+
+def same_encoder(preset, other):
+    first, second = (
+        AudioSeparator.from_preset(p).backbone.get_weights()
+        for p in (preset, other)
+    )
+    return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("alternate", [False, True])
+def test_bandit_dnr(load, bandit, tmp_path, alternate):
+    recipe = load("bandit_dnr")
+    options = {
+        "preset": str(bandit),
+        "alternate_stems": alternate,
+        "accumulation_steps": 2,
+    }
+    run(recipe, tmp_path, **options)
+    output = tmp_path / "run"
+    record = json.loads((output / "config.json").read_text())
+    assert record["config"]["loss"] == "L1SNR"
+    assert record["config"]["accumulation_steps"] == 2
+    before, after = weights(bandit), weights(output / "last")
+    assert any(not np.array_equal(before[path], after[path]) for path in before)
+    # Goes on where it was: another epoch, not a new run.
+    run(recipe, tmp_path, "--epochs", 2, **options)
+    lines = (output / "history.csv").read_text().splitlines()
+    assert len(lines) == 3
+    with pytest.raises(ValueError, match="learning_rate"):
+        run(recipe, tmp_path, "--learning-rate", "0.5", **options)
+
+
+def test_bsrnn_dnr_joins_its_models(load, bsrnn, tmp_path):
+    preset = bsrnn(DNR, 1)
+    run(load("bsrnn_dnr"), tmp_path, preset=str(preset))
+    joined = AudioSeparator.from_preset(tmp_path / "run" / "preset")
+    assert joined.stems == list(DNR)
+    mixture = tracks(DNR, 1, 1, 2)[0].read("speech")[None]
+    estimates = joined(mixture)
+    for stem in DNR:
+        alone = AudioSeparator.from_preset(tmp_path / "run" / stem / "best")
+        assert alone.stems == [stem]
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(estimates[stem]),
+            keras.ops.convert_to_numpy(alone(mixture)[stem]),
+            atol=1e-6,  # one graph of three encoders, and one of one
+        )
+
+
+def test_bsrnn_musdb18(load, bsrnn, tmp_path):
+    pytest.importorskip("pyloudnorm")
+    preset = bsrnn(MUSDB, 2)
+    run(
+        load("bsrnn_musdb18"),
+        tmp_path,
+        "--stems",
+        "vocals,bass",
+        preset=str(preset),
+        # Loudness is measured over 0.4 s at least.
+        segment_seconds=0.4,
+        segment_hop_seconds=0.1,
+    )
+    joined = AudioSeparator.from_preset(tmp_path / "run" / "preset")
+    assert joined.stems == ["vocals", "bass"]
+
+
+def test_transfer_mne(load, bandit, tmp_path):
+    run(load("transfer_mne"), tmp_path, "--preset", bandit)
+    output = tmp_path / "run"
+    # The decoder alone, no encoder.
+    assert [p.name for p in (output / "best").iterdir()] == ["mne.weights.h5"]
+    assert same_encoder(bandit, output / "preset")
+    separator = AudioSeparator.from_preset(output / "preset")
+    assert separator.stems == [*DNR, "mne"]
+    assert separator.backbone.trainable
+
+
+def test_transfer_musdb18(load, bandit, tmp_path):
+    pytest.importorskip("pyloudnorm")
+    run(
+        load("transfer_musdb18"),
+        tmp_path,
+        "--preset",
+        bandit,
+        segment_seconds=0.4,
+        segment_hop_seconds=0.1,
+    )
+    output = tmp_path / "run"
+    assert {p.name for p in (output / "best").iterdir()} == {
+        f"{stem}.weights.h5" for stem in MUSDB
+    }
+    assert same_encoder(bandit, output / "preset")
+    assert AudioSeparator.from_preset(output / "preset").stems == list(MUSDB)
+
+
+def test_multitask_musdb18(load, bandit, tmp_path):
+    separator = BanditAudioSeparator(
+        BanditBackbone(num_bands=4, **SIZES),
+        list(MUSDB),
+        hop_length=32,
+        mlp_dim=3,
+    )
+    separator.save_to_preset(tmp_path / "shared")
+    run(load("multitask_musdb18"), tmp_path, preset=str(tmp_path / "shared"))
+    output = tmp_path / "run"
+    first = AudioSeparator.from_preset(output / "shared" / "best")
+    assert first.stems == ["vocals", "drums", "other"]
+    # The encoder of the first stage, and its decoders, to the last bit.
+    assert same_encoder(output / "shared" / "best", output / "preset")
+    whole = AudioSeparator.from_preset(output / "preset")
+    assert whole.stems == ["vocals", "drums", "other", "bass"]
+
+
+def test_finetune_semi_supervised(load, bandit, tmp_path):
+    folder = tmp_path / "unlabelled"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    mixture = 0.1 * rng.standard_normal(6000)
+    soundfile.write(folder / "film.wav", mixture, RATE, subtype="FLOAT")
+    run(
+        load("finetune_semi_supervised"),
+        tmp_path,
+        "--preset",
+        bandit,
+        "--unlabelled",
+        folder,
+        stems=list(DNR),
+        dataset="dnr",
+        rounds=2,
+        hop_seconds=3.0,
+    )
+    output = tmp_path / "run"
+    labels = output / "labels_1" / "film.wav"
+    estimates = [soundfile.read(labels / f"{stem}.wav")[0] for stem in DNR]
+    # What the teacher says sums to the mixture: float32 of values near 0.1.
+    np.testing.assert_allclose(sum(estimates), mixture, atol=1e-6)
+    assert (output / "round_2" / "best").is_dir()
+    assert AudioSeparator.from_preset(output / "preset").stems == list(DNR)
+
+
+def test_unlabelled_at_another_rate_is_refused(load, bandit, tmp_path):
+    folder = tmp_path / "unlabelled"
+    folder.mkdir()
+    soundfile.write(folder / "film.wav", np.zeros(6000), 44100)
+    with pytest.raises(ValueError, match=r"film.wav.*8000 Hz; got 44100"):
+        run(
+            load("finetune_semi_supervised"),
+            tmp_path,
+            "--preset",
+            bandit,
+            "--unlabelled",
+            folder,
+            stems=list(DNR),
+            dataset="dnr",
+        )
