@@ -41,15 +41,17 @@ CONFIG = {
     "storages": ["paths", "segments", "tracks"],
     "batches": 40,
     "rounds": 5,
-    "steps": 24,
-    "fit_rounds": 3,
+    "steps": 10,
+    "fit_rounds": 5,
     "model": {
         "band_layout": "musical",
         "num_bands": 16,
+        "n_fft": 2048,
         "embed_dim": 16,
         "rnn_dim": 16,
         "num_pairs": 1,
     },
+    "hop_length": 512,
     "mlp_dim": 16,
 }
 
@@ -85,13 +87,10 @@ def make_files(folder, config):
             for stem, x in clip.items()
         }
         for stem, x in {"mixture": sum(stems.values()), **stems}.items():
-            samples = np.rint(x[:, : seconds * sample_rate] * 32767)
+            # A third: rolled against each other, stems may add up.
+            samples = np.rint(x[:, : seconds * sample_rate] * (32767 / 3))
             path = track / f"{FILE_NAMES[stem]}.wav"
-            soundfile.write(
-                path,
-                np.clip(samples, -32768, 32767).astype("int16").T,
-                sample_rate,
-            )
+            soundfile.write(path, samples.T.astype("int16"), sample_rate)
             np.save(path.with_suffix(".npy"), samples.astype("float32") / 32768)
 
 
@@ -191,7 +190,10 @@ def build(config):
         sample_rate=config["sample_rate"], **config["model"]
     )
     model = BanditAudioSeparator(
-        backbone, config["stems"], mlp_dim=config["mlp_dim"]
+        backbone,
+        config["stems"],
+        hop_length=config["hop_length"],
+        mlp_dim=config["mlp_dim"],
     )
     model.compile(optimizer="adam", loss=L1SNR())
     return model
