@@ -227,7 +227,9 @@ class Remix(Augmentation):
     Args:
         tracks: list of `Track` with the rate and channels of the examples.
             One is drawn for each stem among those that have it.
-        p, stems: as of `Augmentation`.
+        p: as of `Augmentation`. The authors' is 0.5 or, where theirs is not
+            set, (epoch_size - number of segments) / epoch_size.
+        stems: as of `Augmentation`.
 
     Raises:
         ValueError: if there is no track. When called: if no track has the
