@@ -228,7 +228,10 @@ def open_devices(count=None):
     `torchrun --nproc-per-node 8 recipe.py …`; gradients are averaged, with
     NCCL on GPUs and Gloo on CPUs.
 
-    A batch is split among the devices and has to be a multiple of them.
+    A batch is split among the devices and has to be a multiple of them. On
+    TensorFlow batches are read ahead, of the next epoch, too: they must
+    depend on their place in the dataset, not on a `PyDataset`'s
+    `on_epoch_begin`.
 
     ```python
     devices = open_devices()

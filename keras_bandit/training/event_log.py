@@ -155,7 +155,9 @@ class EventLog(keras.callbacks.Callback):
             file.scalar(name.removeprefix("val_"), float(value), epoch)
         if self.clip is not None and epoch % self.clip_every == 0:
             mixture = np.asarray(self.clip[0], "float32")[None]
-            estimates = self.model.predict_on_batch(mixture)
+            # A `FeatureLearner` has no encoder, its separator has.
+            separator = getattr(self.model, "separator", self.model)
+            estimates = separator.predict_on_batch(mixture)
             for stem, estimate in estimates.items():
                 audio = keras.ops.convert_to_numpy(estimate)[0]
                 self._write_audio(f"{stem}/estimate", audio, epoch)

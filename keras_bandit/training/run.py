@@ -162,11 +162,14 @@ class TrainingRun:
         """The epochs so far: a list of dicts, text by column."""
         return read_history(self.directory / "history.csv")
 
+    def _record_with(self, logs):
+        """What the weights of an epoch were made with, and its logs."""
+        return {**self.record, "sessions": self.sessions[-1:], "logs": logs}
+
     def _save_preset(self, separator, directory, logs):
         """Saves a preset whose metadata says how it was trained."""
         former = separator.metadata
-        record = {**self.record, "sessions": self.sessions[-1:], "logs": logs}
-        separator.metadata = {**former, "training": record}
+        separator.metadata = {**former, "training": self._record_with(logs)}
         try:
             separator.save_to_preset(directory)
         finally:
@@ -205,7 +208,8 @@ class TrainingRun:
                 of those with `get_state` and `set_state` is kept, by class
                 name.
             save: function of a path that fills an empty directory with what
-                is to be kept; `None`: `model.save_to_preset`.
+                is to be kept, to which `training.json` is added; `None`:
+                `model.save_to_preset`, with the same in its metadata.
             clip: `(mixture, {stem: target})`, `(channels, samples)` each,
                 that TensorBoard shows, or `None`.
             clip_every: int. Epochs between two of them.
@@ -276,6 +280,11 @@ class TrainingRun:
 
             def write(directory, logs):
                 save(directory)
+                record = self._record_with(logs)
+                write_text(
+                    directory / "training.json",
+                    json.dumps(record, indent=2) + "\n",
+                )
 
         return [
             HistoryFile(self.directory / "history.csv", start_epoch),

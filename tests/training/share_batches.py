@@ -33,9 +33,9 @@ def train(directory, count):
         separator = tiny.build(optimizer)
         run.fit(
             separator,
-            lambda epoch: tiny.Epochs(epoch, size=4),
-            tiny.Epochs(99, size=4),
+            lambda epoch: tiny.stream(epoch, size=4),
             epochs=2,
+            steps_per_epoch=tiny.STEPS,
         )
     weights = {str(i): w.numpy() for i, w in enumerate(separator.weights)}
     return devices, run.history[-1], weights

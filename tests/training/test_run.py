@@ -257,8 +257,11 @@ def test_another_model_does_not_fit_the_backup(tmp_path):
 def test_own_save_function(tmp_path):
     train_dense(tmp_path / "run", epochs=1)
     for name in ("best", "last"):
-        files = (tmp_path / "run" / name).iterdir()
-        assert [p.name for p in files] == ["model.weights.h5"]
+        files = {p.name for p in (tmp_path / "run" / name).iterdir()}
+        assert files == {"model.weights.h5", "training.json"}
+    record = json.loads((tmp_path / "run" / "best/training.json").read_text())
+    assert record["logs"]["epoch"] == 0
+    assert record["backend"] == keras.config.backend()
 
 
 def test_a_value_to_monitor_that_is_not_there(tmp_path):

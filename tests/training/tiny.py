@@ -8,12 +8,18 @@ import os
 import signal
 import sys
 
+import grain
 import keras
 import numpy as np
 
 from keras_bandit.losses import L1SNR
 from keras_bandit.metrics import SISNR
-from keras_bandit.models import BanditAudioSeparator, BanditBackbone
+from keras_bandit.models import (
+    BanditAudioSeparator,
+    BanditBackbone,
+    BSRNNAudioSeparator,
+    BSRNNBackbone,
+)
 from keras_bandit.training import (
     AlternatingStems,
     TrainingRun,
@@ -42,6 +48,19 @@ def build(optimizer=None, stems=CONFIG["stems"], dtype=None, seed=0, **kwargs):
     optimizer = optimizer or paper_optimizer(CONFIG["learning_rate"])
     separator.compile(optimizer, loss=L1SNR(), metrics=[SISNR()], **kwargs)
     return separator
+
+
+def build_bsrnn(stems):
+    """A separator with an encoder for each stem, not compiled."""
+    backbone = BSRNNBackbone(
+        list(stems),
+        band_layout=[(0, 20), (20, 65)],
+        n_fft=128,
+        embed_dim=4,
+        rnn_dim=4,
+        num_pairs=1,
+    )
+    return BSRNNAudioSeparator(backbone, list(stems), hop_length=32, mlp_dim=3)
 
 
 def batch(seed, size=2, samples=400, stems=CONFIG["stems"]):
@@ -74,6 +93,15 @@ class Epochs(keras.utils.PyDataset):
     def on_epoch_begin(self):
         self.epoch += self.started
         self.started = True
+
+
+def stream(epoch, size=2):
+    """The batches from an epoch on, without an end, as a grain dataset."""
+
+    def read(index):
+        return batch([0, *divmod(index, STEPS)], size)
+
+    return grain.MapDataset.range(epoch * STEPS, 100 * STEPS).map(read)
 
 
 def train(directory, epochs, callbacks=(), **kwargs):

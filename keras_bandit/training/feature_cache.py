@@ -1,0 +1,224 @@
+"""A frozen encoder's features, computed once and kept on disk."""
+
+import hashlib
+import itertools
+import json
+import os
+import pathlib
+
+import keras
+import numpy as np
+
+from keras_bandit.training.files import write_text
+
+INDEX = "index.json"
+
+
+def encoder_digest(separator):
+    """SHA-256 of all that features depend on: weights and transform."""
+    digest = hashlib.sha256()
+    sizes = [
+        separator.backbone.n_fft,
+        separator.hop_length,
+        separator.pad_mode,
+        separator.backbone.dtype_policy.name,
+    ]
+    digest.update(json.dumps(sizes).encode())
+    for variable in separator.backbone.variables:
+        value = keras.ops.convert_to_numpy(variable)
+        digest.update(str(value.shape).encode())
+        digest.update(np.ascontiguousarray(value, "float32").tobytes())
+    return digest.hexdigest()
+
+
+def encoder_of(separator):
+    """The frozen half of a separator, as a model.
+
+    Returns:
+        `keras.Model`, waveform `(batch, channels, samples)` to features
+        `(batch * channels, bands, frames, embed_dim)`.
+
+    Raises:
+        ValueError: if stems have encoders of their own.
+    """
+    waveform = keras.Input((separator.num_channels, None), name="waveform")
+    spectrogram = separator.stft(waveform)
+    features = separator.backbone.encode(spectrogram, separator.stems)
+    if len({id(x) for x in features.values()}) > 1:
+        raise ValueError(
+            "separator must have one encoder for all stems; got a "
+            f"{type(separator).__name__}, which has one for each"
+        )
+    return keras.Model(waveform, next(iter(features.values())))
+
+
+def _batches(dataset, steps):
+    """The batches of a dataset of any kind, as NumPy arrays."""
+    if isinstance(dataset, keras.utils.PyDataset):
+        dataset = map(dataset.__getitem__, range(len(dataset)))
+    for batch in itertools.islice(dataset, steps):
+        yield keras.tree.map_structure(np.asarray, batch)
+
+
+class CachedBatches(keras.utils.PyDataset):
+    """Batches of a `FeatureCache`, in a new order in each epoch.
+
+    Args:
+        cache: `FeatureCache`.
+        batch_size: int. Examples that do not fill a last batch are left out.
+        seed: int: of the order, a function of seed and epoch; `None`: the
+            order of the cache, and a last batch that may be smaller.
+        start_epoch: int.
+    """
+
+    def __init__(self, cache, batch_size, seed=0, start_epoch=0):
+        super().__init__()
+        self.cache = cache
+        self.batch_size = batch_size
+        self.seed = seed
+        self._epoch = start_epoch - 1
+        self._order = np.arange(len(cache))
+
+    def __len__(self):
+        count = len(self.cache)
+        if self.seed is None:
+            return -(-count // self.batch_size)
+        return count // self.batch_size
+
+    def on_epoch_begin(self):
+        self._epoch += 1
+        if self.seed is not None:
+            rng = np.random.default_rng([self.seed, self._epoch])
+            self._order = rng.permutation(len(self.cache))
+
+    def __getitem__(self, index):
+        start = index * self.batch_size
+        numbers = self._order[start : start + self.batch_size]
+        examples = [self.cache.read(number) for number in numbers]
+        return keras.tree.map_structure(lambda *x: np.stack(x), *examples)
+
+
+class FeatureCache:
+    """A directory of examples with their features; see `cache_features`.
+
+    Args:
+        directory: path.
+
+    Raises:
+        ValueError: if there is no complete cache.
+    """
+
+    def __init__(self, directory):
+        self.directory = pathlib.Path(directory)
+        path = self.directory / INDEX
+        if not path.exists():
+            raise ValueError(
+                f"directory must hold a complete cache, with {INDEX}; got "
+                f"{str(directory)!r}"
+            )
+        self.index = json.loads(path.read_text(encoding="utf-8"))
+
+    def __len__(self):
+        return self.index["examples"]
+
+    def read(self, number):
+        """One example, as a `FeatureLearner` takes it.
+
+        Returns:
+            `({"features": (channels, bands, frames, embed_dim), "waveform":
+            (channels, samples)}, {stem: (channels, samples)})`, float32.
+        """
+        with np.load(self.directory / example_file(number)) as arrays:
+            inputs = {
+                "features": arrays["features"].astype("float32"),
+                "waveform": arrays["waveform"],
+            }
+            stems = self.index["stems"]
+            return inputs, {stem: arrays[f"stem_{stem}"] for stem in stems}
+
+    def batches(self, batch_size, seed=0, start_epoch=0):
+        """A dataset for `fit`; see `CachedBatches`."""
+        return CachedBatches(self, batch_size, seed, start_epoch)
+
+    def check_encoder(self, separator):
+        """Raises `ValueError` if the features are not this encoder's."""
+        digest = encoder_digest(separator)
+        if digest != self.index["encoder"]:
+            raise ValueError(
+                f"{self.directory} holds features of another encoder (SHA-256 "
+                f"{self.index['encoder']}, here {digest}); cache them anew "
+                "in another directory"
+            )
+
+
+def example_file(number):
+    return f"{number:07}.npz"
+
+
+def _write_example(path, arrays):
+    temporary = path.with_name(f"partial_{path.name}")
+    np.savez(temporary, **arrays)
+    os.replace(temporary, path)
+
+
+def cache_features(separator, dataset, directory, steps=None, dtype="float32"):
+    """Computes a frozen encoder's features of a dataset, once.
+
+    They are large: an example takes `4 * channels * bands * frames *
+    embed_dim` bytes, 17 MB for 6 s of mono and `bandit_musical64`, half of
+    that in float16. Random crops that are new in every epoch cannot be cached;
+    fixed ones can.
+
+    A complete cache is used as it is; an incomplete one, of a process that
+    was killed, is made anew.
+
+    Args:
+        separator: `AudioSeparator` with one encoder for all stems.
+        dataset: what `fit` takes as a dataset, batches `(mixture, {stem:
+            target})`, `(batch, channels, samples)` each, of any kind but
+            arrays.
+        directory: path, made if it does not exist.
+        steps: int, batches to take, or `None`: all of a finite dataset.
+        dtype: that of the stored features, `"float32"` or `"float16"`.
+
+    Returns:
+        `FeatureCache`.
+
+    Raises:
+        ValueError: if stems have encoders of their own, there is no batch, or
+            the directory holds features of another encoder.
+    """
+    directory = pathlib.Path(directory)
+    if (directory / INDEX).exists():
+        cache = FeatureCache(directory)
+        cache.check_encoder(separator)
+        return cache
+    if dtype not in ("float32", "float16"):
+        raise ValueError(f"dtype must be float32 or float16; got {dtype!r}")
+    encoder = encoder_of(separator)
+    directory.mkdir(parents=True, exist_ok=True)
+    count, stems = 0, []
+    for mixture, targets in _batches(dataset, steps):
+        stems = list(targets)
+        features = keras.ops.convert_to_numpy(encoder.predict_on_batch(mixture))
+        # (batch * channels, …) to (batch, channels, …)
+        features = features.reshape(*mixture.shape[:2], *features.shape[1:])
+        for i in range(len(mixture)):
+            arrays = {
+                "features": features[i].astype(dtype),
+                "waveform": mixture[i],
+                **{f"stem_{stem}": x[i] for stem, x in targets.items()},
+            }
+            _write_example(directory / example_file(count), arrays)
+            count += 1
+    if not count:
+        raise ValueError("dataset must have a batch or more; got none")
+    index = {
+        "examples": count,
+        "stems": stems,
+        "dtype": dtype,
+        "encoder": encoder_digest(separator),
+    }
+    # The last file: with it the cache is complete.
+    write_text(directory / INDEX, json.dumps(index, indent=2) + "\n")
+    return FeatureCache(directory)

@@ -1,0 +1,107 @@
+"""Decoders that learn from features, without their encoder."""
+
+import functools
+
+import keras
+from keras import ops
+
+from keras_bandit.layers import ISTFT, ApplyMask
+from keras_bandit.losses import SPECTROGRAM, WAVEFORM
+from keras_bandit.models import AudioSeparator
+
+
+class FoldChannels(keras.layers.Layer):
+    """Makes every channel's features an item of their own.
+
+    Call arguments:
+        features: `(batch, channels, bands, frames, embed_dim)`.
+
+    Returns:
+        `(batch * channels, bands, frames, embed_dim)`.
+    """
+
+    def call(self, features):
+        return ops.reshape(features, (-1, *ops.shape(features)[2:]))
+
+    def compute_output_shape(self, features_shape):
+        return (None, *features_shape[2:])
+
+
+class FeatureLearner(AudioSeparator):
+    """Decoders of a separator, trained on features from a `FeatureCache`.
+
+    What they learn is what they would learn behind the frozen encoder, which
+    is computed no more. The decoders are those of the separator, not copies.
+    Compiled with the same losses and metrics; for training alone: separate
+    with the separator.
+
+    Args:
+        separator: `AudioSeparator` with one encoder for all stems.
+        stems: list of str. Stems to train, `None`: all.
+
+    Call arguments:
+        inputs: `{"features": (batch, channels, bands, frames, embed_dim),
+            "waveform": (batch, channels, samples)}`, the mixture's.
+
+    Returns:
+        `{stem: (batch, channels, samples)}`.
+    """
+
+    def __init__(self, separator, stems=None):
+        stems = list(stems or separator.stems)
+        separator._check_has(stems)
+        backbone = separator.backbone
+        # === Functional model ===
+        inputs = {
+            "features": keras.Input(
+                (
+                    backbone.num_channels,
+                    len(backbone.decoder_bands(stems[0])),
+                    None,
+                    backbone.embed_dim,
+                ),
+                name="features",
+            ),
+            "waveform": keras.Input(
+                (backbone.num_channels, None), name="waveform"
+            ),
+        }
+        spectrogram = separator.stft(inputs["waveform"])
+        features = FoldChannels(name="fold_channels")(inputs["features"])
+        spectrograms, waveforms = {}, {}
+        for stem in stems:
+            spectrograms[stem] = ApplyMask(name=f"{stem}_masking")(
+                spectrogram, separator.decoders[stem](features)
+            )
+            waveforms[stem] = ISTFT(
+                backbone.n_fft, separator.hop_length, name=stem
+            )(spectrograms[stem], inputs["waveform"])
+        # Over `AudioSeparator`, whose graph begins with the encoder.
+        super(AudioSeparator, self).__init__(inputs=inputs, outputs=waveforms)
+        # === Config ===
+        self.stems = stems
+        self.decoders = {stem: separator.decoders[stem] for stem in stems}
+        self.stft = separator.stft
+        domains = keras.Function(
+            inputs, {WAVEFORM: waveforms, SPECTROGRAM: spectrograms}
+        )
+        self._run_domains = functools.partial(lambda f, x: f(x), domains)
+        # In a closure, so that its encoder is not among our variables.
+        self._separator = functools.partial(lambda x: x, separator)
+
+    @property
+    def separator(self):
+        """The separator whose decoders are trained."""
+        return self._separator()
+
+    @property
+    def sample_rate(self):
+        return self.separator.sample_rate
+
+    @property
+    def num_channels(self):
+        return self.separator.num_channels
+
+    def save_to_preset(self, preset_dir, max_shard_size=10):
+        """The separator's: encoder and all of its decoders."""
+        self.separator.save_to_preset(preset_dir, max_shard_size)

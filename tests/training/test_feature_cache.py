@@ -1,0 +1,141 @@
+"""Features that are computed once."""
+
+import numpy as np
+import pytest
+import tiny
+
+from keras_bandit.losses import L1SNR
+from keras_bandit.metrics import SISNR
+from keras_bandit.training import FeatureCache, FeatureLearner, cache_features
+from keras_bandit.training.feature_cache import encoder_of
+
+STEMS = ["speech", "music"]
+
+
+@pytest.fixture
+def frozen(separator):
+    separator.backbone.trainable = False
+    separator.add_decoder("mne")
+    return separator
+
+
+class Batches(tiny.keras.utils.PyDataset):
+    """Two batches of stereo."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        rng = np.random.default_rng(index)
+        mne = rng.normal(0, 0.1, (2, 2, 400)).astype("float32")
+        noise = rng.normal(0, 0.1, (2, 2, 400)).astype("float32")
+        return mne + noise, {"mne": mne}
+
+
+def compiled(model):
+    # SGD: Adam makes the smallest differences large.
+    model.compile(
+        tiny.keras.optimizers.SGD(0.1), loss=L1SNR(), metrics=[SISNR()]
+    )
+    return model
+
+
+def test_training_on_features_is_training_behind_the_encoder(tmp_path, frozen):
+    cache = cache_features(frozen, Batches(), tmp_path / "cache")
+    start = [w.numpy().copy() for w in frozen.decoders["mne"].weights]
+    behind = compiled(frozen.with_stems(["mne"]))
+    history = behind.fit(Batches(), epochs=2, verbose=0, shuffle=False).history
+    expected = [w.numpy().copy() for w in frozen.decoders["mne"].weights]
+    frozen.decoders["mne"].set_weights(start)
+
+    learner = compiled(FeatureLearner(frozen, ["mne"]))
+    assert len(learner.trainable_variables) == len(start)
+    found = learner.fit(
+        cache.batches(2, seed=None), epochs=2, verbose=0, shuffle=False
+    ).history
+    for weight, value, before in zip(
+        frozen.decoders["mne"].weights, expected, start, strict=True
+    ):
+        np.testing.assert_allclose(weight.numpy(), value, atol=1e-5)
+        assert np.abs(value - before).max() > 1e-3
+    assert set(found) == set(history)
+    for name, values in history.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-4)
+
+
+def test_features_are_computed_once(tmp_path, frozen):
+    class Counting(Batches):
+        read = 0
+
+        def __getitem__(self, index):
+            Counting.read += 1
+            return super().__getitem__(index)
+
+    cache_features(frozen, Counting(), tmp_path / "cache")
+    cache = cache_features(frozen, Counting(), tmp_path / "cache")
+    assert Counting.read == 2
+    assert len(cache) == 4
+
+
+def test_half_of_the_bytes(tmp_path, frozen):
+    whole = cache_features(frozen, Batches(), tmp_path / "whole")
+    half = cache_features(frozen, Batches(), tmp_path / "half", dtype="float16")
+    for number in range(4):
+        (a, _), (b, _) = whole.read(number), half.read(number)
+        # Ten bits of mantissa.
+        np.testing.assert_allclose(
+            a["features"], b["features"], rtol=1e-3, atol=1e-6
+        )
+    with pytest.raises(ValueError, match="float32 or float16; got 'int8'"):
+        cache_features(frozen, Batches(), tmp_path / "new", dtype="int8")
+
+
+def test_features_of_another_encoder_are_refused(tmp_path, frozen):
+    cache_features(frozen, Batches(), tmp_path / "cache")
+    weight = frozen.backbone.weights[0]
+    weight.assign(weight.numpy() + 1)
+    with pytest.raises(ValueError, match="another encoder"):
+        cache_features(frozen, Batches(), tmp_path / "cache")
+
+
+def test_killed_while_caching(tmp_path, frozen):
+    class Killed(Batches):
+        def __getitem__(self, index):
+            if index:
+                raise KeyboardInterrupt
+            return super().__getitem__(index)
+
+    with pytest.raises(KeyboardInterrupt):
+        cache_features(frozen, Killed(), tmp_path / "cache")
+    with pytest.raises(ValueError, match="complete cache"):
+        FeatureCache(tmp_path / "cache")
+    assert len(cache_features(frozen, Batches(), tmp_path / "cache")) == 4
+
+
+def test_order_is_new_in_each_epoch_and_known(tmp_path, frozen):
+    cache = cache_features(frozen, Batches(), tmp_path / "cache", steps=2)
+
+    def epochs(start, count):
+        batches = cache.batches(2, seed=5, start_epoch=start)
+        for _ in range(count):
+            batches.on_epoch_begin()
+            order = [batches[i][1]["mne"] for i in range(len(batches))]
+            yield np.concatenate(order)
+
+    whole = list(epochs(0, 4))
+    for a, b in zip(whole[2:], epochs(2, 2), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert any(np.any(whole[0] != x) for x in whole[1:])
+    for x in whole:  # each example once
+        assert sorted(x[:, 0, 0]) == sorted(whole[0][:, 0, 0])
+
+
+def test_empty_dataset(tmp_path, frozen):
+    with pytest.raises(ValueError, match="got none"):
+        cache_features(frozen, iter([]), tmp_path / "cache")
+
+
+def test_one_encoder_for_all_stems_is_needed():
+    separator = tiny.build_bsrnn(STEMS)
+    with pytest.raises(ValueError, match="one encoder for all stems"):
+        encoder_of(separator)
