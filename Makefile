@@ -1,6 +1,7 @@
 # For a newcomer, with Python 3.11 or newer alone:
-#   make demo                     train a tiny BandIt, separate an unseen clip
+#   make demo                     separate a clip it has not heard, draw it
 #   make demo BACKEND=torch       the same on another backend
+#   make train                    the same with a tiny BandIt trained before
 #   make test                     every test on all three backends
 #   make test TEST_ARGS="tests/data -q"  BACKENDS=jax
 # All that is installed goes to .venv; `make clean` removes it.
@@ -10,24 +11,40 @@ BACKEND ?= tensorflow
 BACKENDS ?= tensorflow jax torch
 DEMO_ARGS ?=
 TEST_ARGS ?=
+JOBS ?= 2
 
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint docs clean
+.PHONY: demo train test lint docs clean
 
 demo: .venv/.dev
 	KERAS_BACKEND=$(BACKEND) $(BIN)/python recipes/demo.py $(DEMO_ARGS)
 
-# One process per backend, all of them even if one fails. The last line on
-# success is pytest's own summary.
+train: .venv/.dev
+	rm -rf demo_output/tiny
+	KERAS_BACKEND=$(BACKEND) $(BIN)/python recipes/train_tiny.py \
+		--output demo_output/tiny
+	KERAS_BACKEND=$(BACKEND) $(BIN)/python recipes/demo.py \
+		--preset demo_output/tiny $(DEMO_ARGS)
+
+# One process per backend, JOBS of them at a time, all of them even if one
+# fails; their output comes when all are done, ends with pytest's summary, and
+# stays in .pytest_cache. One thread each: PyTorch's threads spin while they
+# wait, and beside another process wait long.
 test: .venv/.dev
+	@mkdir -p .pytest_cache && rm -f .pytest_cache/*.passed
+	@printf '%s\n' $(BACKENDS) | xargs -P $(JOBS) -I{} sh -c ' \
+		echo "tests on {} began"; \
+		KERAS_BACKEND={} OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
+			$(TEST_ARGS) > .pytest_cache/{}.log 2>&1 \
+			&& touch .pytest_cache/{}.passed; \
+		echo "tests on {} ended"'
 	@failed=""; \
 	for backend in $(BACKENDS); do \
-		echo "tests on $$backend"; \
-		KERAS_BACKEND=$$backend $(BIN)/python -m pytest $(TEST_ARGS) \
-			|| failed="$$failed $$backend"; \
+		echo "tests on $$backend:"; cat .pytest_cache/$$backend.log; \
+		test -e .pytest_cache/$$backend.passed || failed="$$failed $$backend"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "failed on:$$failed" >&2; exit 1; fi
 

@@ -1,5 +1,7 @@
 """Built-in architectures by name: plain data, no Keras."""
 
+import pathlib
+
 DNR_STEMS = ["speech", "music", "effects"]
 MUSDB_STEMS = ["vocals", "drums", "bass", "other"]
 
@@ -72,6 +74,26 @@ def _microtonal():
     }
 
 
+def _bandit_demo():
+    """The small BandIt that ships with the package; `recipes/bandit_demo.py`.
+
+    A demonstration, trained on rendered clips: not for films.
+    """
+    return {
+        "class": "BanditAudioSeparator",
+        "backbone": {
+            "band_layout": "musical",
+            "num_bands": 24,
+            "embed_dim": 40,
+            "rnn_dim": 56,
+            "num_pairs": 3,
+        },
+        "separator": {"stems": DNR_STEMS, "mlp_dim": 32},
+        "paper": None,
+        "weights": "bandit_demo",
+    }
+
+
 # "paper": Table 1 of BandIt; parameters in millions, gflops per 6 s chunk,
 # SNR in dB on DnR's test set for (speech, music, effects), trained with L1SNR
 # (BSRNN: L1).
@@ -125,7 +147,23 @@ PRESETS = {
         num_channels=2,
     ),
     "bsrnn_microtonal": _microtonal(),
+    "bandit_demo": _bandit_demo(),
 }
+
+
+def weights_directory(name):
+    """Where the trained weights of a preset are: a preset directory.
+
+    Args:
+        name: str, in `list_presets()`.
+
+    Returns:
+        `pathlib.Path`, or `None` for an architecture without weights.
+    """
+    folder = PRESETS[name]["weights"]
+    if folder is None:
+        return None
+    return pathlib.Path(__file__).parent / "weights" / folder
 
 
 def list_presets():

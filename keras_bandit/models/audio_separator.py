@@ -32,7 +32,7 @@ from keras_bandit.models.preset_files import (
     find_preset_file,
     move_files,
 )
-from keras_bandit.presets import PRESETS
+from keras_bandit.presets import PRESETS, weights_directory
 
 STEM_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
@@ -520,7 +520,8 @@ class AudioSeparator(keras_hub.models.Task):
 
         Args:
             preset: name of a built-in architecture (see `keras_bandit.
-                list_presets`; initial weights), a directory written by
+                list_presets`; initial weights, but for `bandit_demo`), a
+                directory written by
                 `save_to_preset`, or a handle such as `hf://user/model`.
             load_weights: bool. `False`: initial weights.
             **kwargs: override the preset's configuration; `stems=["speech"]`
@@ -535,7 +536,10 @@ class AudioSeparator(keras_hub.models.Task):
         """
         preset = os.fspath(preset)
         if preset in PRESETS:
-            return cls._from_architecture(preset, **kwargs)
+            weights = weights_directory(preset)
+            if weights is None or not load_weights:
+                return cls._from_architecture(preset, **kwargs)
+            preset = str(weights)
         if "://" not in preset and not os.path.isdir(preset):
             raise ValueError(
                 f"preset must be a name of keras_bandit.list_presets(), a "

@@ -1,14 +1,15 @@
-"""The demo recipe: its data, its clock, its report, and one run, made small."""
+"""The demo recipe: its clip, its report, and a run with a tiny preset."""
 
 import importlib.util
 import re
-import types
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import soundfile
+
+from keras_bandit.models import BanditAudioSeparator, BanditBackbone
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "demo.py"
 STEMS = ["speech", "music", "effects"]
@@ -26,74 +27,49 @@ def demo():
 @pytest.fixture
 def config(demo):
     return demo.CONFIG | {
-        "num_bands": 8,
-        "embed_dim": 8,
-        "rnn_dim": 8,
-        "num_pairs": 1,
-        "mlp_dim": 8,
-        "clips": 2,
-        "clip_seconds": 1.5,
-        "crop_seconds": 0.5,
-        "batch_size": 2,
-        "steps_per_epoch": 2,
+        "scenes": 2,
+        "scene_seconds": 1.0,
+        "sample_rate": 8000,
     }
 
 
-def test_mixtures_are_sums_and_new_every_epoch(demo, config):
-    clips = demo.render(config, 2, seed=1)
-    mixtures = demo.RandomMixtures(clips, config, seed=1)
-    assert len(mixtures) == 2
-    mixture, targets = mixtures[0]
-    assert mixture.shape == (2, 1, 11025)
-    assert list(targets) == STEMS
-    # A sum of three float32 numbers below 1: a few of its roundings.
-    np.testing.assert_allclose(mixture, sum(targets.values()), atol=1e-6)
-    np.testing.assert_array_equal(mixture, mixtures[0][0])
-    assert not np.array_equal(mixture, mixtures[1][0])
-    mixtures.on_epoch_end()
-    assert not np.array_equal(mixture, mixtures[0][0])
-
-
-def test_unseen_clip_is_not_among_the_training_clips(demo, config, monkeypatch):
-    seeds = []
-    monkeypatch.setattr(
-        demo, "film_clip", lambda *_, seed: seeds.append(tuple(seed))
+@pytest.fixture
+def tiny(tmp_path):
+    """A preset directory of a model that has learnt nothing."""
+    keras.utils.set_random_seed(0)
+    backbone = BanditBackbone(
+        num_bands=4,
+        sample_rate=8000,
+        n_fft=256,
+        embed_dim=4,
+        rnn_dim=4,
+        num_pairs=1,
     )
-    demo.render(config, 3, seed=5)
-    assert seeds == [(5, 1), (5, 2), (5, 3)]
-    seeds.clear()
+    separator = BanditAudioSeparator(backbone, STEMS, 64, mlp_dim=3)
+    separator.save_to_preset(tmp_path / "tiny")
+    return str(tmp_path / "tiny")
+
+
+def write_clip(folder, names, rate=8000, samples=9000):
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    audio = {name: 0.1 * rng.standard_normal(samples) for name in names}
+    audio["mix"] = sum(audio.values())
+    for name, x in audio.items():
+        soundfile.write(folder / f"{name}.wav", x, rate, subtype="FLOAT")
+    return folder
+
+
+def test_scenes_are_not_among_the_training_clips(demo, config, monkeypatch):
+    seeds = []
     scene = {stem: np.zeros((1, 4), "float32") for stem in STEMS}
     monkeypatch.setattr(
         demo, "film_clip", lambda *_, seed: seeds.append(tuple(seed)) or scene
     )
-    unseen = demo.render_unseen(config | {"scenes": 2}, seed=5)
-    assert seeds == [(5, 0, 0), (5, 0, 1)]
-    assert {audio.shape for audio in unseen.values()} == {(1, 8)}
-
-
-def test_schedule_stops_on_time_and_ends_on_small_steps(demo, monkeypatch):
-    clock = iter([100.0, 100.0, 105.0, 109.0, 109.9, 110.0])
-    # The recipe's alone: JAX reads the clock, too.
-    monkeypatch.setattr(
-        demo, "time", types.SimpleNamespace(monotonic=lambda: next(clock))
-    )
-    schedule = demo.TimedSchedule(10.0, learning_rate=1.0, warmup=0.1)
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    model.compile("adam", "mse")
-    schedule.set_model(model)
-    schedule.on_train_begin()
-    rates = []
-    for epoch in range(3):
-        schedule.on_epoch_begin(epoch)
-        rates.append(float(model.optimizer.learning_rate))
-    assert rates[0] < 0.2
-    # Half the time gone: half of the cosine.
-    assert rates[1] == pytest.approx(0.5)
-    assert rates[2] < 0.05
-    schedule.on_train_batch_end(0)
-    assert not model.stop_training
-    schedule.on_train_batch_end(1)
-    assert model.stop_training
+    clip = demo.generated_clip(config, seed=5)
+    # Those for training are [1, …], [2, …] and so on.
+    assert seeds == [(0, 5, 0), (0, 5, 1)]
+    assert {audio.shape for audio in clip.values()} == {(1, 8)}
 
 
 def test_scores_of_known_estimates(demo):
@@ -118,38 +94,52 @@ def test_silence_gains_snr_but_fails_the_demo(
     """The demo must not be passed by an estimate that is merely quiet."""
 
     class Silent:
-        def fit(self, *args, **kwargs):
-            pass
-
-        def separate(self, audio, sample_rate):
+        def separate(self, audio, sample_rate, hop_seconds):
             return {stem: 1e-3 * audio for stem in STEMS}
 
-    monkeypatch.setattr(demo, "build", lambda config: Silent())
+    monkeypatch.setattr(
+        demo.AudioSeparator, "from_preset", lambda *_, stems: Silent()
+    )
     assert demo.main(["--output", str(tmp_path)], config) == 1
     assert "no gain in SI-SNR" in capsys.readouterr().err
 
 
-def test_short_run_writes_stems_and_picture(demo, config, tmp_path, capsys):
-    # Too short to learn: status 1 is allowed here, an exception is not.
-    status = demo.main(
-        ["--seconds", "1", "--output", str(tmp_path), "--seed", "3"], config
-    )
-    assert status in (0, 1)
+def check_output(folder, samples, rate, text):
     names = {"mixture.wav", "spectrograms.png"}
     names |= {f"{k}_{s}.wav" for k in ("target", "estimate") for s in STEMS}
-    assert {path.name for path in tmp_path.iterdir()} == names
-    for path in tmp_path.glob("*.wav"):
+    assert {path.name for path in folder.iterdir()} == names
+    for path in folder.glob("*.wav"):
         audio, sample_rate = soundfile.read(path)
-        assert sample_rate == config["sample_rate"]
-        assert len(audio) == config["scenes"] * round(1.5 * sample_rate)
+        assert sample_rate == rate
+        assert len(audio) == samples
         assert np.isfinite(audio).all()
-    text = capsys.readouterr().out
     for stem in STEMS:
         assert re.search(rf"^{stem} ( +[+-]?\d+\.\d){{6}}$", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize("seconds", ["0", "121", "nan"])
-def test_training_time_is_at_most_two_minutes(demo, seconds, capsys):
-    with pytest.raises(SystemExit, match="2"):
-        demo.main(["--seconds", seconds])
-    assert "(0, 120]" in capsys.readouterr().err
+def test_run_writes_stems_and_picture(demo, config, tiny, tmp_path, capsys):
+    output = tmp_path / "out"
+    # It has learnt nothing: status 1 is allowed here, an exception is not.
+    status = demo.main(["--preset", tiny, "--output", str(output)], config)
+    assert status in (0, 1)
+    check_output(output, 16000, 8000, capsys.readouterr().out)
+
+
+def test_a_clip_of_the_users(demo, config, tiny, tmp_path, capsys):
+    clip = write_clip(tmp_path / "clip", ["speech", "music", "sfx"])
+    options = ["--preset", tiny, "--output", str(tmp_path / "out")]
+    demo.main(["--clip", str(clip), *options], config)
+    check_output(tmp_path / "out", 9000, 8000, capsys.readouterr().out)
+
+
+def test_clip_that_is_not_one(demo, tmp_path):
+    clip = write_clip(tmp_path / "a", ["speech", "music"])
+    with pytest.raises(ValueError, match="effects or sfx"):
+        demo.read_clip(clip, STEMS)
+    clip = write_clip(tmp_path / "b", ["speech", "music", "sfx"])
+    soundfile.write(clip / "music.wav", np.zeros(8999), 8000)
+    with pytest.raises(ValueError, match=r"music.wav must have.*8999"):
+        demo.read_clip(clip, STEMS)
+    soundfile.write(clip / "music.wav", np.zeros(9000), 16000)
+    with pytest.raises(ValueError, match=r"music.wav must have.*16000 Hz"):
+        demo.read_clip(clip, STEMS)

@@ -1,0 +1,74 @@
+"""The recipe of the preset that ships, with a tiny model and noise."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from keras_bandit.data.track import ArrayTrack
+from keras_bandit.models import AudioSeparator
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "bandit_demo.py"
+STEMS = ["speech", "music", "effects"]
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    pytest.importorskip("grain")
+    spec = importlib.util.spec_from_file_location("bandit_demo", RECIPE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def tracks(dataset, split, data_dir):
+    rng = np.random.default_rng(len(split))
+    audio = {s: 0.1 * rng.standard_normal((1, 8000)) for s in STEMS}
+    return [ArrayTrack("noise", 8000, audio)]
+
+
+def test_run_is_exported_in_half_precision(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(recipe, "open_tracks", tracks)
+    config = recipe.CONFIG | {
+        "sample_rate": 8000,
+        "num_bands": 4,
+        "n_fft": 256,
+        "hop_length": 64,
+        "embed_dim": 4,
+        "rnn_dim": 4,
+        "num_pairs": 1,
+        "mlp_dim": 3,
+        "generated_clips": 1,
+        "generated_seconds": 1.0,
+        "crop_seconds": 0.2,
+        "batch_size": 2,
+        "steps_per_epoch": 2,
+        "epochs": 1,
+        "warmup_steps": 1,
+    }
+    output = tmp_path / "run"
+    arguments = ["--data-dir", str(tmp_path), "--output", str(output)]
+    recipe.main(arguments, config)
+
+    whole = AudioSeparator.from_preset(output / "best")
+    half = AudioSeparator.from_preset(output / "preset")
+    waveform = np.random.default_rng(0).standard_normal((1, 1, 4000))
+    for stem, estimate in whole(waveform.astype("float32")).items():
+        estimate = keras.ops.convert_to_numpy(estimate)
+        other = half(waveform.astype("float32"))[stem]
+        error = keras.ops.convert_to_numpy(other) - estimate
+        # Weights are off by 2^-12, -72 dB, at most; errors add up.
+        assert np.std(error) < 10 ** (-50 / 20) * np.std(estimate)
+    path = output / "preset" / "decoder_speech.weights.h5"
+    dtypes = set()
+    with h5py.File(path) as file:
+        file.visititems(
+            lambda _, x: dtypes.add(getattr(x, "dtype", np.dtype("float16")))
+        )
+    assert dtypes == {np.dtype("float16")}
+    metadata = json.loads((output / "preset" / "metadata.json").read_text())
+    assert metadata["keras_bandit"]["config"] == config
