@@ -278,6 +278,18 @@ configs:
         "--seed", type=int, metavar="N", help="film_mix: seed (0)"
     )
     parser.add_argument(
+        "--workers",
+        type=_count,
+        metavar="N",
+        help="film_mix: processes that mix (1)",
+    )
+    parser.add_argument(
+        "--remix",
+        action="store_true",
+        help="film_mix: remove tracks that were mixed otherwise, with another "
+        "length, rate, seed or other sounds",
+    )
+    parser.add_argument(
         "--quiet", action="store_true", help="only errors, no progress"
     )
 
@@ -1021,6 +1033,8 @@ def prepare_command(args):
         "seconds": args.seconds,
         "sample_rate": args.sample_rate,
         "seed": args.seed,
+        "workers": args.workers,
+        "overwrite": args.remix or None,
     }
     mixing = {key: value for key, value in options.items() if value is not None}
     from keras_bandit.prepare import describe, prepare

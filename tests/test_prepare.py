@@ -185,6 +185,54 @@ def test_default_configs_exist(dataset, tmp_path):
     assert builder.builder_config.storage == "paths"
 
 
+MIXING = {
+    "counts": {"train": 2, "validation": 1, "test": 1},
+    "seconds": 2.0,
+    "sample_rate": 8000,
+}
+
+
+@pytest.mark.parametrize("folders", [(), ("speech",), ("music", "effects")])
+def test_film_mix_from_sounds(tmp_path, folders):
+    """From the user's folders, from none, or from some and our generators."""
+    sounds, data = tmp_path / "sounds", tmp_path / "data"
+    sounds.mkdir()
+    for folder in folders:
+        for number in range(4):
+            write(sounds / folder / f"{number}.wav", 12000)
+    prepare("film_mix", sounds, data, mixing=MIXING)
+    for split, count in MIXING["counts"].items():
+        tracks = open_tracks("film_mix", split, data)
+        assert len(tracks) == count
+        for track in tracks:
+            assert track.stems == ("mixture", "speech", "music", "effects")
+            assert (track.num_samples, track.sample_rate) == (16000, 8000)
+            mixture, *stems = (track.read(stem) for stem in track.stems)
+            np.testing.assert_allclose(sum(stems), mixture, atol=1e-6)
+            assert all(np.abs(stem).max() > 1e-4 for stem in stems)
+
+
+def test_film_mix_goes_on(tmp_path):
+    """More tracks are added, the old ones are not mixed again."""
+    sounds, data = tmp_path / "sounds", tmp_path / "data"
+    sounds.mkdir()
+    prepare("film_mix", sounds, data, mixing=MIXING)
+    old = {path: path.stat().st_mtime_ns for path in sounds.rglob("*.wav")}
+    more = {**MIXING, "counts": {"train": 3, "validation": 1, "test": 1}}
+    prepare("film_mix", sounds, data, mixing=more, overwrite=True)
+    assert len(open_tracks("film_mix", "train", data)) == 3
+    assert {path: path.stat().st_mtime_ns for path in old} == old
+    other = {**more, "seed": 5}
+    with pytest.raises(ValueError, match="seed"):
+        prepare("film_mix", sounds, data, mixing=other, overwrite=True)
+    assert len(open_tracks("film_mix", "train", data)) == 3
+    # The folder that was mixed is one more place to prepare from.
+    prepare("film_mix", sounds / "mixed", data, "segments")
+    first = open_tracks("film_mix", "test", data, "segments")[0]
+    again = open_tracks("film_mix", "test", data)[0]
+    np.testing.assert_array_equal(first.read("music"), again.read("music"))
+
+
 def test_command(dnr, tmp_path, capsys):
     args = ["prepare", "dnr", "--manual-dir", str(dnr), "--data-dir"]
     data = tmp_path / "data"

@@ -79,11 +79,21 @@ class PathTrack(StoredTrack):
         self.paths = paths
 
     def _read_stored(self, stem, start, stop):
+        return to_float(self._read_frames(stem, start, stop))
+
+    def _read_into(self, stem, start, out):
+        if stem not in self.subtypes:
+            super()._read_into(stem, start, out)
+            return
+        frames = self._read_frames(stem, start, start + out.shape[-1])
+        to_float(frames, out)
+
+    def _read_frames(self, stem, start, stop):
         path = self.paths[stem]
         try:
             with open_audio(path) as file:
                 self._check_unchanged(file)
-                return to_float(read_frames(file, start, stop))
+                return read_frames(file, start, stop)
         except TrackFileError as error:
             raise TrackFileError(
                 f"{error}; prepare the dataset again if its files have "
@@ -155,12 +165,32 @@ def _record_source(process, source):
     The process is part of the key because a forked worker must not share
     its parent's readers.
     """
-    del process
+    _check_not_forked(process)
     directory, split = source
     tfds = _tfds()
     return tfds.builder_from_directory(directory).as_data_source(
         split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
     )
+
+
+_first_process = None
+
+
+def _check_not_forked(process):
+    """Refuses what may crash or hang.
+
+    array_record 0.8.6 has threads of its own, which a fork does not copy: of
+    48 processes forked from one that had used it, 3 crashed or hung.
+    """
+    global _first_process
+    if _first_process is None:
+        _first_process = process
+    if process != _first_process:
+        raise RuntimeError(
+            "array_record has been used before this process was forked, and "
+            "would crash or hang: start workers with 'spawn' or 'forkserver', "
+            "or use the config 'paths'"
+        )
 
 
 def _read_record(process, source, index):

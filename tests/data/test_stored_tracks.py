@@ -1,5 +1,6 @@
 """Prepared datasets: every storage gives the samples of the files."""
 
+import os
 import pathlib
 import pickle
 import subprocess
@@ -108,7 +109,7 @@ def test_sample_width_is_kept(prepared):
     tracks = open_tracks("dnr", "train", prepared / "data", "segments")
     for track, width in zip(tracks, (2, 3, 4, 4, 1, 8), strict=True):
         record = stored_tracks._read_record(
-            0, track._source, track._first_record
+            os.getpid(), track._source, track._first_record
         )
         assert len(record["music"]) == RATE * 2 * width
 
@@ -142,6 +143,21 @@ print(sorted(heavy & set(sys.modules)))
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_forked_workers(prepared, storage, monkeypatch):
+    """Paths are read in any process; array_record hangs in forked ones."""
+    track = open_tracks("dnr", "train", prepared / "data", storage)[0]
+    track.read("music", 0, 10)
+    first, child = os.getpid(), os.getpid() + 1
+    monkeypatch.setattr(stored_tracks, "_first_process", first)
+    monkeypatch.setattr(os, "getpid", lambda: child)
+    if storage == "paths":
+        assert track.read("music", 0, 10).shape == (2, 10)
+    else:
+        with pytest.raises(RuntimeError, match="'spawn' or 'forkserver'"):
+            track.read("music", 0, 10)
 
 
 def test_unknown_names_are_errors(prepared):
