@@ -8,8 +8,9 @@ Command:
         --preset bandit_musical64 --loss L1SNR
     Rows: --preset bandit_{vox7,bark48,…,musical64} with L1SNR; vox7 also with
     --loss L1, MSE and L2SNR. BandIt+: bandit_musical64 with --epochs 500.
-    The authors' batch of 16 on one device: --batch-size 2
-    --accumulation-steps 8.
+    The authors' batch of 16 on one small device: --batch-size 2
+    --accumulation-steps 8. Several devices share a batch; on PyTorch start
+    torchrun --nproc-per-node 8 recipes/bandit_dnr.py …
 Hardware: the paper's is 8 NVIDIA A10G, 2 chunks of 6 s each.
 Time: 20,000 chunks an epoch; `keras-bandit presets` has multiply-adds.
 Expected score: the paper's SNR is in `keras-bandit presets`; not yet measured
@@ -23,6 +24,7 @@ from keras_bandit.models import AudioSeparator
 from keras_bandit.training import (
     AlternatingStems,
     TrainingRun,
+    open_devices,
     paper_optimizer,
     paper_schedule,
     parse_recipe,
@@ -105,24 +107,30 @@ def validation_data(config, data_dir, sample_rate):
 def main(argv=None, config=CONFIG):
     """Trains, or goes on; `--output` holds the presets and the history."""
     config, arguments = parse_recipe(argv, __doc__, config)
+    devices = open_devices()
     run = TrainingRun(
-        arguments.output, config, arguments.seed, may_change=("epochs",)
+        arguments.output,
+        config,
+        arguments.seed,
+        may_change=("epochs",),
+        devices=devices,
     )
-    separator = build(config)
-    data = (config, arguments.data_dir, separator.sample_rate)
     callbacks = [paper_schedule(config["learning_rate"])]
     if config["alternate_stems"]:
         steps = config["accumulation_steps"]
         callbacks.append(AlternatingStems(steps_per_turn=steps))
-    run.fit(
-        separator,
-        lambda epoch: training_data(*data, arguments.seed, epoch),
-        validation_data(*data),
-        epochs=config["epochs"],
-        patience=config["patience"],
-        callbacks=callbacks,
-        steps_per_epoch=config["epoch_size"] // config["batch_size"],
-    )
+    with devices.scope():
+        separator = build(config)
+        data = (config, arguments.data_dir, separator.sample_rate)
+        run.fit(
+            separator,
+            lambda epoch: training_data(*data, arguments.seed, epoch),
+            validation_data(*data),
+            epochs=config["epochs"],
+            patience=config["patience"],
+            callbacks=callbacks,
+            steps_per_epoch=config["epoch_size"] // config["batch_size"],
+        )
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from keras_bandit.metrics import SISNR, SNR
 from keras_bandit.models import AudioSeparator
 from keras_bandit.training import (
     TrainingRun,
+    open_devices,
     paper_optimizer,
     paper_schedule,
     parse_recipe,
@@ -99,7 +100,7 @@ def data(config, data_dir, stem, sample_rate, seed):
     return train, validation
 
 
-def train_stem(config, arguments, stem):
+def train_stem(config, arguments, stem, devices):
     """Trains one stem's model; returns the directory of its best weights."""
     run = TrainingRun(
         arguments.output / stem,
@@ -107,24 +108,26 @@ def train_stem(config, arguments, stem):
         {**config, "stems": [stem]},
         arguments.seed,
         may_change=("epochs",),
+        devices=devices,
     )
-    separator = build(config, stem)
-    train, validation = data(
-        config,
-        arguments.data_dir,
-        stem,
-        separator.sample_rate,
-        arguments.seed,
-    )
-    run.fit(
-        separator,
-        train,
-        validation,
-        epochs=config["epochs"],
-        patience=config["patience"],
-        callbacks=[paper_schedule(config["learning_rate"])],
-        steps_per_epoch=config["epoch_size"] // config["batch_size"],
-    )
+    with devices.scope():
+        separator = build(config, stem)
+        train, validation = data(
+            config,
+            arguments.data_dir,
+            stem,
+            separator.sample_rate,
+            arguments.seed,
+        )
+        run.fit(
+            separator,
+            train,
+            validation,
+            epochs=config["epochs"],
+            patience=config["patience"],
+            callbacks=[paper_schedule(config["learning_rate"])],
+            steps_per_epoch=config["epoch_size"] // config["batch_size"],
+        )
     return run.best
 
 
@@ -148,12 +151,14 @@ def join(config, best):
 def main(argv=None, config=CONFIG):
     """Trains stem after stem, or goes on; then joins them in one preset."""
     config, arguments = parse_recipe(argv, __doc__, config)
+    devices = open_devices()
     best = {}
     for stem in config["stems"]:
         print(f"{stem}:", flush=True)
-        best[stem] = train_stem(config, arguments, stem)
+        best[stem] = train_stem(config, arguments, stem, devices)
         keras.backend.clear_session()
-    join(config, best).save_to_preset(arguments.output / "preset")
+    if devices.process_index == 0:
+        join(config, best).save_to_preset(arguments.output / "preset")
 
 
 if __name__ == "__main__":

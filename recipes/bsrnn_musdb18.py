@@ -27,6 +27,7 @@ from keras_bandit.metrics import SISNR, SNR
 from keras_bandit.models import AudioSeparator
 from keras_bandit.training import (
     TrainingRun,
+    open_devices,
     paper_optimizer,
     paper_schedule,
     parse_recipe,
@@ -38,6 +39,7 @@ CONFIG = {
     "dataset": "musdb18_hq",
     "storage": "paths",
     "stems": ["vocals", "drums", "bass", "other"],
+    "trained_stems": ["vocals", "drums", "bass", "other"],
     "segment_seconds": 6.0,
     "segment_hop_seconds": 3.0,
     "crop_seconds": 3.0,
@@ -125,26 +127,32 @@ def validation_data(config, stem, data_dir, sample_rate):
     )
 
 
-def train_stem(config, arguments, stem):
+def train_stem(config, arguments, stem, devices):
     """Trains one stem's model; returns the directory of its best weights."""
     run = TrainingRun(
-        arguments.output / stem, config, arguments.seed, may_change=("epochs",)
+        arguments.output / stem,
+        # Which other models are trained says nothing about this run.
+        {**config, "trained_stems": [stem]},
+        arguments.seed,
+        may_change=("epochs",),
+        devices=devices,
     )
-    separator = build(config, stem)
-    rate = separator.sample_rate
     active = segments(config, stem, arguments.data_dir)
     print(f"{stem}: {len(active)} active segments", flush=True)
-    run.fit(
-        separator,
-        lambda epoch: training_data(
-            config, stem, active, rate, arguments.seed, epoch
-        ),
-        validation_data(config, stem, arguments.data_dir, rate),
-        epochs=config["epochs"],
-        patience=config["patience"],
-        callbacks=[paper_schedule(config["learning_rate"])],
-        steps_per_epoch=config["epoch_size"] // config["batch_size"],
-    )
+    with devices.scope():
+        separator = build(config, stem)
+        rate = separator.sample_rate
+        run.fit(
+            separator,
+            lambda epoch: training_data(
+                config, stem, active, rate, arguments.seed, epoch
+            ),
+            validation_data(config, stem, arguments.data_dir, rate),
+            epochs=config["epochs"],
+            patience=config["patience"],
+            callbacks=[paper_schedule(config["learning_rate"])],
+            steps_per_epoch=config["epoch_size"] // config["batch_size"],
+        )
     return run.best
 
 
@@ -168,11 +176,13 @@ def join(config, best):
 def main(argv=None, config=CONFIG):
     """Trains stem after stem, or goes on; then joins them in one preset."""
     config, arguments = parse_recipe(argv, __doc__, config)
+    devices = open_devices()
     best = {}
-    for stem in config["stems"]:
-        best[stem] = train_stem(config, arguments, stem)
+    for stem in config["trained_stems"]:
+        best[stem] = train_stem(config, arguments, stem, devices)
         keras.backend.clear_session()
-    join(config, best).save_to_preset(arguments.output / "preset")
+    if devices.process_index == 0:
+        join(config, best).save_to_preset(arguments.output / "preset")
 
 
 if __name__ == "__main__":

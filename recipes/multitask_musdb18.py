@@ -17,12 +17,19 @@ Time: 20,000 chunks of 1 s an epoch, in each of the two runs.
 Expected score: not yet measured with this recipe on MUSDB18-HQ.
 """
 
+import keras
+
 import keras_bandit.losses
 from keras_bandit.data import open_tracks, random_crops, validation_chunks
 from keras_bandit.data.track import Track
 from keras_bandit.metrics import SISNR, SNR
 from keras_bandit.models import AudioSeparator
-from keras_bandit.training import TrainingRun, paper_optimizer, parse_recipe
+from keras_bandit.training import (
+    TrainingRun,
+    open_devices,
+    paper_optimizer,
+    parse_recipe,
+)
 
 CONFIG = {
     "preset": "bsrnn_microtonal",
@@ -109,10 +116,14 @@ def validation_data(config, stems, data_dir, sample_rate):
     )
 
 
-def train(separator, config, arguments, name, save=None):
+def train(separator, config, arguments, name, devices, save=None):
     """Trains all of the separator that is not frozen; returns the run."""
     run = TrainingRun(
-        arguments.output / name, config, arguments.seed, may_change=("epochs",)
+        arguments.output / name,
+        config,
+        arguments.seed,
+        may_change=("epochs",),
+        devices=devices,
     )
     compile_separator(separator, config)
     data = (
@@ -133,27 +144,38 @@ def train(separator, config, arguments, name, save=None):
     return run
 
 
-def main(argv=None, config=CONFIG):
-    """Trains encoder and decoders, then the new decoder, or goes on."""
-    config, arguments = parse_recipe(argv, __doc__, config)
-    shared = train(build(config), config, arguments, "shared")
-
-    separator = AudioSeparator.from_preset(shared.best)
+def add_stem(preset, config, arguments, devices):
+    """Trains a decoder for the new stem; returns separator and run."""
+    separator = AudioSeparator.from_preset(preset)
     separator.backbone.trainable = False
     stem = config["new_stem"]
     learner = separator.add_decoder(stem).with_stems([stem])
-    new = train(
+    run = train(
         learner,
         config,
         arguments,
         "new",
+        devices,
         save=lambda directory: learner.save_decoder(
             stem, directory / f"{stem}.weights.h5"
         ),
     )
-    separator.load_decoder(stem, new.best / f"{stem}.weights.h5")
-    separator.backbone.trainable = True
-    separator.save_to_preset(arguments.output / "preset")
+    return separator, run
+
+
+def main(argv=None, config=CONFIG):
+    """Trains encoder and decoders, then the new decoder, or goes on."""
+    config, arguments = parse_recipe(argv, __doc__, config)
+    devices = open_devices()
+    with devices.scope():
+        keras.utils.set_random_seed(arguments.seed)
+        shared = train(build(config), config, arguments, "shared", devices)
+        separator, new = add_stem(shared.best, config, arguments, devices)
+    if devices.process_index == 0:
+        stem = config["new_stem"]
+        separator.load_decoder(stem, new.best / f"{stem}.weights.h5")
+        separator.backbone.trainable = True
+        separator.save_to_preset(arguments.output / "preset")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,10 @@ from keras_bandit.data import (
 from keras_bandit.metrics import SISNR, SNR
 from keras_bandit.models import AudioSeparator
 from keras_bandit.training import (
+    FeatureLearner,
     TrainingRun,
+    cache_features,
+    open_devices,
     paper_optimizer,
     paper_schedule,
     parse_recipe,
@@ -51,6 +54,9 @@ CONFIG = {
     "global_clipnorm": 5.0,
     "dtype": "float32",
     "num_workers": 0,
+    # Fixed chunks in place of random crops; features computed once, kept in
+    # RUN/features (17 MB for 6 s of one channel at the paper's size).
+    "cache_features": False,
 }
 
 
@@ -58,9 +64,13 @@ def build(config, preset):
     """The whole separator, and its learner: the new decoders alone."""
     separator = AudioSeparator.from_preset(preset, dtype=config["dtype"])
     separator.backbone.trainable = False
-    for stem in config["stems"]:
+    stems = config["stems"]
+    for stem in stems:
         separator.add_decoder(stem)
-    learner = separator.with_stems(config["stems"])
+    if config["cache_features"]:
+        learner = FeatureLearner(separator, stems)
+    else:
+        learner = separator.with_stems(stems)
     learner.compile(
         paper_optimizer(
             config["learning_rate"],
@@ -105,15 +115,44 @@ def training_data(config, cut, sample_rate, seed, start_epoch):
     )
 
 
-def validation_data(config, data_dir, sample_rate):
-    """All chunks of the validation tracks."""
+def chunks(config, found, sample_rate, hop_seconds):
+    """All chunks of tracks."""
     return validation_chunks(
-        tracks(config, "validation", data_dir),
+        found,
         config["stems"],
         chunk_seconds=config["crop_seconds"],
-        hop_seconds=config["validation_hop_seconds"],
+        hop_seconds=hop_seconds,
         batch_size=config["validation_batch_size"],
         sample_rate=sample_rate,
+    )
+
+
+def data(config, separator, arguments):
+    """Training data from an epoch on, as a function; validation data."""
+    rate = separator.sample_rate
+    validation = chunks(
+        config,
+        tracks(config, "validation", arguments.data_dir),
+        rate,
+        config["validation_hop_seconds"],
+    )
+    cut = segments(config, arguments.data_dir)
+    print(f"{len(cut)} segments", flush=True)
+    if not config["cache_features"]:
+        return (
+            lambda epoch: training_data(
+                config, cut, rate, arguments.seed, epoch
+            ),
+            validation,
+        )
+    train = chunks(config, cut, rate, config["crop_seconds"])
+    folder = arguments.output / "features"
+    train = cache_features(separator, train, folder / "train")
+    validation = cache_features(separator, validation, folder / "validation")
+    size = config["batch_size"]
+    return (
+        lambda epoch: train.batches(size, arguments.seed, epoch),
+        validation.batches(config["validation_batch_size"], seed=None),
     )
 
 
@@ -126,30 +165,34 @@ def save_decoders(learner, directory):
 def main(argv=None, config=CONFIG):
     """Trains, or goes on; then saves a separator of the new stems."""
     config, arguments = parse_recipe(argv, __doc__, config, "preset")
+    devices = open_devices()
     run = TrainingRun(
         arguments.output,
         {**config, "preset": str(arguments.preset)},
         arguments.seed,
         may_change=("epochs",),
+        devices=devices,
     )
-    _, learner = build(config, arguments.preset)
-    rate = learner.sample_rate
-    cut = segments(config, arguments.data_dir)
-    print(f"{len(cut)} segments", flush=True)
-    run.fit(
-        learner,
-        lambda epoch: training_data(config, cut, rate, arguments.seed, epoch),
-        validation_data(config, arguments.data_dir, rate),
-        epochs=config["epochs"],
-        patience=config["patience"],
-        callbacks=[paper_schedule(config["learning_rate"])],
-        save=lambda directory: save_decoders(learner, directory),
-        steps_per_epoch=config["epoch_size"] // config["batch_size"],
-    )
-    for stem in learner.stems:
-        learner.load_decoder(stem, run.best / f"{stem}.weights.h5")
-    learner.backbone.trainable = True
-    learner.save_to_preset(arguments.output / "preset")
+    with devices.scope():
+        separator, learner = build(config, arguments.preset)
+        train, validation = data(config, separator, arguments)
+        steps = config["epoch_size"] // config["batch_size"]
+        run.fit(
+            learner,
+            train,
+            validation,
+            epochs=config["epochs"],
+            patience=config["patience"],
+            callbacks=[paper_schedule(config["learning_rate"])],
+            save=lambda directory: save_decoders(learner, directory),
+            steps_per_epoch=None if config["cache_features"] else steps,
+        )
+    if devices.process_index == 0:
+        for stem in learner.stems:
+            separator.load_decoder(stem, run.best / f"{stem}.weights.h5")
+        separator.backbone.trainable = True
+        new = separator.with_stems(config["stems"])
+        new.save_to_preset(arguments.output / "preset")
 
 
 if __name__ == "__main__":
