@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import shutil
+import textwrap
 
 from keras_bandit.data.track_files import FolderError
 
@@ -133,30 +134,44 @@ def prepare(
     """
     manual_dir = pathlib.Path(manual_dir).absolute()
     data_dir = pathlib.Path(data_dir).absolute()
-    directory = load_builder(dataset, data_dir, config).data_path
+    builder = load_builder(dataset, data_dir, config)
+    directory = builder.data_path
     if mixing and dataset != "film_mix":
         raise ValueError(
             f"mixing is for film_mix; got {mixing} with dataset {dataset!r}"
         )
-    _check_folder(manual_dir, dataset)
+    _check_folder(manual_dir, builder)
     if directory.exists() and not overwrite:
         raise FileExistsError(f"{directory} is prepared already")
     with _set_aside(pathlib.Path(directory)), _quiet(show_progress):
         # A builder reads what is prepared when it is made: so made again.
         builder = load_builder(dataset, data_dir, config)
         builder.mixing = mixing or {}
-        _run(builder, manual_dir)
+        try:
+            _run(builder, manual_dir)
+        except FolderError as error:
+            if error.problems:
+                raise
+            # Not this dataset at all: say how to come by it.
+            hint = _instructions(builder)
+            raise FolderError(error.summary, hint=hint) from error
     return pathlib.Path(directory), builder.notes + _left_over(directory)
 
 
-def _check_folder(manual_dir, dataset):
+def _instructions(builder):
+    return textwrap.dedent(builder.MANUAL_DOWNLOAD_INSTRUCTIONS).strip()
+
+
+def _check_folder(manual_dir, builder):
     """Checks for a folder that is not empty, which TFDS does not take."""
     if not manual_dir.is_dir():
-        raise FolderError(f"{manual_dir}: no such folder")
+        raise FolderError(
+            f"{manual_dir}: no such folder", hint=_instructions(builder)
+        )
     if any(manual_dir.iterdir()):
         return
-    if dataset != "film_mix":
-        raise FolderError(f"{manual_dir} is empty")
+    if builder.name != "film_mix":
+        raise FolderError(f"{manual_dir} is empty", hint=_instructions(builder))
     (manual_dir / "mixed").mkdir()
 
 

@@ -17,10 +17,12 @@ class FolderError(ValueError):
     Args:
         summary: str. One line.
         problems: list of str. One line each, all that is wrong.
+        hint: str. What to do about it, any number of lines.
     """
 
-    def __init__(self, summary, problems=()):
-        super().__init__("\n  ".join([summary, *problems]))
+    def __init__(self, summary, problems=(), hint=""):
+        lines = [summary, *problems, *hint.splitlines()]
+        super().__init__("\n  ".join(lines))
         self.summary = summary
         self.problems = list(problems)
 

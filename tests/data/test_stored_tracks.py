@@ -128,13 +128,16 @@ def test_pack_round_trip(dtype):
     assert again.tobytes() == frames.tobytes()
 
 
-def test_reading_does_not_import_tensorflow(prepared):
-    """Neither opening nor reading does, in any storage."""
+def test_no_tensorflow(prepared, tmp_path):
+    """Neither preparing nor opening nor reading imports it."""
     code = f"""
 import sys
 from keras_bandit.data import open_tracks
+from keras_bandit.prepare import prepare
+source, data = {str(prepared / "dnr")!r}, {str(tmp_path / "data")!r}
 for storage in {STORAGES}:
-    track = open_tracks("dnr", "train", {str(prepared / "data")!r}, storage)[0]
+    prepare("dnr", source, data, "v2_" + storage)
+    track = open_tracks("dnr", "train", data, storage)[0]
     assert track.read("music", 100, 9000).std() > 0.1
 heavy = {{"tensorflow", "keras", "torch", "jax"}}
 print(sorted(heavy & set(sys.modules)))
