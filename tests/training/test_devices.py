@@ -12,6 +12,7 @@ import share_batches
 import tiny
 
 from keras_bandit.training import open_devices
+from keras_bandit.training.devices import _TensorFlowDevices, _TorchProcesses
 
 
 def free_port():
@@ -78,3 +79,48 @@ def test_one_device_needs_nothing():
 def test_more_devices_than_there_are():
     with pytest.raises(ValueError, match="count must be"):
         open_devices(64)
+
+
+@pytest.fixture
+def second():
+    """The second of two processes, which has not met the first."""
+    processes = object.__new__(_TorchProcesses)
+    processes.count, processes.process_index = 2, 1
+    return processes
+
+
+@pytest.mark.parametrize("data", [tiny.Epochs(0, size=4), tiny.stream(0, 4)])
+def test_part_of_a_batch(second, data):
+    mixture, targets = second.part_of(data)[2]
+    whole, whole_targets = data[2]
+    np.testing.assert_array_equal(mixture, whole[1::2])
+    np.testing.assert_array_equal(
+        targets["music"], whole_targets["music"][1::2]
+    )
+
+
+def test_part_of_tf_data(second):
+    tf = pytest.importorskip("tensorflow")
+    data = tf.data.Dataset.from_tensors(tiny.batch(0, size=4))
+    ((mixture, targets),) = second.part_of(data)
+    whole, whole_targets = tiny.batch(0, size=4)
+    np.testing.assert_array_equal(mixture, whole[1::2])
+    np.testing.assert_array_equal(
+        targets["music"], whole_targets["music"][1::2]
+    )
+
+
+def test_batches_that_cannot_be_shared(second):
+    with pytest.raises(ValueError, match="multiples of the 2 processes; got 3"):
+        second.part_of(tiny.Epochs(0, size=3))[0]
+    with pytest.raises(ValueError, match="got tuple"):
+        second.part_of(tiny.batch(0, size=4))
+
+
+def test_accumulated_gradients_are_refused_on_tensorflow():
+    devices = object.__new__(_TensorFlowDevices)
+    separator = tiny.build(keras.optimizers.SGD(gradient_accumulation_steps=2))
+    with pytest.raises(
+        ValueError, match="on several TensorFlow devices; got 2"
+    ):
+        devices.prepare(separator)
