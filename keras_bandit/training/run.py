@@ -166,8 +166,10 @@ class TrainingRun:
         """What the weights of an epoch were made with, and its logs."""
         return {**self.record, "sessions": self.sessions[-1:], "logs": logs}
 
-    def _save_preset(self, separator, directory, logs):
+    def _save_preset(self, model, directory, logs):
         """Saves a preset whose metadata says how it was trained."""
+        # A `FeatureLearner` is a part of its separator.
+        separator = getattr(model, "separator", model)
         former = separator.metadata
         separator.metadata = {**former, "training": self._record_with(logs)}
         try:

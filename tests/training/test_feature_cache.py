@@ -6,7 +6,13 @@ import tiny
 
 from keras_bandit.losses import L1SNR
 from keras_bandit.metrics import SISNR
-from keras_bandit.training import FeatureCache, FeatureLearner, cache_features
+from keras_bandit.models import AudioSeparator
+from keras_bandit.training import (
+    FeatureCache,
+    FeatureLearner,
+    TrainingRun,
+    cache_features,
+)
 from keras_bandit.training.feature_cache import encoder_of
 
 STEMS = ["speech", "music"]
@@ -61,6 +67,24 @@ def test_training_on_features_is_training_behind_the_encoder(tmp_path, frozen):
     assert set(found) == set(history)
     for name, values in history.items():
         np.testing.assert_allclose(found[name], values, rtol=1e-4)
+
+
+def test_run_on_features_saves_the_separator(tmp_path, frozen):
+    cache = cache_features(frozen, Batches(), tmp_path / "cache")
+    run = TrainingRun(tmp_path / "run", {})
+    learner = compiled(FeatureLearner(frozen, ["mne"]))
+    mixture, targets = Batches()[0]
+    run.fit(
+        learner,
+        lambda epoch: cache.batches(2, start_epoch=epoch),
+        epochs=1,
+        clip=(mixture[0], {"mne": targets["mne"][0]}),
+    )
+    saved = AudioSeparator.from_preset(run.best)
+    assert saved.stems == ["speech", "music", "mne"]
+    for a, b in zip(saved.weights, frozen.weights, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+    assert saved.metadata["training"]["logs"]["epoch"] == 0
 
 
 def test_features_are_computed_once(tmp_path, frozen):
