@@ -13,7 +13,6 @@ Time: see docs/training.md, "The demonstration preset".
 Expected score: there, too, beside what else was tried.
 """
 
-import argparse
 import shutil
 from pathlib import Path
 
@@ -36,9 +35,13 @@ from keras_bandit.models import (
     BanditAudioSeparator,
     BanditBackbone,
 )
-from keras_bandit.training import TrainingRun
+from keras_bandit.training import TrainingRun, parse_recipe
 
 CONFIG = {
+    # A preset to go on from, such as a run's last/, or new weights.
+    "initial": None,
+    "dataset": "dnr",
+    "storage": "paths",
     "stems": ["speech", "music", "effects"],
     "sample_rate": 44100,
     "band_layout": "musical",
@@ -64,8 +67,8 @@ CONFIG = {
 }
 
 
-def build(config):
-    """The compiled separator that `config` describes."""
+def new_separator(config):
+    """A separator with initial weights."""
     backbone = BanditBackbone(
         band_layout=config["band_layout"],
         num_bands=config["num_bands"],
@@ -75,12 +78,20 @@ def build(config):
         rnn_dim=config["rnn_dim"],
         num_pairs=config["num_pairs"],
     )
-    separator = BanditAudioSeparator(
+    return BanditAudioSeparator(
         backbone=backbone,
         stems=config["stems"],
         hop_length=config["hop_length"],
         mlp_dim=config["mlp_dim"],
     )
+
+
+def build(config):
+    """The compiled separator that `config` describes."""
+    if config["initial"] is None:
+        separator = new_separator(config)
+    else:
+        separator = AudioSeparator.from_preset(config["initial"])
     steps = config["epochs"] * config["steps_per_epoch"]
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0,
@@ -93,6 +104,10 @@ def build(config):
     )
     separator.compile(optimizer=optimizer, loss=L1SNR(), metrics=[SISNR()])
     return separator
+
+
+def tracks(config, split, data_dir):
+    return open_tracks(config["dataset"], split, data_dir, config["storage"])
 
 
 def in_memory(track, stems):
@@ -123,15 +138,15 @@ def generated_tracks(config, seed):
     ]
 
 
-def training_data(config, dataset, data_dir, seed, start_epoch):
+def training_data(config, data_dir, seed, start_epoch):
     """Mixtures whose stems come from clips of their own."""
-    tracks = [
+    rendered = [
         in_memory(track, config["stems"])
-        for track in open_tracks(dataset, "train", data_dir)
+        for track in tracks(config, "train", data_dir)
     ]
     gain_db = (-config["gain_db"], config["gain_db"])
     return random_crops(
-        tracks + generated_tracks(config, seed),
+        rendered + generated_tracks(config, seed),
         config["stems"],
         crop_seconds=config["crop_seconds"],
         batch_size=config["batch_size"],
@@ -144,12 +159,12 @@ def training_data(config, dataset, data_dir, seed, start_epoch):
     )
 
 
-def validation_data(config, dataset, data_dir):
+def validation_data(config, data_dir):
     """The first half of every clip of the validation split, as arrays."""
-    tracks = open_tracks(dataset, "validation", data_dir)
+    clips = tracks(config, "validation", data_dir)
     targets = {
         stem: np.stack(
-            [track.read(stem, 0, track.num_samples // 2) for track in tracks]
+            [clip.read(stem, 0, clip.num_samples // 2) for clip in clips]
         )
         for stem in config["stems"]
     }
@@ -160,7 +175,7 @@ def halve(path):
     """Rewrites a weights file with float16 in place of float32.
 
     Half the bytes; what is lost, 2^-11 of each weight, changes the estimates
-    by less than -50 dB (tests/models/test_bandit_demo.py). Keras reads it as
+    by less than -50 dB (tests/recipes/test_bandit_demo.py). Keras reads it as
     any other.
     """
     made = path.with_name(f"{path.name}.half")
@@ -207,23 +222,17 @@ def export(source, directory, **metadata):
 
 def main(argv=None, config=CONFIG):
     """Trains, or goes on; `--output`/preset is what ships."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--dataset", default="dnr")
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=config["epochs"])
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args(argv)
-    data = (arguments.dataset, arguments.data_dir)
-    config = {**config, "epochs": arguments.epochs}
+    config, arguments = parse_recipe(argv, __doc__, config)
 
     run = TrainingRun(arguments.output, config, arguments.seed)
     separator = build(config)
     print(f"{separator.count_params():,} parameters", flush=True)
     run.fit(
         separator,
-        lambda epoch: training_data(config, *data, arguments.seed, epoch),
-        validation_data(config, *data),
+        lambda epoch: training_data(
+            config, arguments.data_dir, arguments.seed, epoch
+        ),
+        validation_data(config, arguments.data_dir),
         epochs=config["epochs"],
         patience=None,
         validation_batch_size=8,

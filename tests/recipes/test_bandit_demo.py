@@ -25,7 +25,7 @@ def recipe():
     return module
 
 
-def tracks(dataset, split, data_dir):
+def tracks(dataset, split, data_dir, config):
     rng = np.random.default_rng(len(split))
     audio = {s: 0.1 * rng.standard_normal((1, 8000)) for s in STEMS}
     return [ArrayTrack("noise", 8000, audio)]
@@ -53,6 +53,8 @@ def test_run_is_exported_in_half_precision(recipe, tmp_path, monkeypatch):
     output = tmp_path / "run"
     arguments = ["--data-dir", str(tmp_path), "--output", str(output)]
     recipe.main(arguments, config)
+    again = [*arguments[:2], "--output", str(tmp_path / "again")]
+    recipe.main([*again, "--initial", str(output / "last")], config)
 
     whole = AudioSeparator.from_preset(output / "best")
     half = AudioSeparator.from_preset(output / "preset")
