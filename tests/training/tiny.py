@@ -107,7 +107,9 @@ def stream(epoch, size=2):
 def train(directory, epochs, callbacks=(), **kwargs):
     """A run of so many epochs in all, a stem at each step; the separator."""
     run = TrainingRun(directory, CONFIG)
-    separator = build()
+    # Tracing takes TensorFlow three times as long as all steps do without.
+    eagerly = keras.config.backend() == "tensorflow"
+    separator = build(run_eagerly=eagerly)
     kwargs.setdefault("patience", None)
     run.fit(
         separator,
