@@ -1,5 +1,6 @@
 """What all tests share: seeds and golden data."""
 
+import gc
 import os
 import pathlib
 import sys
@@ -22,6 +23,15 @@ def seeded():
     """Initial weights do not depend on which tests ran before."""
     if "keras" in sys.modules:
         sys.modules["keras"].utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def freed():
+    """Models of one file do not stay in memory during the next ones."""
+    yield
+    if "keras" in sys.modules:
+        sys.modules["keras"].backend.clear_session()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
