@@ -24,6 +24,7 @@ from keras_bandit.models import AudioSeparator
 from keras_bandit.training import (
     AlternatingStems,
     TrainingRun,
+    first_example,
     open_devices,
     paper_optimizer,
     paper_schedule,
@@ -122,10 +123,12 @@ def main(argv=None, config=CONFIG):
     with devices.scope():
         separator = build(config)
         data = (config, arguments.data_dir, separator.sample_rate)
+        validation = validation_data(*data)
         run.fit(
             separator,
             lambda epoch: training_data(*data, arguments.seed, epoch),
-            validation_data(*data),
+            validation,
+            clip=first_example(validation),
             epochs=config["epochs"],
             patience=config["patience"],
             callbacks=callbacks,

@@ -24,6 +24,7 @@ from keras_bandit.metrics import SISNR, SNR
 from keras_bandit.models import AudioSeparator
 from keras_bandit.training import (
     TrainingRun,
+    first_example,
     open_devices,
     paper_optimizer,
     paper_schedule,
@@ -123,6 +124,7 @@ def train_stem(config, arguments, stem, devices):
             separator,
             train,
             validation,
+            clip=first_example(validation),
             epochs=config["epochs"],
             patience=config["patience"],
             callbacks=[paper_schedule(config["learning_rate"])],

@@ -27,6 +27,7 @@ from keras_bandit.metrics import SISNR, SNR
 from keras_bandit.models import AudioSeparator
 from keras_bandit.training import (
     TrainingRun,
+    first_example,
     open_devices,
     paper_optimizer,
     paper_schedule,
@@ -142,12 +143,14 @@ def train_stem(config, arguments, stem, devices):
     with devices.scope():
         separator = build(config, stem)
         rate = separator.sample_rate
+        validation = validation_data(config, stem, arguments.data_dir, rate)
         run.fit(
             separator,
             lambda epoch: training_data(
                 config, stem, active, rate, arguments.seed, epoch
             ),
-            validation_data(config, stem, arguments.data_dir, rate),
+            validation,
+            clip=first_example(validation),
             epochs=config["epochs"],
             patience=config["patience"],
             callbacks=[paper_schedule(config["learning_rate"])],

@@ -36,7 +36,12 @@ from keras_bandit.inference.audio import (
 )
 from keras_bandit.metrics import SISNR, SNR
 from keras_bandit.models import AudioSeparator
-from keras_bandit.training import TrainingRun, paper_optimizer, parse_recipe
+from keras_bandit.training import (
+    TrainingRun,
+    first_example,
+    paper_optimizer,
+    parse_recipe,
+)
 
 CONFIG = {
     "stems": ["vocals", "drums", "bass", "other"],
@@ -197,6 +202,7 @@ def finetune(teacher, number, config, arguments, validation):
             config, tracks, student.sample_rate, arguments.seed, epoch
         ),
         validation,
+        clip=first_example(validation),
         epochs=config["epochs"],
         patience=config["patience"],
         steps_per_epoch=config["epoch_size"] // config["batch_size"],

@@ -26,6 +26,7 @@ from keras_bandit.metrics import SISNR, SNR
 from keras_bandit.models import AudioSeparator
 from keras_bandit.training import (
     TrainingRun,
+    first_example,
     open_devices,
     paper_optimizer,
     parse_recipe,
@@ -132,10 +133,12 @@ def train(separator, config, arguments, name, devices, save=None):
         arguments.data_dir,
         separator.sample_rate,
     )
+    validation = validation_data(*data)
     run.fit(
         separator,
         lambda epoch: training_data(*data, arguments.seed, epoch),
-        validation_data(*data),
+        validation,
+        clip=first_example(validation),
         epochs=config["epochs"],
         patience=config["patience"],
         save=save,

@@ -22,6 +22,7 @@ from keras_bandit.training import (
     FeatureLearner,
     TrainingRun,
     cache_features,
+    first_example,
     open_devices,
     paper_optimizer,
     paper_schedule,
@@ -109,15 +110,17 @@ def chunks(config, split, data_dir, sample_rate, hop_seconds):
 
 
 def data(config, separator, arguments):
-    """Training data from an epoch on, as a function; validation data."""
+    """Training data from an epoch on, as a function; validation data; a clip."""
     where = (arguments.data_dir, separator.sample_rate)
     validation = chunks(
         config, "validation", *where, config["validation_hop_seconds"]
     )
+    clip = first_example(validation)
     if not config["cache_features"]:
         return (
             lambda epoch: training_data(config, *where, arguments.seed, epoch),
             validation,
+            clip,
         )
     train = chunks(config, "train", *where, config["crop_seconds"])
     folder = arguments.output / "features"
@@ -127,6 +130,7 @@ def data(config, separator, arguments):
     return (
         lambda epoch: train.batches(size, arguments.seed, epoch),
         validation.batches(config["validation_batch_size"], seed=None),
+        clip,
     )
 
 
@@ -149,12 +153,13 @@ def main(argv=None, config=CONFIG):
     )
     with devices.scope():
         separator, learner = build(config, arguments.preset)
-        train, validation = data(config, separator, arguments)
+        train, validation, clip = data(config, separator, arguments)
         steps = config["epoch_size"] // config["batch_size"]
         run.fit(
             learner,
             train,
             validation,
+            clip=clip,
             epochs=config["epochs"],
             patience=config["patience"],
             callbacks=[paper_schedule(config["learning_rate"])],

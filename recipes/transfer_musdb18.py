@@ -28,6 +28,7 @@ from keras_bandit.training import (
     FeatureLearner,
     TrainingRun,
     cache_features,
+    first_example,
     open_devices,
     paper_optimizer,
     paper_schedule,
@@ -128,7 +129,7 @@ def chunks(config, found, sample_rate, hop_seconds):
 
 
 def data(config, separator, arguments):
-    """Training data from an epoch on, as a function; validation data."""
+    """Training data from an epoch on, as a function; validation data; a clip."""
     rate = separator.sample_rate
     validation = chunks(
         config,
@@ -138,12 +139,14 @@ def data(config, separator, arguments):
     )
     cut = segments(config, arguments.data_dir)
     print(f"{len(cut)} segments", flush=True)
+    clip = first_example(validation)
     if not config["cache_features"]:
         return (
             lambda epoch: training_data(
                 config, cut, rate, arguments.seed, epoch
             ),
             validation,
+            clip,
         )
     train = chunks(config, cut, rate, config["crop_seconds"])
     folder = arguments.output / "features"
@@ -153,6 +156,7 @@ def data(config, separator, arguments):
     return (
         lambda epoch: train.batches(size, arguments.seed, epoch),
         validation.batches(config["validation_batch_size"], seed=None),
+        clip,
     )
 
 
@@ -175,12 +179,13 @@ def main(argv=None, config=CONFIG):
     )
     with devices.scope():
         separator, learner = build(config, arguments.preset)
-        train, validation = data(config, separator, arguments)
+        train, validation, clip = data(config, separator, arguments)
         steps = config["epoch_size"] // config["batch_size"]
         run.fit(
             learner,
             train,
             validation,
+            clip=clip,
             epochs=config["epochs"],
             patience=config["patience"],
             callbacks=[paper_schedule(config["learning_rate"])],

@@ -4,6 +4,7 @@ from keras_bandit.training.alternating_stems import AlternatingStems
 from keras_bandit.training.arguments import parse_recipe
 from keras_bandit.training.devices import open_devices
 from keras_bandit.training.early_stopping import EarlyStopping
+from keras_bandit.training.event_log import first_example
 from keras_bandit.training.feature_cache import FeatureCache, cache_features
 from keras_bandit.training.feature_learner import FeatureLearner
 from keras_bandit.training.optimizer import paper_optimizer, paper_schedule
@@ -18,6 +19,7 @@ __all__ = [
     "Progress",
     "TrainingRun",
     "cache_features",
+    "first_example",
     "open_devices",
     "paper_optimizer",
     "paper_schedule",

@@ -104,6 +104,20 @@ def spectrogram_image(audio, n_fft=1024, floor_db=-80.0):
     return np.clip(1 - level_db / floor_db, 0, 1).T[::-1]
 
 
+def first_example(dataset):
+    """A clip to watch: the first example of a dataset's first batch.
+
+    Args:
+        dataset: as from `validation_chunks`; has batches `(mixture, {stem:
+            target})` by index.
+
+    Returns:
+        `(mixture, {stem: target})`, `(channels, samples)` each.
+    """
+    mixture, targets = dataset[0]
+    return mixture[0], {stem: target[0] for stem, target in targets.items()}
+
+
 class EventLog(keras.callbacks.Callback):
     """Writes logs and a fixed clip's estimates for TensorBoard.
 

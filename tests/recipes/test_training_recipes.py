@@ -161,6 +161,9 @@ def test_bandit_dnr(load, bandit, tmp_path, alternate):
     record = json.loads((output / "config.json").read_text())
     assert record["config"]["loss"] == "L1SNR"
     assert record["config"]["accumulation_steps"] == 2
+    assert b"music/estimate" in b"".join(
+        path.read_bytes() for path in (output / "logs").rglob("*tfevents*")
+    )
     before, after = weights(bandit), weights(output / "last")
     assert any(not np.array_equal(before[path], after[path]) for path in before)
     # Goes on where it was: another epoch, not a new run.
