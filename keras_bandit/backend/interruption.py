@@ -7,16 +7,29 @@ import keras
 
 @contextlib.contextmanager
 def keeps_variables(model):
-    """Inside, an error does not cost the model and optimizer their values.
+    """Inside, an error costs the model neither its values nor its use.
 
     Keras's JAX trainer takes the values out of the variables while it runs
     and puts back what the last finished step returned: after an error in the
-    first step, such as a missing target, nothing (Keras 3.15). Elsewhere the
-    values never leave.
+    first step, such as a missing target, nothing. On TensorFlow the next call
+    takes up the broken trace again, and fails where that makes variables
+    (both Keras 3.15).
 
     Args:
         model: a built `keras.Model`, compiled or not.
     """
+    try:
+        with _keeps_values(model):
+            yield
+    except BaseException:
+        model.train_function = None
+        model.test_function = None
+        model.predict_function = None
+        raise
+
+
+@contextlib.contextmanager
+def _keeps_values(model):
     if keras.config.backend() != "jax":
         yield
         return
