@@ -9,8 +9,8 @@ Command:
     Rows: --preset bandit_{vox7,bark48,…,musical64} with L1SNR; vox7 also with
     --loss L1, MSE and L2SNR. BandIt+: bandit_musical64 with --epochs 500.
     The authors' batch of 16 on one small device: --batch-size 2
-    --accumulation-steps 8. Several devices share a batch; on PyTorch start
-    torchrun --nproc-per-node 8 recipes/bandit_dnr.py …
+    --accumulation-steps 8. Several devices share a batch: --devices 8;
+    on PyTorch torchrun --nproc-per-node 8 recipes/bandit_dnr.py --devices 8 …
 Hardware: the paper's is 8 NVIDIA A10G, 2 chunks of 6 s each.
 Time: 20,000 chunks an epoch; `keras-bandit presets` has multiply-adds.
 Expected score: the paper's SNR is in `keras-bandit presets`; not yet measured
@@ -52,6 +52,8 @@ CONFIG = {
     # Sec. III-A: one decoder at each step, in turn, to save memory.
     "alternate_stems": False,
     "num_workers": 0,
+    # On PyTorch, the processes that torchrun starts.
+    "devices": 1,
 }
 
 
@@ -108,12 +110,12 @@ def validation_data(config, data_dir, sample_rate):
 def main(argv=None, config=CONFIG):
     """Trains, or goes on; `--output` holds the presets and the history."""
     config, arguments = parse_recipe(argv, __doc__, config)
-    devices = open_devices()
+    devices = open_devices(config["devices"])
     run = TrainingRun(
         arguments.output,
         config,
         arguments.seed,
-        may_change=("epochs",),
+        may_change=("epochs", "devices"),
         devices=devices,
     )
     callbacks = [paper_schedule(config["learning_rate"])]

@@ -49,6 +49,8 @@ CONFIG = {
     "global_clipnorm": 5.0,
     "dtype": "float32",
     "num_workers": 0,
+    # On PyTorch, the processes that torchrun starts.
+    "devices": 1,
 }
 
 
@@ -108,7 +110,7 @@ def train_stem(config, arguments, stem, devices):
         # The other stems' names say nothing about this run.
         {**config, "stems": [stem]},
         arguments.seed,
-        may_change=("epochs",),
+        may_change=("epochs", "devices"),
         devices=devices,
     )
     with devices.scope():
@@ -153,7 +155,7 @@ def join(config, best):
 def main(argv=None, config=CONFIG):
     """Trains stem after stem, or goes on; then joins them in one preset."""
     config, arguments = parse_recipe(argv, __doc__, config)
-    devices = open_devices()
+    devices = open_devices(config["devices"])
     best = {}
     for stem in config["stems"]:
         print(f"{stem}:", flush=True)

@@ -57,6 +57,8 @@ CONFIG = {
     "global_clipnorm": 5.0,
     "dtype": "float32",
     "num_workers": 0,
+    # On PyTorch, the processes that torchrun starts.
+    "devices": 1,
 }
 
 
@@ -135,7 +137,7 @@ def train_stem(config, arguments, stem, devices):
         # Which other models are trained says nothing about this run.
         {**config, "trained_stems": [stem]},
         arguments.seed,
-        may_change=("epochs",),
+        may_change=("epochs", "devices"),
         devices=devices,
     )
     active = segments(config, stem, arguments.data_dir)
@@ -179,7 +181,7 @@ def join(config, best):
 def main(argv=None, config=CONFIG):
     """Trains stem after stem, or goes on; then joins them in one preset."""
     config, arguments = parse_recipe(argv, __doc__, config)
-    devices = open_devices()
+    devices = open_devices(config["devices"])
     best = {}
     for stem in config["trained_stems"]:
         best[stem] = train_stem(config, arguments, stem, devices)

@@ -50,6 +50,8 @@ CONFIG = {
     "global_clipnorm": 5.0,
     "dtype": "float32",
     "num_workers": 0,
+    # On PyTorch, the processes that torchrun starts.
+    "devices": 1,
 }
 
 
@@ -123,7 +125,7 @@ def train(separator, config, arguments, name, devices, save=None):
         arguments.output / name,
         config,
         arguments.seed,
-        may_change=("epochs",),
+        may_change=("epochs", "devices"),
         devices=devices,
     )
     compile_separator(separator, config)
@@ -169,7 +171,7 @@ def add_stem(preset, config, arguments, devices):
 def main(argv=None, config=CONFIG):
     """Trains encoder and decoders, then the new decoder, or goes on."""
     config, arguments = parse_recipe(argv, __doc__, config)
-    devices = open_devices()
+    devices = open_devices(config["devices"])
     with devices.scope():
         keras.utils.set_random_seed(arguments.seed)
         shared = train(build(config), config, arguments, "shared", devices)

@@ -55,6 +55,8 @@ CONFIG = {
     "global_clipnorm": 5.0,
     "dtype": "float32",
     "num_workers": 0,
+    # On PyTorch, the processes that torchrun starts.
+    "devices": 1,
     # Fixed chunks in place of random crops; features computed once, kept in
     # RUN/features (17 MB for 6 s of one channel at the paper's size).
     "cache_features": False,
@@ -169,12 +171,12 @@ def save_decoders(learner, directory):
 def main(argv=None, config=CONFIG):
     """Trains, or goes on; then saves a separator of the new stems."""
     config, arguments = parse_recipe(argv, __doc__, config, "preset")
-    devices = open_devices()
+    devices = open_devices(config["devices"])
     run = TrainingRun(
         arguments.output,
         {**config, "preset": str(arguments.preset)},
         arguments.seed,
-        may_change=("epochs",),
+        may_change=("epochs", "devices"),
         devices=devices,
     )
     with devices.scope():
