@@ -10,8 +10,8 @@ Command:
         --test 24 --drums
     python recipes/transfer_demo.py --clips CLIPS --output RUN
 Hardware: 2 CPU cores, 8 GiB, 1 GB of disk for features.
-Time: docs/training.md, "Transfer".
-Expected score: there, too.
+Time: features six minutes, an epoch one, on one core of an AMD EPYC.
+Expected score: not yet measured to the end.
 """
 
 import argparse
