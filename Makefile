@@ -34,19 +34,21 @@ train: .venv/.dev
 # stays in .pytest_cache. One thread each: PyTorch's threads spin while they
 # wait, and beside another process wait long.
 test: .venv/.dev
-	@mkdir -p .pytest_cache && rm -f .pytest_cache/*.passed
-	@printf '%s\n' $(BACKENDS) | xargs -P $(JOBS) -I{} sh -c ' \
-		echo "tests on {} began"; \
-		KERAS_BACKEND={} OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
-			$(TEST_ARGS) > .pytest_cache/{}.log 2>&1 \
-			&& touch .pytest_cache/{}.passed; \
-		echo "tests on {} ended"'
+	@mkdir -p .pytest_cache
+	@rm -f .pytest_cache/*.log .pytest_cache/*.passed
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BACKENDS:%=test-on-%)
 	@failed=""; \
 	for backend in $(BACKENDS); do \
 		echo "tests on $$backend:"; cat .pytest_cache/$$backend.log; \
 		test -e .pytest_cache/$$backend.passed || failed="$$failed $$backend"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "failed on:$$failed" >&2; exit 1; fi
+
+test-on-%:
+	@echo "tests on $* began"
+	@KERAS_BACKEND=$* OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TEST_ARGS) \
+		> .pytest_cache/$*.log 2>&1 && touch .pytest_cache/$*.passed; \
+	echo "tests on $* ended"
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
