@@ -1,14 +1,20 @@
 """Bidirectional recurrences on PyTorch: ATen's own GRU and LSTM.
 
 They need no compiler, run oneDNN or cuDNN kernels where those exist, and
-take our gate order as it is. Signatures and equations are documented in
+take our gate order as it is. A GRU in training on the CPU has a gradient of
+its own (`torch_gru.py`). Signatures and equations are documented in
 `keras_bandit.backend`.
 """
 
 import torch
 
+from keras_bandit.backend.torch_gru import TrainableGRU
+
 
 def bidirectional_gru(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
+    arguments = (inputs, kernel, recurrent_kernel, bias, recurrent_bias)
+    if _is_trained_on_cpu(arguments):
+        return TrainableGRU.apply(*arguments)
     weights = _flat_weights(kernel, recurrent_kernel, bias, recurrent_bias)
     state = _zero_state(inputs, recurrent_kernel)
     return torch.gru(inputs, state, weights, *_OPTIONS)[0]
@@ -18,6 +24,19 @@ def bidirectional_lstm(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
     weights = _flat_weights(kernel, recurrent_kernel, bias, recurrent_bias)
     state = _zero_state(inputs, recurrent_kernel)
     return torch.lstm(inputs, (state, state), weights, *_OPTIONS)[0]
+
+
+def _is_trained_on_cpu(arguments):
+    """Whether a gradient will be asked for that `TrainableGRU` can give."""
+    return (
+        torch.is_grad_enabled()
+        and any(argument.requires_grad for argument in arguments)
+        and all(
+            argument.device.type == "cpu"
+            and argument.dtype in (torch.float32, torch.float64)
+            for argument in arguments
+        )
+    )
 
 
 # has_biases, num_layers, dropout, train, bidirectional, batch_first

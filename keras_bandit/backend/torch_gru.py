@@ -1,0 +1,178 @@
+"""A GRU on PyTorch that is trained on the CPU, its gradient by hand.
+
+ATen's GRU on the CPU is some ten operations a step, and autograd adds to each
+of them copies, zero-filled buffers and sums. Here a step is six operations
+forwards and seventeen backwards, all on tensors of one step, which stay in
+the processor's cache; only the gates are kept from the one pass to the other.
+The times beside ATen's stand in `docs/performance.md`.
+"""
+
+import torch
+from torch.autograd.function import once_differentiable
+
+
+class TrainableGRU(torch.autograd.Function):
+    """`bidirectional_gru` of `keras_bandit.backend`, to be differentiated.
+
+    For float32 and float64 on the CPU. Second derivatives raise PyTorch's
+    error for functions that are differentiable once.
+    """
+
+    @staticmethod
+    def forward(
+        context, inputs, kernel, recurrent_kernel, bias, recurrent_bias
+    ):
+        steps, batch, _ = inputs.shape
+        units = recurrent_kernel.shape[1]
+        outputs = inputs.new_empty(steps, batch, 2 * units)
+        gates = inputs.new_empty(2, steps, batch, 3 * units)
+        candidates = inputs.new_empty(2, steps, batch, units)
+        for direction in range(2):
+            _run(
+                inputs,
+                kernel[direction],
+                recurrent_kernel[direction],
+                bias[direction],
+                recurrent_bias[direction],
+                _times(steps, direction),
+                outputs[..., direction * units : (direction + 1) * units],
+                gates[direction],
+                candidates[direction],
+            )
+        context.save_for_backward(
+            inputs, kernel, recurrent_kernel, outputs, gates, candidates
+        )
+        return outputs
+
+    @staticmethod
+    @once_differentiable
+    def backward(context, cotangent):
+        inputs, kernel, recurrent_kernel, outputs, gates, candidates = (
+            context.saved_tensors
+        )
+        steps, units = len(inputs), recurrent_kernel.shape[1]
+        of_inputs = torch.zeros_like(inputs)
+        of_weights = []
+        for direction in range(2):
+            half = slice(direction * units, (direction + 1) * units)
+            of_weights.append(
+                _run_back(
+                    inputs,
+                    kernel[direction],
+                    recurrent_kernel[direction],
+                    _times(steps, direction),
+                    outputs[..., half],
+                    gates[direction],
+                    candidates[direction],
+                    cotangent[..., half],
+                    of_inputs,
+                )
+            )
+        return of_inputs, *map(torch.stack, zip(*of_weights, strict=True))
+
+
+def _times(steps, direction):
+    """Indices in time in the order in which a direction takes them."""
+    return range(steps) if direction == 0 else range(steps)[::-1]
+
+
+def _run(
+    inputs,
+    kernel,
+    recurrent_kernel,
+    bias,
+    recurrent_bias,
+    times,
+    outputs,
+    gates,
+    candidates,
+):
+    """One direction: fills `outputs`, `gates` and `candidates`.
+
+    Gates are r, z, n side by side; a candidate is U_n h + c_n.
+    """
+    units = len(recurrent_kernel)
+    bias = bias.clone()
+    bias[: 2 * units] += recurrent_bias[: 2 * units]
+    recurrent_bias = recurrent_bias[2 * units :]
+    of_sigmoids = recurrent_kernel[:, : 2 * units].contiguous()
+    of_candidate = recurrent_kernel[:, 2 * units :].contiguous()
+    state = inputs.new_zeros(inputs.shape[1], units)
+    for time in times:
+        now, candidate = gates[time], candidates[time]
+        torch.addmm(bias, inputs[time], kernel, out=now)
+        sigmoids, new = now[:, : 2 * units], now[:, 2 * units :]
+        sigmoids.addmm_(state, of_sigmoids).sigmoid_()
+        torch.addmm(recurrent_bias, state, of_candidate, out=candidate)
+        new.addcmul_(sigmoids[:, :units], candidate).tanh_()
+        state = torch.lerp(new, state, sigmoids[:, units:])
+        outputs[time] = state
+
+
+def _run_back(
+    inputs,
+    kernel,
+    recurrent_kernel,
+    times,
+    outputs,
+    gates,
+    candidates,
+    cotangent,
+    of_inputs,
+):
+    """One direction's gradient: adds to `of_inputs`, returns the weights'.
+
+    With d the gradient of the loss by a quantity, and h' the state before:
+
+        dn = dh (1 - z) (1 - n^2)           by W_n x + b_n + r (U_n h' + c_n)
+        dr = dn (U_n h' + c_n) r (1 - r)    by what the sigmoid of r takes
+        dz = dh (h' - n) z (1 - z)          by what the sigmoid of z takes
+        dh' = dh z + (dr, dz, dn r) U^T
+
+    `steps` of them lie side by side in `by`, in the order dr, dz, dn r, dn.
+    """
+    units = len(recurrent_kernel)
+    batch = inputs.shape[1]
+    kernel_sigmoids = kernel[:, : 2 * units].t().contiguous()
+    kernel_new = kernel[:, 2 * units :].t().contiguous()
+    recurrent_transposed = recurrent_kernel.t().contiguous()
+
+    of_kernel_sigmoids = kernel.new_zeros(len(kernel), 2 * units)
+    of_kernel_new = kernel.new_zeros(len(kernel), units)
+    of_recurrent = torch.zeros_like(recurrent_kernel)
+    of_biases = inputs.new_zeros(batch, 4 * units)
+
+    by = inputs.new_empty(batch, 4 * units)
+    by_sigmoids, by_recurrent = by[:, : 2 * units], by[:, : 3 * units]
+    by_reset, by_update, by_scaled, by_new = by.split(units, dim=1)
+
+    zero_state = inputs.new_zeros(batch, units)
+    of_state = inputs.new_zeros(batch, units)
+    before = [None, *times[:-1]]
+    for time, last in zip(times[::-1], before[::-1], strict=True):
+        state = zero_state if last is None else outputs[last]
+        now = gates[time]
+        reset, update, new = now.split(units, dim=1)
+        of_state += cotangent[time]
+        kept = of_state * update
+
+        torch.sub(state, new, out=by_update)
+        by_update.mul_(kept)
+        torch.sub(of_state, kept, out=by_new)
+        by_new.addcmul_(by_new, new * new, value=-1)
+        torch.mul(by_new, reset, out=by_scaled)
+        torch.mul(by_scaled, candidates[time], out=by_reset)
+        by_sigmoids.addcmul_(by_sigmoids, now[:, : 2 * units], value=-1)
+
+        of_biases += by
+        of_recurrent.addmm_(state.t(), by_recurrent)
+        of_kernel_sigmoids.addmm_(inputs[time].t(), by_sigmoids)
+        of_kernel_new.addmm_(inputs[time].t(), by_new)
+        of_inputs[time].addmm_(by_sigmoids, kernel_sigmoids)
+        of_inputs[time].addmm_(by_new, kernel_new)
+        of_state = torch.addmm(kept, by_recurrent, recurrent_transposed)
+
+    of_biases = of_biases.sum(0)
+    of_kernel = torch.cat([of_kernel_sigmoids, of_kernel_new], 1)
+    of_bias = torch.cat([of_biases[: 2 * units], of_biases[3 * units :]])
+    return of_kernel, of_recurrent, of_bias, of_biases[: 3 * units].clone()
