@@ -86,3 +86,21 @@ def bidirectional_lstm(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
         return _native().bidirectional_lstm(inputs, *weights)
     except NotImplementedError:
         return generic.bidirectional_lstm(inputs, *weights)
+
+
+def take(x, index, axis):
+    """Takes elements along an axis, fast where many of them lie in a row.
+
+    Args:
+        x: tensor.
+        index: `(n,)` NumPy int array, each at least 0 and below
+            `x.shape[axis]`.
+        axis: int, 0 or -1.
+
+    Returns:
+        `keras.ops.take(x, index, axis)`.
+    """
+    try:
+        return _native().take(x, index, axis)
+    except NotImplementedError:
+        return generic.take(x, index, axis)

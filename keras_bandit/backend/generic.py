@@ -1,4 +1,4 @@
-"""Bidirectional recurrences in `keras.ops`: any backend, no haste.
+"""The functions of this package in `keras.ops`: any backend, no haste.
 
 The reference that the other modules of this package are tested against.
 Signatures and equations are documented in `keras_bandit.backend`.
@@ -68,3 +68,7 @@ def bidirectional_lstm(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
 
 def _state_shape(inputs, recurrent_kernel):
     return (2, ops.shape(inputs)[1], recurrent_kernel.shape[1])
+
+
+def take(x, index, axis):
+    return ops.take(x, index, axis=axis)

@@ -1,11 +1,12 @@
-"""Bidirectional recurrences on PyTorch: ATen's own GRU and LSTM.
+"""Recurrences on PyTorch, ATen's own GRU and LSTM, and a faster `take`.
 
-They need no compiler, run oneDNN or cuDNN kernels where those exist, and
+The recurrences need no compiler, run oneDNN or cuDNN kernels where those exist, and
 take our gate order as it is. A GRU in training on the CPU has a gradient of
 its own (`torch_gru.py`). Signatures and equations are documented in
 `keras_bandit.backend`.
 """
 
+import numpy as np
 import torch
 
 from keras_bandit.backend.torch_gru import TrainableGRU
@@ -84,3 +85,24 @@ def _cudnn_buffer(matrices, biases):
     ]
     biases = [[views[4 + i], views[6 + i]] for i in range(2)]
     return kernels, biases
+
+
+# Shorter runs are not worth a copy each.
+_SHORTEST_RUN = 8
+
+
+def take(x, index, axis):
+    """Copies runs of neighbours; ATen's gather copies elements one by one."""
+    if x.device.type != "cpu":
+        raise NotImplementedError
+    starts = np.flatnonzero(np.diff(index, prepend=index[:1] - 2) != 1)
+    if len(starts) * _SHORTEST_RUN > len(index):
+        raise NotImplementedError
+    stops = [*starts[1:], len(index)]
+    return torch.cat(
+        [
+            x.narrow(axis, int(index[start]), int(stop - start))
+            for start, stop in zip(starts, stops, strict=True)
+        ],
+        axis,
+    )

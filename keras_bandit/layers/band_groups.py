@@ -62,12 +62,17 @@ def band_positions(groups):
 def padded_index(groups):
     """The groups' indices one after the other, padding at a valid place.
 
+    Padding goes on where its band ends, so that a band and its padding are
+    one run, which is copied at once.
+
     Returns:
         `(index, valid)`, both `(padded values of all groups,)`.
     """
     valid = np.concatenate([g.valid.ravel() for g in groups])
-    index = np.concatenate([g.index.ravel() for g in groups])
-    return np.where(valid > 0, index, 0), valid
+    index = np.concatenate(
+        [(g.index[:, :1] + np.arange(g.index.shape[1])).ravel() for g in groups]
+    )
+    return np.minimum(index, int(valid.sum()) - 1), valid
 
 
 def inverse_index(index, valid):

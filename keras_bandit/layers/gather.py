@@ -2,8 +2,10 @@
 
 from keras import ops
 
+from keras_bandit.backend import take
 
-def gather(x, index, inverse, axis, inverse_weights=None):
+
+def gather(x, index, inverse, axis):
     """Takes elements along an axis where the way back is known.
 
     The gradient of `ops.take` adds up at arbitrary places, which is slow: on
@@ -16,8 +18,6 @@ def gather(x, index, inverse, axis, inverse_weights=None):
         inverse: `(x.shape[axis],)` int array. Where each element of `x` went;
             what else `index` took it for is padding, and gets no gradient.
         axis: int, 0 or -1.
-        inverse_weights: array that broadcasts along `axis` (the last), or
-            `None`. Factor of each element's gradient.
 
     Returns:
         `ops.take(x, index, axis)`.
@@ -28,11 +28,8 @@ def gather(x, index, inverse, axis, inverse_weights=None):
         def gradient(*args, upstream=None):
             # PyTorch passes the incoming gradient first, the others by name.
             upstream = args[0] if upstream is None else upstream
-            back = ops.take(upstream, inverse, axis=axis)
-            if inverse_weights is None:
-                return back
-            return back * ops.cast(inverse_weights, back.dtype)
+            return take(upstream, inverse, axis)
 
-        return ops.take(x, index, axis=axis), gradient
+        return take(x, index, axis), gradient
 
     return taken(ops.convert_to_tensor(x))

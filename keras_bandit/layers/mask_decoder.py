@@ -74,10 +74,10 @@ class MaskDecoder(keras.layers.Layer):
         self._sizes = [2 * num_channels * band.width for band in self.bands]
         self._groups = group_bands(self._sizes)
         self._order = band_positions(self._groups)
-        self._index, self._valid = padded_index(self._groups)
-        self._inverse = inverse_index(self._index, self._valid)
-        self._rows, valid = self._output_rows()
-        self._inverse_rows = inverse_index(self._rows, valid)
+        self._index, valid = padded_index(self._groups)
+        self._inverse = inverse_index(self._index, valid)
+        self._rows, self._valid_rows = self._output_rows()
+        self._inverse_rows = inverse_index(self._rows, self._valid_rows)
 
     def _output_rows(self):
         """Rows of the output layer in the groups' padded order.
@@ -136,8 +136,9 @@ class MaskDecoder(keras.layers.Layer):
         x = ops.tanh(x + self.hidden_bias[:, None])
         x = gather(x, np.argsort(self._order), self._order, axis=0)
         masks = ops.concatenate(self._outputs(x), axis=-1)
-        # (batch * frames, padded values of all groups)
-        masks = gather(masks, self._inverse, self._index, -1, self._valid)
+        # (batch * frames, padded values of all groups); backwards, padding
+        # takes some gradient and loses it to its weights of zero.
+        masks = gather(masks, self._inverse, self._index, -1)
         masks = ops.reshape(masks, (batch, frames, len(self._inverse)))
         return ops.cast(masks, "float32")
 
@@ -155,19 +156,8 @@ class MaskDecoder(keras.layers.Layer):
 
         `hidden` is `(bands, n, mlp_dim)` in the order of the groups.
         """
-        kernels, biases = (
-            split_groups(
-                gather(
-                    ops.cast(variable, self.compute_dtype),
-                    self._rows,
-                    self._inverse_rows,
-                    axis=0,
-                ),
-                self._groups,
-                rows=2,
-            )
-            for variable in (self.output_kernel, self.output_bias)
-        )
+        kernels = self._padded(self.output_kernel, self._valid_rows[:, None])
+        biases = self._padded(self.output_bias, self._valid_rows)
         outputs, start = [], 0
         for group, kernel, bias in zip(
             self._groups, kernels, biases, strict=True
@@ -177,11 +167,24 @@ class MaskDecoder(keras.layers.Layer):
                 hidden[start : start + size], ops.transpose(kernel, (0, 2, 1))
             )  # (size, n, 2 * width)
             x = x + bias[:, None]
-            x = x[..., :width] * ops.sigmoid(x[..., width:])
+            # PyTorch's gradient of two slices fills two arrays with zeros.
+            value, gate = ops.split(x, 2, axis=-1)
+            x = value * ops.sigmoid(gate)
             x = ops.reshape(ops.transpose(x, (1, 0, 2)), (-1, size * width))
             outputs.append(x)
             start += size
         return outputs
+
+    def _padded(self, variable, valid):
+        """A variable's rows by group, zero where a band is padded."""
+        rows = gather(
+            ops.cast(variable, self.compute_dtype),
+            self._rows,
+            self._inverse_rows,
+            axis=0,
+        )
+        rows = rows * ops.convert_to_tensor(valid, self.compute_dtype)
+        return split_groups(rows, self._groups, rows=2)
 
     def compute_output_spec(self, features):
         # Float32 under every dtype policy: what it scales is a spectrogram.

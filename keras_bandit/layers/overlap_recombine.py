@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_bandit.backend import take
 from keras_bandit.bands import as_bands, check_bands
 
 
@@ -129,12 +130,12 @@ class OverlapRecombine(keras.layers.Layer):
         def recombined(masks):
             def gradient(*args, upstream=None):
                 upstream = args[0] if upstream is None else upstream
-                back = ops.take(upstream, self._target, axis=-1)
+                back = take(upstream, self._target, -1)
                 return back * ops.convert_to_tensor(self._value_weights)
 
             mask = 0.0
             for index, weight in zip(self._index, weights, strict=True):
-                value = ops.take(masks, index.ravel(), axis=-1)
+                value = take(masks, index.ravel(), -1)
                 mask = mask + value * ops.convert_to_tensor(weight.ravel())
             return mask, gradient
 

@@ -1,0 +1,60 @@
+"""Predictions for one batch where several devices share batches."""
+
+import keras
+import numpy as np
+
+
+def _count_devices(model):
+    """How many devices in this process share a model's batches."""
+    if keras.config.backend() == "tensorflow":
+        return model.distribute_strategy.num_replicas_in_sync
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return 1
+    mesh = distribution.device_mesh
+    return mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)]
+
+
+def _split(model, batch, count):
+    """An array of which each device holds its part."""
+    if keras.config.backend() == "jax":
+        layout = keras.distribution.distribution().get_data_layout(batch.shape)
+        return keras.distribution.distribute_tensor(batch, layout)
+    import tensorflow as tf
+
+    parts = np.split(batch, count)
+    strategy = model.distribute_strategy
+    return strategy.experimental_distribute_values_from_function(
+        lambda context: tf.constant(parts[context.replica_id_in_sync_group])
+    )
+
+
+def predict_on_batch(model, x):
+    """`keras.Model.predict_on_batch`, of any size and on any devices.
+
+    Keras 3.15 gives the whole batch to each of several devices, and on
+    TensorFlow joins all their answers. Here each computes its part.
+
+    Args:
+        model: `keras.Model`.
+        x: array, or a structure of arrays, batch first.
+
+    Returns:
+        what one device would: NumPy arrays, in the structure of the outputs,
+        whose first axes are the batch or multiples of it.
+    """
+    predict = keras.Model.predict_on_batch
+    count = _count_devices(model)
+    if count == 1:
+        return predict(model, x)
+    size = keras.tree.flatten(x)[0].shape[0]
+    padded = -(-size // count) * count
+    # The first item again, as often as it takes.
+    items = np.arange(padded) * (np.arange(padded) < size)
+    x = keras.tree.map_structure(
+        lambda a: _split(model, keras.ops.convert_to_numpy(a)[items], count),
+        x,
+    )
+    return keras.tree.map_structure(
+        lambda y: np.asarray(y)[: len(y) * size // padded], predict(model, x)
+    )
