@@ -1,21 +1,24 @@
 """Recurrences on PyTorch, ATen's own GRU and LSTM, and a faster `take`.
 
-The recurrences need no compiler, run oneDNN or cuDNN kernels where those exist, and
-take our gate order as it is. A GRU in training on the CPU has a gradient of
-its own (`torch_gru.py`). Signatures and equations are documented in
+On the CPU the GRU is our own (`torch_gru.py`). ATen's recurrences need no
+compiler, run oneDNN or cuDNN kernels where those exist, and take our gate
+order as it is. Signatures and equations are documented in
 `keras_bandit.backend`.
 """
 
 import numpy as np
 import torch
 
-from keras_bandit.backend.torch_gru import TrainableGRU
+from keras_bandit.backend.torch_gru import TrainableGRU, gru_on_cpu
 
 
 def bidirectional_gru(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
     arguments = (inputs, kernel, recurrent_kernel, bias, recurrent_bias)
-    if _is_trained_on_cpu(arguments):
-        return TrainableGRU.apply(*arguments)
+    if _runs_step_by_step(arguments):
+        if not _needs_gradient(arguments):
+            return gru_on_cpu(*arguments)
+        if inputs.dtype in (torch.float32, torch.float64):
+            return TrainableGRU.apply(*arguments)[0]
     weights = _flat_weights(kernel, recurrent_kernel, bias, recurrent_bias)
     state = _zero_state(inputs, recurrent_kernel)
     return torch.gru(inputs, state, weights, *_OPTIONS)[0]
@@ -27,16 +30,20 @@ def bidirectional_lstm(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
     return torch.lstm(inputs, (state, state), weights, *_OPTIONS)[0]
 
 
-def _is_trained_on_cpu(arguments):
-    """Whether a gradient will be asked for that `TrainableGRU` can give."""
-    return (
-        torch.is_grad_enabled()
-        and any(argument.requires_grad for argument in arguments)
-        and all(
-            argument.device.type == "cpu"
-            and argument.dtype in (torch.float32, torch.float64)
-            for argument in arguments
-        )
+def _runs_step_by_step(arguments):
+    """Whether a loop in Python is right: on a CPU, and not traced.
+
+    A compiler or an exporter would unroll it.
+    """
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return not traced and all(
+        argument.device.type == "cpu" for argument in arguments
+    )
+
+
+def _needs_gradient(arguments):
+    return torch.is_grad_enabled() and any(
+        argument.requires_grad for argument in arguments
     )
 
 

@@ -1,74 +1,100 @@
-"""A GRU on PyTorch that is trained on the CPU, its gradient by hand.
+"""A GRU on PyTorch for the CPU, with a gradient by hand.
 
 ATen's GRU on the CPU is some ten operations a step, and autograd adds to each
-of them copies, zero-filled buffers and sums. Here a step is six operations
+of them copies, zero-filled buffers and sums. Here a step is eight operations
 forwards and seventeen backwards, all on tensors of one step, which stay in
 the processor's cache; only the gates are kept from the one pass to the other.
-The times beside ATen's stand in `docs/performance.md`.
+The products are oneDNN's (`onednn_products.py`). The times beside ATen's
+stand in `docs/performance.md`.
 """
 
 import torch
 from torch.autograd.function import once_differentiable
 
+from keras_bandit.backend.onednn_products import onednn_products
+
+
+def gru_on_cpu(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
+    """`bidirectional_gru` of `keras_bandit.backend`, without a gradient."""
+    arguments = (inputs, kernel, recurrent_kernel, bias, recurrent_bias)
+    with torch.no_grad(), onednn_products():
+        return _run_both(*arguments, keep=False)[0]
+
 
 class TrainableGRU(torch.autograd.Function):
-    """`bidirectional_gru` of `keras_bandit.backend`, to be differentiated.
+    """`bidirectional_gru`, to be differentiated, for float32 and float64.
 
-    For float32 and float64 on the CPU. Second derivatives raise PyTorch's
-    error for functions that are differentiable once.
+    Returns, beside the outputs, what the gradient needs: the gates `(2,
+    steps, batch, 3 * units)` and the candidates `(2, steps, batch, units)`
+    of `_run`. Second derivatives raise PyTorch's error for functions that
+    are differentiable once.
     """
 
     @staticmethod
-    def forward(
-        context, inputs, kernel, recurrent_kernel, bias, recurrent_bias
-    ):
-        steps, batch, _ = inputs.shape
-        units = recurrent_kernel.shape[1]
-        outputs = inputs.new_empty(steps, batch, 2 * units)
-        gates = inputs.new_empty(2, steps, batch, 3 * units)
-        candidates = inputs.new_empty(2, steps, batch, units)
-        for direction in range(2):
-            _run(
-                inputs,
-                kernel[direction],
-                recurrent_kernel[direction],
-                bias[direction],
-                recurrent_bias[direction],
-                _times(steps, direction),
-                outputs[..., direction * units : (direction + 1) * units],
-                gates[direction],
-                candidates[direction],
-            )
-        context.save_for_backward(
-            inputs, kernel, recurrent_kernel, outputs, gates, candidates
-        )
-        return outputs
+    def forward(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
+        arguments = (inputs, kernel, recurrent_kernel, bias, recurrent_bias)
+        with onednn_products():
+            return _run_both(*arguments, keep=True)
+
+    @staticmethod
+    def setup_context(context, inputs, output):
+        outputs, gates, candidates = output
+        context.mark_non_differentiable(gates, candidates)
+        context.set_materialize_grads(False)
+        context.save_for_backward(*inputs[:3], outputs, gates, candidates)
 
     @staticmethod
     @once_differentiable
-    def backward(context, cotangent):
+    def backward(context, cotangent, *_):
         inputs, kernel, recurrent_kernel, outputs, gates, candidates = (
             context.saved_tensors
         )
         steps, units = len(inputs), recurrent_kernel.shape[1]
         of_inputs = torch.zeros_like(inputs)
         of_weights = []
-        for direction in range(2):
-            half = slice(direction * units, (direction + 1) * units)
-            of_weights.append(
-                _run_back(
-                    inputs,
-                    kernel[direction],
-                    recurrent_kernel[direction],
-                    _times(steps, direction),
-                    outputs[..., half],
-                    gates[direction],
-                    candidates[direction],
-                    cotangent[..., half],
-                    of_inputs,
+        with onednn_products():
+            for direction in range(2):
+                half = slice(direction * units, (direction + 1) * units)
+                of_weights.append(
+                    _run_back(
+                        inputs,
+                        kernel[direction],
+                        recurrent_kernel[direction],
+                        _times(steps, direction),
+                        outputs[..., half],
+                        gates[direction],
+                        candidates[direction],
+                        cotangent[..., half],
+                        of_inputs,
+                    )
                 )
-            )
         return of_inputs, *map(torch.stack, zip(*of_weights, strict=True))
+
+
+def _run_both(inputs, kernel, recurrent_kernel, bias, recurrent_bias, keep):
+    """Both directions: outputs, and all gates and candidates if `keep`.
+
+    Otherwise each step overwrites those of the step before.
+    """
+    steps, batch, _ = inputs.shape
+    units = recurrent_kernel.shape[1]
+    kept = steps if keep else 1
+    outputs = inputs.new_empty(steps, batch, 2 * units)
+    gates = inputs.new_empty(2, kept, batch, 3 * units)
+    candidates = inputs.new_empty(2, kept, batch, units)
+    for direction in range(2):
+        _run(
+            inputs,
+            kernel[direction],
+            recurrent_kernel[direction],
+            bias[direction],
+            recurrent_bias[direction],
+            _times(steps, direction),
+            outputs[..., direction * units : (direction + 1) * units],
+            gates[direction].expand(steps, -1, -1),
+            candidates[direction].expand(steps, -1, -1),
+        )
+    return outputs, gates, candidates
 
 
 def _times(steps, direction):
@@ -92,19 +118,25 @@ def _run(
     Gates are r, z, n side by side; a candidate is U_n h + c_n.
     """
     units = len(recurrent_kernel)
-    bias = bias.clone()
+    kernel, bias = kernel.clone(), bias.clone()
     bias[: 2 * units] += recurrent_bias[: 2 * units]
     recurrent_bias = recurrent_bias[2 * units :]
     of_sigmoids = recurrent_kernel[:, : 2 * units].contiguous()
     of_candidate = recurrent_kernel[:, 2 * units :].contiguous()
+    # tanh x = 2 sigmoid(2 x) - 1, since ATen's tanh takes five times as long
+    # as its sigmoid; the difference errs by one unit in the last place of 1.
+    kernel[:, 2 * units :] *= 2
+    bias[2 * units :] *= 2
     state = inputs.new_zeros(inputs.shape[1], units)
+    minus_one = torch.full_like(state, -1.0)
     for time in times:
         now, candidate = gates[time], candidates[time]
         torch.addmm(bias, inputs[time], kernel, out=now)
         sigmoids, new = now[:, : 2 * units], now[:, 2 * units :]
         sigmoids.addmm_(state, of_sigmoids).sigmoid_()
         torch.addmm(recurrent_bias, state, of_candidate, out=candidate)
-        new.addcmul_(sigmoids[:, :units], candidate).tanh_()
+        new.addcmul_(sigmoids[:, :units], candidate, value=2).sigmoid_()
+        torch.add(minus_one, new, alpha=2, out=new)
         state = torch.lerp(new, state, sigmoids[:, units:])
         outputs[time] = state
 
