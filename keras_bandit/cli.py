@@ -22,6 +22,7 @@ from keras_bandit.inference import (
     DEFAULT_CHUNK_SECONDS,
     DEFAULT_HOPS_PER_CHUNK,
 )
+from keras_bandit.inference.engines import ENGINES, PRECISIONS, choose_engine
 
 _EXIT_STATUS = """\
 exit status:
@@ -155,6 +156,27 @@ def _add_separate(commands):
         default=DEFAULT_BATCH_SIZE,
         metavar="N",
         help="chunks at a time; raise it on a GPU (%(default)s)",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default="auto",
+        help="what computes: keras, openvino, or openvino where it is "
+        "installed, can run the model, there is no GPU and no --backend "
+        "(%(default)s)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="float32",
+        help="bfloat16 is faster and less exact: OpenVINO, on processors "
+        "that have it (%(default)s)",
+    )
+    parser.add_argument(
+        "--engine-cache",
+        metavar="DIR",
+        help="keep OpenVINO's compiled models here, for a quicker start "
+        "(nowhere)",
     )
     parser.add_argument(
         "--format",
@@ -498,15 +520,15 @@ def import_keras():
             importlib.import_module("keras_hub")
 
 
-def load_separator(preset):
-    """Loads the model of a preset.
+def find_preset(preset):
+    """Finds what holds a preset's weights.
 
     Args:
         preset: str. A preset directory, which goes before a name; a name
             with trained weights; or a URL such as `hf://…`.
 
     Returns:
-        `AudioSeparator`.
+        str. A directory, or the URL.
 
     Raises:
         CommandError: if there is no such preset, or it has no weights.
@@ -520,29 +542,84 @@ def load_separator(preset):
                 "one with keras-bandit convert"
             )
         # An absolute path is never mistaken for a preset's name.
-        preset = os.path.abspath(preset)
-    elif preset in presets.list_presets():
-        if presets.PRESETS[preset].get("weights") is None:
+        return os.path.abspath(preset)
+    if preset in presets.list_presets():
+        folder = presets.weights_directory(preset)
+        if folder is None:
             raise CommandError(
                 f"preset {preset} has an architecture but no trained "
                 "weights; convert a checkpoint with keras-bandit convert "
                 "and give its directory"
             )
-    elif "://" not in preset:
+        return str(folder)
+    if "://" not in preset:
         raise CommandError(
             f"preset {preset}: no such directory, and no such name (see "
             "keras-bandit presets)"
         )
+    return preset
 
+
+def load_separator(preset):
+    """Loads the Keras model of a preset.
+
+    Args:
+        preset: str, see `find_preset`.
+
+    Returns:
+        `AudioSeparator`.
+
+    Raises:
+        CommandError: as `find_preset`, or if it cannot be loaded.
+    """
+    found = find_preset(preset)
     import_keras()
     from keras_bandit import AudioSeparator
 
     try:
-        return AudioSeparator.from_preset(preset)
+        return AudioSeparator.from_preset(found)
     except (OSError, ValueError) as error:
         raise CommandError(
             f"cannot load preset {preset}: {_one_line(error)}"
         ) from error
+
+
+def load_on_openvino(preset, precision, cache_dir):
+    """Loads a preset's model on OpenVINO, without Keras if that can be.
+
+    Args:
+        preset: str, see `find_preset`.
+        precision: "float32" or "bfloat16".
+        cache_dir: str or `None`; see `OpenVINOSeparator`.
+
+    Returns:
+        `OpenVINOSeparator`, or an `AudioSeparator` that it cannot run.
+
+    Raises:
+        CommandError: as `load_separator`, or if this processor does not have
+            the precision.
+    """
+    from keras_bandit.inference import openvino_network
+    from keras_bandit.inference.openvino_separator import (
+        OpenVINOSeparator,
+        check_precision,
+    )
+
+    try:
+        check_precision(precision)
+    except ValueError as error:
+        raise CommandError(_one_line(error)) from error
+    found = find_preset(preset)
+    try:
+        network = openvino_network.read_network(found)
+    except (KeyError, OSError, ValueError):
+        # A BSRNN, a URL, a damaged preset: Keras loads it or says why not.
+        separator = load_separator(preset)
+        try:
+            network = openvino_network.network_of(separator)
+        except openvino_network.UnsupportedModelError:
+            return separator
+    return OpenVINOSeparator(network, precision, cache_dir)
 
 
 # --------------------------------------------------------------------------
@@ -602,13 +679,14 @@ def separate_command(args):
         )
     sources = [pathlib.Path(file) for file in args.files]
     _check_names(sources)
+    engine = _choose_engine(args)
     choose_backend(args.backend)
 
     # All that can be known beforehand is checked before the model is loaded
     # and all files before the first is computed.
     jobs = _attempt(sources, lambda source: _prepare(source, args))
     if jobs:
-        separator = load_separator(args.preset)
+        separator = _load(args, engine)
         plan = _plan_stems(args, separator.stems)
         _check_chunks(args, separator)
         jobs = _attempt(
@@ -623,6 +701,40 @@ def separate_command(args):
     if not jobs:
         return 2
     return 0 if len(jobs) == len(sources) else 1
+
+
+def _choose_engine(args):
+    """Returns "keras" or "openvino"; Keras where its backend was named."""
+    if args.backend and args.engine == "openvino":
+        raise CommandError(
+            f"--backend is Keras's; got --backend {args.backend} and --engine "
+            "openvino"
+        )
+    engine = "keras" if args.backend else args.engine
+    try:
+        return choose_engine(engine, args.precision)
+    except (ImportError, ValueError) as error:
+        raise CommandError(_one_line(error)) from error
+
+
+def _load(args, engine):
+    """Loads the model, and says on which engine if that was left open."""
+    if engine == "openvino":
+        separator = load_on_openvino(
+            args.preset, args.precision, args.engine_cache
+        )
+        if not hasattr(separator, "precision"):
+            if args.engine == "openvino" or args.precision != "float32":
+                raise CommandError(
+                    f"preset {args.preset}: OpenVINO cannot run this model; "
+                    "--engine keras can"
+                )
+            engine = "keras"
+    else:
+        separator = load_separator(args.preset)
+    if args.engine == "auto" and not args.quiet:
+        _report(f"computing with {engine}, {args.precision}")
+    return separator
 
 
 def _attempt(items, function):

@@ -74,9 +74,8 @@ def read(name):
 
 
 def separate(*args):
-    return cli.main(
-        ["separate", "--preset", "p", "--chunk-seconds", "0.1", *args]
-    )
+    own = ["--preset", "p", "--chunk-seconds", "0.1", "--engine", "keras"]
+    return cli.main(["separate", *own, *args])
 
 
 def found(folder="."):
@@ -509,6 +508,7 @@ def names(monkeypatch, tmp_path):
     module = types.ModuleType("keras_bandit.presets")
     module.PRESETS = {"bare": {"weights": None}, "trained": {"weights": "x"}}
     module.list_presets = lambda: list(module.PRESETS)
+    module.weights_directory = {"bare": None, "trained": "trained"}.get
     monkeypatch.setitem(sys.modules, "keras_bandit.presets", module)
     monkeypatch.setattr(keras_bandit, "presets", module, raising=False)
     loader = types.SimpleNamespace(from_preset=lambda preset: preset)

@@ -7,6 +7,7 @@ from keras_bandit.inference import (
     DEFAULT_CHUNK_SECONDS,
     DEFAULT_HOPS_PER_CHUNK,
 )
+from keras_bandit.inference.engines import with_engine
 from keras_bandit.inference.overlap_add import overlap_add
 from keras_bandit.inference.resample import resample
 
@@ -145,6 +146,8 @@ def separate(
     batch_size=DEFAULT_BATCH_SIZE,
     stems=None,
     progress=False,
+    engine="keras",
+    precision="float32",
 ):
     """Separates a recording into its stems.
 
@@ -175,12 +178,19 @@ def separate(
             call of it makes a model that is compiled anew.
         progress: bool or str. True shows a bar with the time left on
             standard error; a str is its label.
+        engine: `"keras"`, `"openvino"`, or `"auto"`: OpenVINO where it is
+            installed, there is no GPU and it can run the model. To separate
+            many recordings on OpenVINO, pass an `OpenVINOSeparator` as
+            `separator` instead: each call compiles one anew.
+        precision: `"float32"`, or `"bfloat16"` (OpenVINO alone).
 
     Returns:
         dict of each stem's float32 array, shaped like `audio`.
 
     Raises:
-        ValueError: if an argument is not as described.
+        ValueError: if an argument is not as described, or the model or the
+            processor does not allow the engine or precision.
+        ImportError: if OpenVINO is asked for and not installed.
         FloatingPointError: if the model returns NaN or infinity.
     """
     audio = check_audio(audio, sample_rate)
@@ -191,6 +201,7 @@ def separate(
         raise ValueError(
             f"batch_size must be a positive integer; got {batch_size!r}"
         )
+    separator = with_engine(separator, engine, precision)
     separator = _with_stems(separator, stems)
 
     estimates = overlap_add(
