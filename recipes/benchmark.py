@@ -414,13 +414,15 @@ def run_separate_command(case, config, scratch, logs):
     if not path.exists():
         write_clip(path, case["seconds"])
     command = [sys.executable, "-m", "keras_bandit", "separate", str(path)]
-    command += ["--preset", case["preset"], "--backend", case["backend"]]
+    command += ["--preset", case["preset"], "--engine", case["engine"]]
     command += ["--output", str(scratch / "separated"), "--overwrite"]
-    if case["engine"] != "keras":
-        command += ["--engine", case["engine"]]
+    if case["engine"] == "keras":
+        command += ["--backend", case["backend"]]
     if case["task"] == "memory":  # the fewest chunks: time does not matter
         command += ["--hop-seconds", str(config["chunk_seconds"])]
-    log = logs / f"{case['task']}-separate-{case['backend']}.txt"
+    log = (
+        logs / f"{case['task']}-separate-{case['engine']}-{case['backend']}.txt"
+    )
     turns = 1 if case["task"] == "memory" else config["turns"]
     settings = {**config, **case}
     runs = [

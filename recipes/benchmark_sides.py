@@ -110,9 +110,13 @@ class Ours:
         )
         if case["task"] == "training":
             self.compile()
-        if case["engine"] != "keras":
+        if not keras_engine:
+            from keras_bandit.inference.engines import with_engine
+
             before = time.perf_counter()
-            self.engine = self.make_engine()
+            self.separator = with_engine(
+                self.separator, case["engine"], case["precision"]
+            )
             self.facts["build_seconds"] += time.perf_counter() - before
 
     def share_weights(self):
@@ -145,17 +149,8 @@ class Ours:
 
         self.separator.compile(paper_optimizer(), loss=L1SNR())
 
-    def make_engine(self):
-        from keras_bandit.inference import engines
-
-        return engines.open_engine(
-            self.case["engine"], self.separator, self.case["precision"]
-        )
-
     def inference(self, _):
-        if self.case["engine"] == "keras":
-            return self.separator.predict_on_batch(self.mixture)
-        return self.engine(self.mixture)
+        return self.separator.predict_on_batch(self.mixture)
 
     def training(self, _):
         return {
@@ -165,7 +160,6 @@ class Ours:
     def separate(self, hop_seconds):
         from keras_bandit.inference import separate
 
-        keras_engine = self.case["engine"] == "keras"
         audio = self.mixture[0]
         if hop_seconds is None:  # the first call: one batch of one chunk
             hop_seconds = self.case["chunk_seconds"]
@@ -177,7 +171,6 @@ class Ours:
             chunk_seconds=self.case["chunk_seconds"],
             hop_seconds=hop_seconds,
             batch_size=self.case["file_batch"],
-            **({} if keras_engine else {"engine": self.engine}),
         )
         return {stem: x[np.newaxis] for stem, x in estimates.items()}
 
