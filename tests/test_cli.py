@@ -13,6 +13,7 @@ import soundfile
 
 import keras_bandit
 from keras_bandit import cli
+from keras_bandit.inference import engines
 
 
 class Gains:
@@ -765,3 +766,109 @@ def test_start_imports_neither_numpy_nor_keras():
     assert "keras_bandit.cli" in modules
     heavy = {"numpy", "keras", "keras_hub", "soundfile", "soxr", "tqdm"}
     assert not heavy & set(modules)
+
+
+# Engines
+
+
+class Network(Gains):
+    """Stands in for an `OpenVINOSeparator`."""
+
+    precision = "float32"
+
+
+@pytest.fixture
+def engine(model, monkeypatch):
+    """OpenVINO behind any preset; lists what was loaded on it."""
+    loaded = []
+
+    def load(preset, precision, cache_dir):
+        loaded.append((preset, precision, cache_dir))
+        return Network()
+
+    monkeypatch.setattr(cli, "load_on_openvino", load)
+    monkeypatch.setattr(engines, "has_openvino", lambda: True)
+    monkeypatch.setattr(engines, "has_gpu", lambda: False)
+    return loaded
+
+
+@pytest.mark.parametrize(
+    ("args", "loaded", "said"),
+    [
+        (["auto"], [("p", "float32", None)], "openvino, float32"),
+        (["auto", "--backend", "torch"], [], "keras, float32"),
+        (["keras"], [], None),
+        (["openvino"], [("p", "float32", None)], None),
+        (
+            ["auto", "--precision", "bfloat16", "--engine-cache", "c"],
+            [("p", "bfloat16", "c")],
+            "openvino, bfloat16",
+        ),
+    ],
+)
+def test_engine_is_chosen_and_said(
+    engine, capsys, monkeypatch, args, loaded, said
+):
+    monkeypatch.setattr(cli, "choose_backend", lambda backend: None)
+    mixture = write("film.wav")
+    assert separate("film.wav", "--engine", *args) == 0
+    assert engine == loaded
+    captured = capsys.readouterr().err
+    assert captured == (
+        f"keras-bandit: computing with {said}\n" if said else ""
+    )
+    np.testing.assert_allclose(
+        read("separated/film/speech.wav"), 0.5 * mixture, atol=1e-6
+    )
+    assert (
+        separate("film.wav", "--engine", *args, "--quiet", "--overwrite") == 0
+    )
+    assert capsys.readouterr().err == ""
+
+
+def test_auto_says_that_keras_computes(engine, monkeypatch, capsys):
+    # What `load_on_openvino` returns of a model that only Keras can run.
+    monkeypatch.setattr(cli, "load_on_openvino", lambda *args: Gains())
+    write("film.wav")
+    assert separate("film.wav", "--engine", "auto") == 0
+    assert capsys.readouterr().err == (
+        "keras-bandit: computing with keras, float32\n"
+    )
+    for args in (["openvino"], ["auto", "--precision", "bfloat16"]):
+        assert separate("film.wav", "--overwrite", "--engine", *args) == 2
+        assert error_line(capsys).startswith(
+            "preset p: OpenVINO cannot run this model"
+        )
+
+
+def test_engine_that_cannot_be_had_is_one_line(model, monkeypatch, capsys):
+    monkeypatch.setattr(engines, "has_openvino", lambda: False)
+    write("film.wav")
+    assert separate("film.wav", "--engine", "openvino") == 2
+    assert error_line(capsys) == (
+        "engine openvino is not installed: pip install 'keras-bandit[openvino]'"
+    )
+    assert separate("film.wav", "--precision", "bfloat16") == 2
+    assert "needs engine='openvino'" in error_line(capsys)
+    args = ["--engine", "openvino", "--backend", "torch"]
+    assert separate("film.wav", *args) == 2
+    assert "--backend torch and --engine openvino" in error_line(capsys)
+    assert found() == ["film.wav"]
+
+
+def test_bandit_is_separated_without_keras(tmp_path, monkeypatch):
+    pytest.importorskip("openvino", reason="extra openvino is not installed")
+    monkeypatch.chdir(tmp_path)
+    write("film.wav", 1, 9000, 44100)
+    command = ["separate", "film.wav", "--preset", "bandit_demo"]
+    command += ["--engine", "openvino", "--chunk-seconds", "0.1"]
+    code = (
+        "import sys\nfrom keras_bandit import cli\n"
+        f"assert cli.main({command}) == 0\n"
+        "print({'keras', 'tensorflow', 'torch', 'jax'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == "set()", done.stderr
+    assert len(found("separated")) == 3

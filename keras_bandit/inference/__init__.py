@@ -1,7 +1,7 @@
 """Separation of whole recordings: audio files, resampling, overlap-add.
 
 The defaults stand here, where reading them costs no import; `separate`, the
-function of `separation.py`, is imported on first use.
+function of `separation.py`, and `OpenVINOSeparator` are imported on first use.
 """
 
 DEFAULT_CHUNK_SECONDS = 6.0
@@ -21,10 +21,17 @@ whose two channels are two chunks, wastes none on padding the last batch."""
 
 
 def __getattr__(name):
-    if name != "separate":
-        raise AttributeError(
-            f"module 'keras_bandit.inference' has no attribute {name!r}"
-        )
-    from keras_bandit.inference.separation import separate
+    if name == "separate":
+        from keras_bandit.inference.separation import separate
 
-    return separate
+        return separate
+    if name == "OpenVINOSeparator":
+        from keras_bandit.inference.engines import choose_engine
+
+        choose_engine("openvino", "float32")  # names the extra if missing
+        from keras_bandit.inference.openvino_separator import OpenVINOSeparator
+
+        return OpenVINOSeparator
+    raise AttributeError(
+        f"module 'keras_bandit.inference' has no attribute {name!r}"
+    )
