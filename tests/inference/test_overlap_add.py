@@ -1,5 +1,7 @@
 """Overlap-add against the authors' scheme, and its properties."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -214,3 +216,18 @@ def test_progress_counts_the_chunks(capsys):
     assert "12/12" in shown
     overlap_add(identity, noise(2, 1, 50), ["speech"], 20, 10, 2)
     assert capsys.readouterr().err == ""
+
+
+def test_memory_grows_by_the_estimates_alone():
+    def beyond_estimates(num_samples):
+        audio = noise(1, 1, num_samples)
+        tracemalloc.start()
+        estimates = overlap_add(
+            distort, audio, ["speech", "music"], 800, 400, 2
+        )
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return peak - sum(x.nbytes for x in estimates.values())
+
+    # 2 MB of estimates against 200 kB; 50 kB are for Python's own objects.
+    assert beyond_estimates(250_000) < beyond_estimates(25_000) + 50_000
