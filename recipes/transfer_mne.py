@@ -111,7 +111,7 @@ def chunks(config, split, data_dir, sample_rate, hop_seconds):
     )
 
 
-def data(config, separator, arguments):
+def data(config, separator, arguments, devices):
     """Training data from an epoch on, as a function; validation data; a clip."""
     where = (arguments.data_dir, separator.sample_rate)
     validation = chunks(
@@ -126,8 +126,10 @@ def data(config, separator, arguments):
         )
     train = chunks(config, "train", *where, config["crop_seconds"])
     folder = arguments.output / "features"
-    train = cache_features(separator, train, folder / "train")
-    validation = cache_features(separator, validation, folder / "validation")
+    train = cache_features(separator, train, folder / "train", devices=devices)
+    validation = cache_features(
+        separator, validation, folder / "validation", devices=devices
+    )
     size = config["batch_size"]
     return (
         lambda epoch: train.batches(size, arguments.seed, epoch),
@@ -155,7 +157,7 @@ def main(argv=None, config=CONFIG):
     )
     with devices.scope():
         separator, learner = build(config, arguments.preset)
-        train, validation, clip = data(config, separator, arguments)
+        train, validation, clip = data(config, separator, arguments, devices)
         steps = config["epoch_size"] // config["batch_size"]
         run.fit(
             learner,

@@ -1,5 +1,6 @@
 """Random crops of tracks, drawn on the fly, for training."""
 
+import copy
 import functools
 import math
 
@@ -79,6 +80,19 @@ class CropSource:
         self.seed = seed
         self.start_epoch = start_epoch
         self.shuffle = shuffle
+        # Examples of a batch that are made, by their places in it.
+        self.places = range(batch_size)
+
+    def share(self, index, count):
+        """The source of every `count`-th example of each batch."""
+        if self.batch_size % count:
+            raise ValueError(
+                f"batch_size must be a multiple of the {count} processes; got "
+                f"batch_size={self.batch_size}"
+            )
+        part = copy.copy(self)
+        part.places = self.places[index::count]
+        return part
 
     def __len__(self):
         return self.epoch_size // self.batch_size
@@ -86,11 +100,13 @@ class CropSource:
     def item(self, index):
         """Batch `index`, counted from the start of epoch `start_epoch`."""
         epoch, step = divmod(index, len(self))
-        batch = self.reader.empty(self.batch_size, self.samples)
-        for row, (mixture, targets) in enumerate(rows(batch)):
+        batch = self.reader.empty(len(self.places), self.samples)
+        for place, (mixture, targets) in zip(
+            self.places, rows(batch), strict=True
+        ):
             self._fill(
                 self.start_epoch + epoch,
-                step * self.batch_size + row,
+                step * self.batch_size + place,
                 mixture,
                 targets,
             )
@@ -260,7 +276,7 @@ def random_crops(
         shuffle,
     )
     # Importing grain takes a second and loads JAX.
-    from keras_bandit.data.indexed_dataset import IndexedDataset, in_processes
+    from keras_bandit.data.indexed_dataset import IndexedDataset, ProcessDataset
 
     dataset = IndexedDataset(source)
-    return in_processes(dataset, num_workers) if num_workers else dataset
+    return ProcessDataset(dataset, num_workers) if num_workers else dataset

@@ -41,6 +41,26 @@ class IndexedDataset(grain.MapDataset):
             return self.slice(index)
         return self._source.item(index)
 
+    def share(self, index, count):
+        """A process's share: every `count`-th item of each batch.
+
+        Args:
+            index: int. The process's number, from 0.
+            count: int. Processes.
+
+        Returns:
+            `IndexedDataset`, which reads nothing else.
+
+        Raises:
+            ValueError: if batches are no multiples of `count`.
+        """
+        source = self._source.share(index, count)
+        return IndexedDataset(
+            source,
+            self._read_options.prefetch_buffer_size,
+            self._read_options.num_threads,
+        )
+
     def __iter__(self):
         return iter(self.to_iter_dataset(self._read_options))
 
@@ -50,31 +70,42 @@ class IndexedDataset(grain.MapDataset):
         )
 
 
-def in_processes(dataset, num_workers):
+class ProcessDataset(grain.IterDataset):
     """The endless stream of a dataset's epochs, made by other processes.
 
     Items and their order are those of the dataset; only who makes them
     changes.
 
     Args:
-        dataset: `grain.MapDataset`.
+        dataset: `IndexedDataset`.
         num_workers: int ≥ 1.
-
-    Returns:
-        `grain.IterDataset`.
     """
-    # grain reads flags of absl here, which refuses before they are parsed; a
-    # program that is no absl app never parses them.
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()
-    # One thread each: the processes already run side by side.
-    options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
-    return (
-        dataset.repeat()
-        .to_iter_dataset(options)
-        .mp_prefetch(
-            grain.MultiprocessingOptions(
-                num_workers=num_workers, per_worker_buffer_size=2
+
+    def __init__(self, dataset, num_workers):
+        # grain reads flags of absl here, which refuses before they are parsed;
+        # a program that is no absl app never parses them.
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS.mark_as_parsed()
+        # One thread each: the processes already run side by side.
+        options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
+        stream = (
+            dataset.repeat()
+            .to_iter_dataset(options)
+            .mp_prefetch(
+                grain.MultiprocessingOptions(
+                    num_workers=num_workers, per_worker_buffer_size=2
+                )
             )
         )
-    )
+        super().__init__(stream)
+        self.dataset = dataset
+        self.num_workers = num_workers
+
+    def share(self, index, count):
+        """As of `IndexedDataset`."""
+        return ProcessDataset(
+            self.dataset.share(index, count), self.num_workers
+        )
+
+    def __iter__(self):
+        return iter(self._parent)

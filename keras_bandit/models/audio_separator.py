@@ -13,6 +13,7 @@ import keras_hub
 from keras import ops
 
 from keras_bandit.backend.interruption import keeps_variables
+from keras_bandit.backend.predictions import predict_on_batch
 from keras_bandit.layers import (
     ISTFT,
     STFT,
@@ -27,6 +28,7 @@ from keras_bandit.losses import (
     check_stems,
 )
 from keras_bandit.metrics import SeparationMetric
+from keras_bandit.models.grain_datasets import as_steps
 from keras_bandit.models.preset_files import (
     METADATA_FILE,
     find_preset_file,
@@ -322,12 +324,12 @@ class AudioSeparator(keras_hub.models.Task):
         check_stems(y, self.stems)
         return {stem: y[stem] for stem in self.stems}
 
-    # KerasHub's own methods know how long a grain dataset is and apply a
-    # preprocessor, but refuse `PyDataset`, generators and `DataLoader`, and
-    # dicts of targets for one batch. Keras's take all of these.
+    # KerasHub's own methods apply a preprocessor, but refuse `PyDataset`,
+    # generators and `DataLoader`, and dicts of targets for one batch. Keras's
+    # take all of these.
 
     def _keras_or_hub(self, method, x, *args, **kwargs):
-        if "grain" in packages_of(x) or self.preprocessor is not None:
+        if self.preprocessor is not None:
             function = getattr(super(), method)
         else:
             function = functools.partial(getattr(keras.Model, method), self)
@@ -338,13 +340,28 @@ class AudioSeparator(keras_hub.models.Task):
         if is_dataset(x):
             # Keras's default, True, only makes it warn.
             kwargs.setdefault("shuffle", False)
+        if self.preprocessor is None:
+            epochs = kwargs.get("epochs", 1)
+            x, kwargs["steps_per_epoch"] = as_steps(
+                x, kwargs.get("steps_per_epoch"), epochs, "steps_per_epoch"
+            )
+            kwargs["validation_data"], kwargs["validation_steps"] = as_steps(
+                kwargs.get("validation_data"),
+                kwargs.get("validation_steps"),
+                epochs,
+                "validation_steps",
+            )
         return self._keras_or_hub("fit", x, y=y, **kwargs)
 
-    def evaluate(self, x=None, y=None, **kwargs):
-        return self._keras_or_hub("evaluate", x, y=y, **kwargs)
+    def evaluate(self, x=None, y=None, steps=None, **kwargs):
+        if self.preprocessor is None:
+            x, steps = as_steps(x, steps)
+        return self._keras_or_hub("evaluate", x, y=y, steps=steps, **kwargs)
 
-    def predict(self, x=None, **kwargs):
-        return self._keras_or_hub("predict", x, **kwargs)
+    def predict(self, x=None, steps=None, **kwargs):
+        if self.preprocessor is None:
+            x, steps = as_steps(x, steps)
+        return self._keras_or_hub("predict", x, steps=steps, **kwargs)
 
     def train_on_batch(self, x, y=None, **kwargs):
         return self._keras_or_hub("train_on_batch", x, y=y, **kwargs)
@@ -352,8 +369,11 @@ class AudioSeparator(keras_hub.models.Task):
     def test_on_batch(self, x, y=None, **kwargs):
         return self._keras_or_hub("test_on_batch", x, y=y, **kwargs)
 
-    def predict_on_batch(self, x, **kwargs):
-        return self._keras_or_hub("predict_on_batch", x, **kwargs)
+    def predict_on_batch(self, x):
+        if self.preprocessor is not None:
+            return self._keras_or_hub("predict_on_batch", x)
+        with keeps_variables(self):
+            return predict_on_batch(self, x)
 
     # Stems
 

@@ -148,6 +148,9 @@ class AlternatingStems(keras.callbacks.Callback):
     computed: its weights and what the optimizer knows of them stay as they
     are. Adam's bias correction counts all steps.
 
+    Not on several TensorFlow devices, where the second subset's step never
+    returns (TensorFlow 2.21).
+
     A callback for the `fit` of an `AudioSeparator` compiled with a loss of
     `keras_bandit.losses`; `evaluate` and validation see all stems. The
     epoch's logs are means over the steps that computed a stem; `loss` is
@@ -163,7 +166,8 @@ class AlternatingStems(keras.callbacks.Callback):
 
     Raises:
         ValueError: if a subset has a stem that the separator has not, a stem
-            is in none, or `steps_per_turn` is not as said.
+            is in none, or `steps_per_turn` is not as said; when training
+            begins on several TensorFlow devices.
     """
 
     def __init__(self, subsets=None, steps_per_turn=1, seed=None):
@@ -179,6 +183,13 @@ class AlternatingStems(keras.callbacks.Callback):
         self._compiled = None
 
     def _check(self, separator, subsets):
+        if keras.config.backend() == "tensorflow":
+            count = separator.distribute_strategy.num_replicas_in_sync
+            if count > 1:
+                raise ValueError(
+                    "AlternatingStems takes one TensorFlow device, or any "
+                    f"number on JAX and PyTorch; got {count}"
+                )
         seen = {stem for subset in subsets for stem in subset}
         if seen != set(separator.stems):
             raise ValueError(

@@ -5,11 +5,16 @@ would make of the whole batch.
 """
 
 import contextlib
-import functools
 import os
 
 import keras
 import numpy as np
+
+from keras_bandit.training.shared_batches import (
+    check_first_batch,
+    even_batches,
+    share_of,
+)
 
 
 class Devices:
@@ -19,10 +24,12 @@ class Devices:
         count: int. Devices that share a batch.
         process_index: int. Number of this process, 0 for the first, the one
             that writes files.
+        process_count: int. Processes, each with a part of the devices.
     """
 
     count = 1
     process_index = 0
+    process_count = 1
 
     def scope(self):
         """Context in which the model is made, compiled and trained."""
@@ -31,16 +38,35 @@ class Devices:
     def prepare(self, model):
         """Makes a compiled model's optimizer use the gradients of all."""
 
-    def part_of(self, data):
-        """This process's share of a dataset's batches."""
+    def share_training(self, data):
+        """What this process reads of a dataset's batches."""
+        return data
+
+    def share_validation(self, data):
+        """The same for validation, whose last batch may be smaller."""
         return data
 
     def callbacks(self):
-        """Callbacks that come before all that read an epoch's logs."""
+        """Callbacks that make an epoch's logs those of all devices."""
         return []
 
+    def total(self, number):
+        """Sum of a number over all processes, which wait for each other."""
+        return number
 
-class _JaxDevices(Devices):
+
+class _SharedProcess(Devices):
+    """Several devices of one process."""
+
+    def share_training(self, data):
+        check_first_batch(data, self.count)
+        return data
+
+    def share_validation(self, data):
+        return even_batches(data, self.count)
+
+
+class _JaxDevices(_SharedProcess):
     def __init__(self, devices):
         self.count = len(devices)
         self._distribution = keras.distribution.DataParallel(devices=devices)
@@ -49,11 +75,10 @@ class _JaxDevices(Devices):
         return self._distribution.scope()
 
 
-class _TensorFlowDevices(Devices):
+class _TensorFlowDevices(_SharedProcess):
     def __init__(self, devices):
         import tensorflow as tf
 
-        self._tf = tf
         self.count = len(devices)
         self._strategy = tf.distribute.MirroredStrategy(devices)
 
@@ -61,28 +86,22 @@ class _TensorFlowDevices(Devices):
         return self._strategy.scope()
 
     def prepare(self, model):
+        # Only where TensorFlow is loaded anyway.
+        from keras_bandit.training.mirrored_steps import MirroredSteps
+
         optimizer = model.optimizer
-        if optimizer.gradient_accumulation_steps:
+        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             raise ValueError(
-                "gradient_accumulation_steps must be None on several "
-                f"TensorFlow devices; got {optimizer.gradient_accumulation_steps}"
+                "on several TensorFlow devices the optimizer must not scale "
+                "the loss (use mixed_bfloat16, or auto_scale_loss=False); got "
+                "a LossScaleOptimizer"
             )
-        if getattr(optimizer, "clips_gradients_of_all", False):
-            return
-        clip = optimizer._clip_gradients
-
-        def clip_sum(gradients):
-            # Keras clips each device's gradients, then adds them up; one
-            # device would clip the sum. What is clipped here is divided,
-            # since Keras adds it up once more.
-            context = self._tf.distribute.get_replica_context()
-            total = context.all_reduce(
-                self._tf.distribute.ReduceOp.SUM, gradients
+        if optimizer.use_ema:
+            raise ValueError(
+                "use_ema must be False on several TensorFlow devices; got "
+                f"use_ema={optimizer.use_ema}"
             )
-            return [gradient / self.count for gradient in clip(total)]
-
-        optimizer._clip_gradients = clip_sum
-        optimizer.clips_gradients_of_all = True
+        optimizer._backend_apply_gradients = MirroredSteps(optimizer)
 
 
 class _TorchProcesses(Devices):
@@ -99,6 +118,7 @@ class _TorchProcesses(Devices):
                 torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
             self._distributed.init_process_group("nccl" if on_gpu else "gloo")
         self.count = self._distributed.get_world_size()
+        self.process_count = self.count
         self.process_index = self._distributed.get_rank()
 
     def mean(self, tensors):
@@ -111,6 +131,11 @@ class _TorchProcesses(Devices):
             part.view_as(tensor)
             for part, tensor in zip(parts, tensors, strict=True)
         ]
+
+    def total(self, number):
+        tensor = keras.ops.convert_to_tensor(number, "int32")
+        self._distributed.all_reduce(tensor)
+        return int(tensor)
 
     def prepare(self, model):
         optimizer = model.optimizer
@@ -133,66 +158,14 @@ class _TorchProcesses(Devices):
         optimizer.apply = apply_mean
         optimizer.uses_gradients_of_all = True
 
-    def part_of(self, data):
-        part = functools.partial(
-            _part_of_batch, index=self.process_index, count=self.count
-        )
-        if isinstance(data, keras.utils.PyDataset):
-            return _MappedPyDataset(data, part)
-        if hasattr(data, "map"):
-            # grain's function takes an item, that of tf.data its parts.
-            return data.map(lambda *batch: part(_only(batch)))
-        raise ValueError(
-            "on several processes data must be a PyDataset, a grain dataset "
-            f"or a tf.data.Dataset of batches; got {type(data).__name__}"
-        )
+    def share_training(self, data):
+        return share_of(data, self.process_index, self.count)
+
+    def share_validation(self, data):
+        return even_batches(data, self.count, self.process_index)
 
     def callbacks(self):
         return [_MeanLogs(self)]
-
-
-def _only(items):
-    """The one item of a tuple, or the tuple."""
-    return items[0] if len(items) == 1 else items
-
-
-def _part_of_batch(batch, index, count):
-    """Every `count`-th item of a batch's arrays, from `index` on."""
-
-    def part(x):
-        if x.shape[0] is not None and x.shape[0] % count:
-            raise ValueError(
-                f"batches must be multiples of the {count} processes; got "
-                f"{x.shape[0]} items"
-            )
-        return x[index::count]
-
-    return keras.tree.map_structure(part, batch)
-
-
-class _MappedPyDataset(keras.utils.PyDataset):
-    """A `PyDataset` with a function of each batch."""
-
-    def __init__(self, dataset, function):
-        super().__init__(
-            workers=dataset.workers,
-            use_multiprocessing=dataset.use_multiprocessing,
-            max_queue_size=dataset.max_queue_size,
-        )
-        self.dataset = dataset
-        self.function = function
-
-    def __len__(self):
-        return len(self.dataset)
-
-    def __getitem__(self, index):
-        return self.function(self.dataset[index])
-
-    def on_epoch_begin(self):
-        self.dataset.on_epoch_begin()
-
-    def on_epoch_end(self):
-        self.dataset.on_epoch_end()
 
 
 class _MeanLogs(keras.callbacks.Callback):
@@ -228,10 +201,12 @@ def open_devices(count=None):
     `torchrun --nproc-per-node 8 recipe.py …`; gradients are averaged, with
     NCCL on GPUs and Gloo on CPUs.
 
-    A batch is split among the devices and has to be a multiple of them. On
+    A batch is split among the devices and has to be a multiple of them; of
+    validation data the last batches may be smaller, see `EvenBatches`. On
     TensorFlow batches are read ahead, of the next epoch, too: they must
     depend on their place in the dataset, not on a `PyDataset`'s
-    `on_epoch_begin`.
+    `on_epoch_begin`. Not on several TensorFlow devices: `AlternatingStems`,
+    `LossScaleOptimizer` and `use_ema`, which are refused.
 
     ```python
     devices = open_devices()

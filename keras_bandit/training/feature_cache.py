@@ -1,5 +1,7 @@
 """A frozen encoder's features, computed once and kept on disk."""
 
+import copy
+import functools
 import hashlib
 import itertools
 import json
@@ -9,7 +11,10 @@ import pathlib
 import keras
 import numpy as np
 
+from keras_bandit.backend.predictions import predict_on_batch
+from keras_bandit.training.devices import Devices
 from keras_bandit.training.files import write_text
+from keras_bandit.training.shared_batches import batch_items, has_batches
 
 INDEX = "index.json"
 
@@ -52,15 +57,34 @@ def encoder_of(separator):
     return keras.Model(waveform, next(iter(features.values())))
 
 
-def _batches(dataset, steps):
-    """The batches of a dataset of any kind, as NumPy arrays."""
+def _batches(dataset, steps, devices):
+    """This process's batches of a dataset, as NumPy arrays.
+
+    Yields:
+        `(number, batch)`: of the batch's first example, and the batch.
+    """
+    index, count = devices.process_index, devices.process_count
+    if count > 1 and has_batches(dataset):
+        # Only its own are read.
+        steps = len(dataset) if steps is None else min(steps, len(dataset))
+        size = batch_items(dataset[0])
+        for step in range(index, steps, count):
+            yield step * size, _as_arrays(dataset[step])
+        return
     if isinstance(dataset, keras.utils.PyDataset):
         dataset = map(dataset.__getitem__, range(len(dataset)))
-    for batch in itertools.islice(dataset, steps):
-        yield keras.tree.map_structure(np.asarray, batch)
+    number = 0
+    for step, batch in enumerate(itertools.islice(dataset, steps)):
+        if step % count == index:
+            yield number, _as_arrays(batch)
+        number += batch_items(batch)
 
 
-class CachedBatches(keras.utils.PyDataset):
+def _as_arrays(batch):
+    return keras.tree.map_structure(np.asarray, batch)
+
+
+class CachedBatches:
     """Batches of a `FeatureCache`, in a new order in each epoch.
 
     Args:
@@ -72,12 +96,23 @@ class CachedBatches(keras.utils.PyDataset):
     """
 
     def __init__(self, cache, batch_size, seed=0, start_epoch=0):
-        super().__init__()
         self.cache = cache
         self.batch_size = batch_size
         self.seed = seed
-        self._epoch = start_epoch - 1
-        self._order = np.arange(len(cache))
+        self.start_epoch = start_epoch
+        # Examples of a batch that are read, by their places in it.
+        self.places = slice(None)
+
+    def share(self, index, count):
+        """The batches' examples of one of several processes."""
+        if self.batch_size % count:
+            raise ValueError(
+                f"batch_size must be a multiple of the {count} processes; got "
+                f"batch_size={self.batch_size}"
+            )
+        part = copy.copy(self)
+        part.places = slice(index, None, count)
+        return part
 
     def __len__(self):
         count = len(self.cache)
@@ -85,17 +120,22 @@ class CachedBatches(keras.utils.PyDataset):
             return -(-count // self.batch_size)
         return count // self.batch_size
 
-    def on_epoch_begin(self):
-        self._epoch += 1
-        if self.seed is not None:
-            rng = np.random.default_rng([self.seed, self._epoch])
-            self._order = rng.permutation(len(self.cache))
-
-    def __getitem__(self, index):
-        start = index * self.batch_size
-        numbers = self._order[start : start + self.batch_size]
+    def item(self, index):
+        """Batch `index`, counted from the start of epoch `start_epoch`."""
+        epoch, step = divmod(index, len(self))
+        order = _order(self.seed, self.start_epoch + epoch, len(self.cache))
+        start = step * self.batch_size
+        numbers = order[start : start + self.batch_size][self.places]
         examples = [self.cache.read(number) for number in numbers]
         return keras.tree.map_structure(lambda *x: np.stack(x), *examples)
+
+
+@functools.lru_cache(maxsize=4)
+def _order(seed, epoch, count):
+    """The examples' numbers in the order of an epoch."""
+    if seed is None:
+        return np.arange(count)
+    return np.random.default_rng([seed, epoch]).permutation(count)
 
 
 class FeatureCache:
@@ -137,8 +177,13 @@ class FeatureCache:
             return inputs, {stem: arrays[f"stem_{stem}"] for stem in stems}
 
     def batches(self, batch_size, seed=0, start_epoch=0):
-        """A dataset for `fit`; see `CachedBatches`."""
-        return CachedBatches(self, batch_size, seed, start_epoch)
+        """A grain dataset for `fit`; see `CachedBatches`."""
+        # Importing grain takes a second and loads JAX.
+        from keras_bandit.data.indexed_dataset import IndexedDataset
+
+        return IndexedDataset(
+            CachedBatches(self, batch_size, seed, start_epoch)
+        )
 
     def check_encoder(self, separator):
         """Raises `ValueError` if the features are not this encoder's."""
@@ -161,7 +206,15 @@ def _write_example(path, arrays):
     os.replace(temporary, path)
 
 
-def cache_features(separator, dataset, directory, steps=None, dtype="float32"):
+def _encode(encoder, mixture):
+    """Features of a batch, `(batch, channels, bands, frames, embed_dim)`."""
+    features = predict_on_batch(encoder, mixture)
+    return features.reshape(*mixture.shape[:2], *features.shape[1:])
+
+
+def cache_features(
+    separator, dataset, directory, steps=None, dtype="float32", devices=None
+):
     """Computes a frozen encoder's features of a dataset, once.
 
     They are large: an example takes `4 * channels * bands * frames *
@@ -180,6 +233,9 @@ def cache_features(separator, dataset, directory, steps=None, dtype="float32"):
         directory: path, made if it does not exist.
         steps: int, batches to take, or `None`: all of a finite dataset.
         dtype: that of the stored features, `"float32"` or `"float16"`.
+        devices: `Devices` from `open_devices`, or `None`: one. Several
+            processes compute a part of the batches each, and need to see the
+            same directory.
 
     Returns:
         `FeatureCache`.
@@ -195,22 +251,21 @@ def cache_features(separator, dataset, directory, steps=None, dtype="float32"):
         return cache
     if dtype not in ("float32", "float16"):
         raise ValueError(f"dtype must be float32 or float16; got {dtype!r}")
+    devices = devices or Devices()
     encoder = encoder_of(separator)
     directory.mkdir(parents=True, exist_ok=True)
     count, stems = 0, []
-    for mixture, targets in _batches(dataset, steps):
+    for number, (mixture, targets) in _batches(dataset, steps, devices):
         stems = list(targets)
-        features = keras.ops.convert_to_numpy(encoder.predict_on_batch(mixture))
-        # (batch * channels, …) to (batch, channels, …)
-        features = features.reshape(*mixture.shape[:2], *features.shape[1:])
-        for i in range(len(mixture)):
+        for i, features in enumerate(_encode(encoder, mixture)):
             arrays = {
-                "features": features[i].astype(dtype),
+                "features": features.astype(dtype),
                 "waveform": mixture[i],
                 **{f"stem_{stem}": x[i] for stem, x in targets.items()},
             }
-            _write_example(directory / example_file(count), arrays)
+            _write_example(directory / example_file(number + i), arrays)
             count += 1
+    count = devices.total(count)
     if not count:
         raise ValueError("dataset must have a batch or more; got none")
     index = {
@@ -219,6 +274,8 @@ def cache_features(separator, dataset, directory, steps=None, dtype="float32"):
         "dtype": dtype,
         "encoder": encoder_digest(separator),
     }
-    # The last file: with it the cache is complete.
-    write_text(directory / INDEX, json.dumps(index, indent=2) + "\n")
+    if devices.process_index == 0:
+        # The last file: with it the cache is complete.
+        write_text(directory / INDEX, json.dumps(index, indent=2) + "\n")
+    devices.total(0)  # which waits for it
     return FeatureCache(directory)

@@ -200,7 +200,8 @@ class TrainingRun:
             train: a dataset that `fit` takes, the same in every epoch; or a
                 function of the epoch to start with, from 0, that returns one.
                 Its order is kept, not shuffled.
-            validation: what `fit` takes as `validation_data`, or `None`.
+            validation: what `fit` takes as `validation_data`, or `None`. On
+                several devices arrays, or a dataset with a length.
             epochs: int. Epochs in all, those of former starts included.
             monitor: str. What to be low, of the logs; `"loss"` without
                 `validation`.
@@ -246,19 +247,30 @@ class TrainingRun:
             # between, the epoch is repeated and written again.
             own += [progress, backup]
         model.fit(
-            self.devices.part_of(train),
+            self.devices.share_training(train),
             validation_data=(
-                None if validation is None else self.devices.part_of(validation)
+                None
+                if validation is None
+                else self.devices.share_validation(validation)
             ),
             initial_epoch=start_epoch,
             epochs=epochs,
-            callbacks=[*self.devices.callbacks(), *callbacks, *own],
+            callbacks=[
+                *self.devices.callbacks(),
+                *callbacks,
+                # Callbacks may write logs of their own, such as
+                # `AlternatingStems`; means of means are the same.
+                *self.devices.callbacks(),
+                *own,
+            ],
             verbose=0,
             # Keras would shuffle by a global generator, another way after a
             # restart.
             shuffle=False,
             **kwargs,
         )
+        # All processes may read what the first has written.
+        self.devices.total(0)
         return self.history
 
     def _stateful(self, callbacks):

@@ -19,7 +19,17 @@ if __name__ == "__main__" and keras.config.backend() == "tensorflow":
 
 import tiny
 
-from keras_bandit.training import TrainingRun, open_devices
+from keras_bandit.training import TrainingRun, first_example, open_devices
+
+
+class Validation(keras.utils.PyDataset):
+    """Seven examples, which two devices cannot share evenly."""
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        return tiny.batch(100 + index, size=1 if index == 2 else 3)
 
 
 def train(directory, count):
@@ -30,11 +40,15 @@ def train(directory, count):
     with devices.scope():
         # Unlike Adam's, its steps have the size of the gradients; the norm
         # is clipped in every step.
-        optimizer = keras.optimizers.SGD(0.5, global_clipnorm=0.1)
+        optimizer = keras.optimizers.SGD(
+            0.5, global_clipnorm=0.1, gradient_accumulation_steps=2
+        )
         separator = tiny.build(optimizer)
         run.fit(
             separator,
             lambda epoch: tiny.stream(epoch, size=4),
+            Validation(),
+            clip=first_example(Validation()),
             epochs=2,
             steps_per_epoch=tiny.STEPS,
         )

@@ -12,7 +12,10 @@ import share_batches
 import tiny
 
 from keras_bandit.training import open_devices
-from keras_bandit.training.devices import _TensorFlowDevices, _TorchProcesses
+from keras_bandit.training.devices import (
+    _SharedProcess,
+    _TensorFlowDevices,
+)
 
 
 def free_port():
@@ -59,12 +62,12 @@ def test_two_devices_make_the_steps_of_one(tmp_path):
     for i, weight in weights.items():
         # float32, with gradients summed in another order.
         np.testing.assert_allclose(shared[i], weight, atol=1e-5)
-    # Six steps of 0.05 each: what was compared did move.
+    # Three steps of 0.05 each: what was compared did move.
     moved = sum(
         np.sum((weight - w.numpy()) ** 2)
         for weight, w in zip(weights.values(), start, strict=True)
     )
-    assert 0.05 < np.sqrt(moved) < 0.31
+    assert 0.03 < np.sqrt(moved) < 0.16
     for name, value in history.items():
         assert shared[name] == pytest.approx(float(value), abs=1e-4), name
 
@@ -73,7 +76,9 @@ def test_one_device_needs_nothing():
     devices = open_devices(1)
     assert (devices.count, devices.process_index) == (1, 0)
     data = object()
-    assert devices.part_of(data) is data
+    assert devices.share_training(data) is data
+    assert devices.share_validation(data) is data
+    assert devices.total(3) == 3
 
 
 def test_more_devices_than_there_are():
@@ -81,46 +86,26 @@ def test_more_devices_than_there_are():
         open_devices(64)
 
 
-@pytest.fixture
-def second():
-    """The second of two processes, which has not met the first."""
-    processes = object.__new__(_TorchProcesses)
-    processes.count, processes.process_index = 2, 1
-    return processes
+def test_batches_that_devices_of_one_process_cannot_share():
+    devices = _SharedProcess()
+    devices.count = 2
+    data = tiny.Epochs(0, size=4)
+    assert devices.share_training(data) is data
+    with pytest.raises(ValueError, match=r"multiples of the 2 devices.*got 3"):
+        devices.share_training(tiny.Epochs(0, size=3))
 
 
-@pytest.mark.parametrize("data", [tiny.Epochs(0, size=4), tiny.stream(0, 4)])
-def test_part_of_a_batch(second, data):
-    mixture, targets = second.part_of(data)[2]
-    whole, whole_targets = data[2]
-    np.testing.assert_array_equal(mixture, whole[1::2])
-    np.testing.assert_array_equal(
-        targets["music"], whole_targets["music"][1::2]
-    )
-
-
-def test_part_of_tf_data(second):
-    tf = pytest.importorskip("tensorflow")
-    data = tf.data.Dataset.from_tensors(tiny.batch(0, size=4))
-    ((mixture, targets),) = second.part_of(data)
-    whole, whole_targets = tiny.batch(0, size=4)
-    np.testing.assert_array_equal(mixture, whole[1::2])
-    np.testing.assert_array_equal(
-        targets["music"], whole_targets["music"][1::2]
-    )
-
-
-def test_batches_that_cannot_be_shared(second):
-    with pytest.raises(ValueError, match="multiples of the 2 processes; got 3"):
-        second.part_of(tiny.Epochs(0, size=3))[0]
-    with pytest.raises(ValueError, match="got tuple"):
-        second.part_of(tiny.batch(0, size=4))
-
-
-def test_accumulated_gradients_are_refused_on_tensorflow():
+@pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="only TensorFlow refuses"
+)
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        keras.optimizers.SGD(use_ema=True),
+        keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD()),
+    ],
+)
+def test_optimizers_that_tensorflow_cannot_share(optimizer):
     devices = object.__new__(_TensorFlowDevices)
-    separator = tiny.build(keras.optimizers.SGD(gradient_accumulation_steps=2))
-    with pytest.raises(
-        ValueError, match="on several TensorFlow devices; got 2"
-    ):
-        devices.prepare(separator)
+    with pytest.raises(ValueError, match="on several TensorFlow devices"):
+        devices.prepare(tiny.build(optimizer))

@@ -1,5 +1,6 @@
 """Features that are computed once."""
 
+import keras
 import numpy as np
 import pytest
 import tiny
@@ -13,6 +14,7 @@ from keras_bandit.training import (
     TrainingRun,
     cache_features,
 )
+from keras_bandit.training.devices import Devices
 from keras_bandit.training.feature_cache import encoder_of
 
 STEMS = ["speech", "music"]
@@ -141,9 +143,9 @@ def test_order_is_new_in_each_epoch_and_known(tmp_path, frozen):
 
     def epochs(start, count):
         batches = cache.batches(2, seed=5, start_epoch=start)
-        for _ in range(count):
-            batches.on_epoch_begin()
-            order = [batches[i][1]["mne"] for i in range(len(batches))]
+        for epoch in range(count):
+            first = epoch * len(batches)
+            order = [batches[first + i][1]["mne"] for i in range(len(batches))]
             yield np.concatenate(order)
 
     whole = list(epochs(0, 4))
@@ -152,6 +154,76 @@ def test_order_is_new_in_each_epoch_and_known(tmp_path, frozen):
     assert any(np.any(whole[0] != x) for x in whole[1:])
     for x in whole:  # each example once
         assert sorted(x[:, 0, 0]) == sorted(whole[0][:, 0, 0])
+
+
+def test_share_of_cached_batches(tmp_path, frozen):
+    cache = cache_features(frozen, Batches(), tmp_path / "cache")
+    whole = cache.batches(4, seed=5)[1]
+    share = cache.batches(4, seed=5).share(1, 2)[1]
+    np.testing.assert_array_equal(share[1]["mne"], whole[1]["mne"][1::2])
+    with pytest.raises(ValueError, match="multiple of the 3 processes"):
+        cache.batches(4).share(0, 3)
+
+
+class OneOfTwo(Devices):
+    """One of two processes, whose other has made as many examples."""
+
+    process_count = 2
+
+    def __init__(self, process_index):
+        self.process_index = process_index
+
+    def total(self, number):
+        return 2 * number
+
+
+def test_processes_share_the_computing(tmp_path, frozen):
+    class Counted(Batches):
+        read = ()
+
+        def __getitem__(self, index):
+            self.read += (index,)
+            return super().__getitem__(index)
+
+    dataset = Counted()
+    for index in (1, 0):  # the first one writes the index, when all are done
+        if index:
+            with pytest.raises(ValueError, match="complete cache"):
+                cache_features(
+                    frozen, dataset, tmp_path / "two", devices=OneOfTwo(index)
+                )
+        else:
+            shared = cache_features(
+                frozen, dataset, tmp_path / "two", devices=OneOfTwo(index)
+            )
+    # The size of batches is read off the first.
+    assert dataset.read == (0, 1, 0, 0)
+    # Without batches by number, each reads all and computes its own.
+    directory = tmp_path / "stream"
+    for index in (1, 0):
+        stream = (Batches()[i] for i in range(2))
+        if index:
+            with pytest.raises(ValueError, match="complete cache"):
+                cache_features(
+                    frozen, stream, directory, devices=OneOfTwo(index)
+                )
+        else:
+            streamed = cache_features(
+                frozen, stream, directory, devices=OneOfTwo(index)
+            )
+    alone = cache_features(frozen, Batches(), tmp_path / "one")
+    assert len(alone) == len(shared) == len(streamed) == 4
+    for number in range(4):
+        keras.tree.map_structure(
+            np.testing.assert_array_equal,
+            alone.read(number),
+            shared.read(number),
+        )
+        keras.tree.map_structure(
+            np.testing.assert_array_equal,
+            alone.read(number),
+            streamed.read(number),
+        )
 
 
 def test_empty_dataset(tmp_path, frozen):

@@ -1,0 +1,55 @@
+"""grain's datasets as Keras's trainers take them."""
+
+import sys
+
+# Batches made ahead, by as many threads; grain's own 500 are gigabytes of
+# audio. Eight is what Keras reads to know shapes.
+READ_AHEAD = 8
+
+
+def _length(dataset):
+    """Batches of a dataset's epoch, `None` where it does not say."""
+    try:
+        length = len(dataset)
+    except TypeError:
+        return None
+    # That of a dataset that is repeated without end.
+    return None if length == sys.maxsize else length
+
+
+def as_steps(dataset, steps, epochs=1, name="steps"):
+    """A grain dataset as a stream of which the trainer knows the length.
+
+    Keras does not ask a grain dataset for its length: it would run it dry,
+    warn, and begin each epoch with the first one's batches. KerasHub does
+    ask, and reads it in a way that makes grain warn (0.32).
+
+    Args:
+        dataset: `grain.MapDataset` of batches. Its epochs go on from each
+            other; all else is returned as it is.
+        steps: int, batches in an epoch, or `None`: all there are.
+        epochs: int. Epochs that are read.
+        name: str. The argument's name, for messages.
+
+    Returns:
+        `(dataset, steps)` for `fit`, `evaluate` or `predict`.
+
+    Raises:
+        ValueError: if there are fewer batches than steps.
+    """
+    module = sys.modules.get("grain")
+    if module is None or not isinstance(dataset, module.MapDataset):
+        return dataset, steps
+    length = _length(dataset)
+    if length is None:
+        return dataset, steps
+    if steps is not None and steps > length:
+        raise ValueError(
+            f"{name} must be at most the dataset's length, {length} batches; "
+            f"got {steps} (a dataset can be repeated)"
+        )
+    options = module.ReadOptions(
+        num_threads=READ_AHEAD, prefetch_buffer_size=READ_AHEAD
+    )
+    stream = dataset.repeat(epochs).to_iter_dataset(options)
+    return stream, length if steps is None else steps
