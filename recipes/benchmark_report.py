@@ -1,10 +1,11 @@
-"""What `benchmark.py` writes: the machine, and results as Markdown tables."""
+"""What `benchmark.py` writes: the machine, what follows from times, tables."""
 
 import importlib.metadata
 import json
 import os
 import platform
 import re
+import statistics
 import subprocess
 from pathlib import Path
 
@@ -68,6 +69,58 @@ def machine():
             r"MemTotal: +(\d+)", Path("/proc/meminfo").read_text()
         )
         facts["memory_bytes"] = 1024 * int(total[1])
+    return facts
+
+
+def summarize(times):
+    """Median and spread of seconds."""
+    return {
+        "seconds": times,
+        "median_seconds": statistics.median(times),
+        "min_seconds": min(times),
+        "max_seconds": max(times),
+    }
+
+
+def compare(ours, theirs):
+    """Ratio of medians, above 1 if ours is faster, and that of each turn."""
+    each = [b / a for a, b in zip(ours, theirs, strict=True)]
+    return {
+        "ratio": statistics.median(theirs) / statistics.median(ours),
+        "ratio_range": [min(each), max(each)],
+    }
+
+
+def rates(case, config, facts):
+    """What follows from the median of a model's calls."""
+    seconds = facts["median_seconds"]
+    if case["task"] == "training":
+        return {"steps_per_second": 1 / seconds}
+    if case["task"] == "separate":
+        return {"real_time_factor": seconds / config["file_seconds"]}
+    return {
+        "seconds_per_chunk": seconds / case["batch"],
+        "chunks_per_second": case["batch"] / seconds,
+        "matmul_share": facts["multiply_adds"]
+        * case["batch"]
+        / seconds
+        / facts["matmul_rate"],
+    }
+
+
+def whole_file_facts(hop, first_hop, case, config, times, quality):
+    """One hop of a whole file, beside the first hop and the authors' code.
+
+    The SNR is that of the estimates against the clip's true stems, which says
+    something only of trained weights.
+    """
+    facts = {"hop_seconds": hop, **summarize(times["ours", hop])}
+    facts["real_time_factor"] = facts["median_seconds"] / config["file_seconds"]
+    if case["trained"]:
+        facts["snr_db"] = quality["ours", hop]
+        facts["snr_lost_db"] = quality["ours", first_hop] - facts["snr_db"]
+    if ("theirs", first_hop) in times:
+        facts |= compare(times["ours", hop], times["theirs", first_hop])
     return facts
 
 

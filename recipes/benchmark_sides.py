@@ -85,6 +85,15 @@ class Ours:
     """A separator of this package on the backend of this process."""
 
     def __init__(self, case):
+        keras_engine = case["engine"] == "keras"
+        if not keras_engine:
+            from keras_bandit.inference.engines import (
+                choose_engine,
+                with_engine,
+            )
+
+            # What cannot run is refused before anything is built.
+            choose_engine(case["engine"], case["precision"])
         before = time.perf_counter()
         import keras
 
@@ -94,7 +103,6 @@ class Ours:
         self.facts["import_seconds"] = time.perf_counter() - before
         keras.utils.set_random_seed(0)
         before = time.perf_counter()
-        keras_engine = case["engine"] == "keras"
         dtype = DTYPES[case["precision"] if keras_engine else "float32"]
         self.separator = AudioSeparator.from_preset(case["preset"], dtype=dtype)
         self.facts["build_seconds"] = time.perf_counter() - before
@@ -111,8 +119,6 @@ class Ours:
         if case["task"] == "training":
             self.compile()
         if not keras_engine:
-            from keras_bandit.inference.engines import with_engine
-
             before = time.perf_counter()
             self.separator = with_engine(
                 self.separator, case["engine"], case["precision"]

@@ -11,7 +11,9 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import soundfile
 
+from keras_bandit import cli
 from keras_bandit.models import (
     AudioSeparator,
     BanditAudioSeparator,
@@ -53,14 +55,15 @@ def preset(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def report(preset, tmp_path_factory):
-    """Of the recipe as its command runs it; one preset of two exists."""
+    """Of the recipe as its command runs it; one engine of two exists."""
     pytest.importorskip("torch")
     folder = tmp_path_factory.mktemp("run")
     command = [sys.executable, str(RECIPES / "benchmark.py")]
-    command += ["--output", str(folder), "--presets", f"missing,{preset}"]
-    command += ["--tasks", "inference", "--backends", "torch", *SHORT]
+    command += ["--output", str(folder), "--presets", str(preset), *SHORT]
+    command += ["--tasks", "inference", "--backends", "torch"]
+    command += ["--engines", "missing,keras"]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1, done.stderr  # a preset failed
+    assert done.returncode == 1, done.stderr  # an engine failed
     text = (folder / "benchmark.md").read_text()
     assert text in done.stdout
     return json.loads((folder / "benchmark.json").read_text()), text
@@ -124,9 +127,9 @@ def test_inference_is_measured(report):
 def test_failed_case_is_reported_and_the_other_kept(report):
     report, text = report
     failed = report["results"][0]
-    assert (failed["preset"], failed["status"]) == ("missing", "failed")
+    assert (failed["engine"], failed["status"]) == ("missing", "failed")
     assert "got 'missing'" in failed["error"]
-    assert "- inference: preset missing, backend torch" in text
+    assert "backend torch, engine missing, precision float32" in text
     assert "## inference\n" in text
 
 
@@ -238,6 +241,32 @@ def test_help_is_timed_as_a_command(benchmark, tmp_path):
     result = benchmark.run_case(case, config, tmp_path, tmp_path)
     assert len(result["seconds"]) == 2
     assert "separate" in (tmp_path / "startup-help.txt").read_text()
+
+
+@pytest.mark.parametrize("engine", ["keras", "openvino"])
+def test_files_are_separated_by_the_command(
+    benchmark, tmp_path, monkeypatch, engine
+):
+    ran = []
+
+    def run_command(command, backend, case, log):
+        ran.append(cli.build_parser().parse_args(command[3:]))
+        return 2.0, 10
+
+    monkeypatch.setattr(benchmark, "run_command", run_command)
+    config = benchmark.CONFIG | {"engines": [engine], "turns": 2}
+    config |= {"reference": None, "memory_minutes": [0.1]}
+    for task, turns, seconds in (("startup", 2, 10), ("memory", 1, 6)):
+        case = benchmark.plan(config | {"tasks": [task]})[-1]
+        result = benchmark.run_case(case, config, tmp_path, tmp_path)
+        assert (result["seconds"], result["peak_bytes"]) == ([2.0] * turns, 10)
+        assert len(ran) == turns
+        asked = ran.pop()
+        assert (asked.engine, asked.preset) == (engine, "bandit_demo")
+        assert asked.backend == ("torch" if engine == "keras" else None)
+        (file,) = asked.files
+        assert soundfile.info(file).duration == seconds
+        ran.clear()
 
 
 def test_failing_command_is_reported(benchmark, tmp_path):
