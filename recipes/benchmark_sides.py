@@ -198,7 +198,9 @@ class Ours:
         )
 
         def product(a, b):
-            return ops.convert_to_numpy(ops.matmul(a, b)[0, 0])
+            # NumPy does not take TensorFlow's scalars in bfloat16.
+            element = ops.cast(ops.matmul(a, b)[0, 0], "float32")
+            return ops.convert_to_numpy(element)
 
         self.facts["matmul_rate"] = matmul_rate(product, operand, size)
         return self.facts
