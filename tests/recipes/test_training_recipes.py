@@ -2,8 +2,10 @@
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -17,6 +19,10 @@ from keras_bandit.models import (
     BSRNNAudioSeparator,
     BSRNNBackbone,
 )
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
+
+import two_devices
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 RATE = 8000
@@ -63,16 +69,22 @@ def prepared(dataset, split, data_dir, config="paths"):
     return tracks(stems, 2, channels, seeds[split])
 
 
+def read_recipe(name):
+    """Imports a recipe."""
+    path = RECIPES / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture
 def load(monkeypatch):
     """Imports a recipe, its data replaced by noise."""
     pytest.importorskip("grain")
 
     def load_recipe(name):
-        path = RECIPES / f"{name}.py"
-        spec = importlib.util.spec_from_file_location(name, path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = read_recipe(name)
         monkeypatch.setattr(module, "open_tracks", prepared)
         return module
 
@@ -219,6 +231,61 @@ def test_transfer_mne(load, bandit, tmp_path, option):
     separator = AudioSeparator.from_preset(output / "preset")
     assert separator.stems == [*DNR, "mne"]
     assert separator.backbone.trainable
+
+
+def run_shared(recipe, folder, preset, devices):
+    """What two devices are to do as one does, in `share_recipe.py`."""
+    run(
+        recipe,
+        folder,
+        "--preset",
+        preset,
+        "--cache-features",
+        # Ten chunks in batches of three: the last batch has one.
+        validation_batch_size=3,
+        epochs=2,
+        devices=devices,
+    )
+
+
+def arrays(path):
+    """All arrays of a weights file or of an example's features."""
+    if path.suffix == ".npz":
+        return dict(np.load(path))
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(
+            lambda name, item: (
+                found.__setitem__(name, np.asarray(item))
+                if isinstance(item, h5py.Dataset)
+                else None
+            )
+        )
+    return found
+
+
+def test_recipe_on_two_devices_does_what_one_does(load, bandit, tmp_path):
+    script = Path(__file__).with_name("share_recipe.py")
+    processes = two_devices.start(script, bandit, tmp_path / "two")
+    recipe = load("transfer_mne")
+    run_shared(recipe, tmp_path / "one", bandit, devices=1)
+    two_devices.finish(processes)
+    one, two = (tmp_path / name / "run" for name in ("one", "two"))
+    names = ["best/mne.weights.h5", "last/mne.weights.h5"]
+    for part in ("train", "validation"):
+        names += [f"features/{part}/{i:07}.npz" for i in range(10)]
+    for name in names:
+        found, expected = arrays(two / name), arrays(one / name)
+        assert set(found) == set(expected)
+        for key, value in expected.items():
+            # Ten steps of Adam, each of at most 1e-3; float32 sums in
+            # another order differ by 1e-7.
+            np.testing.assert_allclose(found[key], value, atol=1e-5)
+    rows = [
+        np.genfromtxt(run / "history.csv", delimiter=",") for run in (one, two)
+    ]
+    np.testing.assert_allclose(rows[1], rows[0], atol=1e-4)  # losses and dB
+    assert same_encoder(bandit, two / "preset")
 
 
 def test_transfer_musdb18(load, bandit, tmp_path):

@@ -7,15 +7,11 @@ import sys
 
 import keras
 import numpy as np
+import two_devices
 
 # Not where a test imports this file: its process keeps its one device.
-if __name__ == "__main__" and keras.config.backend() == "tensorflow":
-    import tensorflow as tf
-
-    (cpu,) = tf.config.list_physical_devices("CPU")
-    tf.config.set_logical_device_configuration(
-        cpu, [tf.config.LogicalDeviceConfiguration() for _ in range(2)]
-    )
+if __name__ == "__main__":
+    two_devices.split_cpu()
 
 import tiny
 

@@ -1,62 +1,24 @@
 """Several devices make the steps of one."""
 
-import os
-import socket
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
 import share_batches
 import tiny
+import two_devices
 
-from keras_bandit.training import open_devices
+from keras_bandit.training import AlternatingStems, open_devices
 from keras_bandit.training.devices import (
     _SharedProcess,
     _TensorFlowDevices,
 )
 
 
-def free_port():
-    with socket.socket() as server:
-        server.bind(("localhost", 0))
-        return server.getsockname()[1]
-
-
-def environments():
-    """The environment of each process, for two CPUs on this backend."""
-    if keras.config.backend() == "jax":
-        flags = "--xla_force_host_platform_device_count=2"
-        return [{**os.environ, "XLA_FLAGS": flags}]
-    if keras.config.backend() == "tensorflow":
-        return [dict(os.environ)]
-    common = {
-        **os.environ,
-        "CUDA_VISIBLE_DEVICES": "",
-        "MASTER_ADDR": "localhost",
-        "MASTER_PORT": str(free_port()),
-        "WORLD_SIZE": "2",
-    }
-    return [{**common, "RANK": str(rank)} for rank in range(2)]
-
-
 def test_two_devices_make_the_steps_of_one(tmp_path):
     file, directory = tmp_path / "result.npz", tmp_path / "two"
-    command = [sys.executable, share_batches.__file__, file, "2", directory]
-    processes = [
-        subprocess.Popen(
-            command,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-        for environment in environments()
-    ]
+    processes = two_devices.start(share_batches.__file__, file, 2, directory)
     _, history, weights = share_batches.train(tmp_path / "one", 1)
-    for process in processes:
-        _, errors = process.communicate()
-        assert process.returncode == 0, errors.decode()
+    two_devices.finish(processes)
     shared = dict(np.load(file))
     start = tiny.build().weights
     for i, weight in weights.items():
@@ -109,3 +71,18 @@ def test_optimizers_that_tensorflow_cannot_share(optimizer):
     devices = object.__new__(_TensorFlowDevices)
     with pytest.raises(ValueError, match="on several TensorFlow devices"):
         devices.prepare(tiny.build(optimizer))
+
+
+@pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="only TensorFlow refuses"
+)
+def test_alternating_stems_on_several_tensorflow_devices(monkeypatch):
+    separator = tiny.build()
+    strategy = type("Strategy", (), {"num_replicas_in_sync": 2})
+    monkeypatch.setattr(
+        type(separator), "distribute_strategy", strategy, raising=True
+    )
+    callback = AlternatingStems()
+    callback.set_model(separator)
+    with pytest.raises(ValueError, match=r"one TensorFlow device.*got 2"):
+        callback.on_train_begin()
