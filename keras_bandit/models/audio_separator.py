@@ -275,6 +275,10 @@ class AudioSeparator(keras_hub.models.Task):
 
     def get_compile_config(self):
         config = super().get_compile_config()
+        if config and self.optimizer is not None and not self.optimizer.built:
+            # A file is read with the optimizer built (below), and Keras warns
+            # where its variables were not saved.
+            self.optimizer.build(self.trainable_variables)
         own = getattr(self, "_separation_metrics", [])
         if config and own:
             own = [keras.saving.serialize_keras_object(m) for m in own]

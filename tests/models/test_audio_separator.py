@@ -479,6 +479,15 @@ def test_failed_save_leaves_the_former_preset(bandit, batch, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["preset"]
 
 
+def test_keras_file_of_a_model_that_was_never_fitted(bandit, tmp_path):
+    compile_(bandit)
+    # Warnings are errors.
+    bandit.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert again.optimizer.built
+    assert int(again.optimizer.iterations) == 0
+
+
 def test_keras_file_round_trip_with_compilation(bandit, batch, tmp_path):
     compile_(bandit, metrics=[SNR()])
     bandit.fit(*batch, verbose=0)
