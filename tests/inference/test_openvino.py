@@ -111,14 +111,16 @@ needs_bfloat16 = pytest.mark.skipif(
 def test_bandit_of_any_batch_channels_and_length(rnn_type):
     separator = bandit(rnn_type)
     engine = assert_equal_to_keras(separator, noise(1, 1, 1001))
-    for shape in [(3, 1, 640), (2, 3, 513), (1, 1, 1)]:
-        expected = separator.predict_on_batch(noise(*shape))
-        estimates = engine.predict_on_batch(noise(*shape))
-        assert np.all(distances(estimates, expected) > EXACT)
+    # Few shapes: JAX compiles its side anew for each.
+    waveform = noise(3, 2, 513) if rnn_type == "gru" else noise(1, 1, 1)
+    expected = separator.predict_on_batch(waveform)
+    estimates = engine.predict_on_batch(waveform)
+    assert np.all(distances(estimates, expected) > EXACT)
 
 
-@pytest.mark.parametrize("rnn_type", ["gru", "lstm"])
-@pytest.mark.parametrize(("batch", "num_channels"), [(1, 1), (3, 2)])
+@pytest.mark.parametrize(
+    ("rnn_type", "batch", "num_channels"), [("gru", 1, 1), ("lstm", 3, 2)]
+)
 def test_bsrnn_with_an_encoder_for_each_stem(rnn_type, batch, num_channels):
     separator = bsrnn(rnn_type, num_channels)
     assert_equal_to_keras(separator, noise(batch, num_channels, 777))
