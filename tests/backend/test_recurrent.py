@@ -235,3 +235,38 @@ def test_jax_transforms_compose(kind):
         out_axes=1,
     )
     np.testing.assert_allclose(one(arguments[0]), expected, rtol=0, atol=5e-6)
+
+
+@pytest.mark.skipif(keras.config.backend() != "torch", reason="torch.func")
+def test_torch_transforms_compose(kind):
+    import torch
+
+    function = getattr(backend, f"bidirectional_{kind}")
+    arguments = make_arguments(kind, 5, 3, 4, 6)
+    tensors = [torch.from_numpy(a) for a in arguments]
+    of_inputs = torch.func.grad(lambda *a: function(*a).sum())(*tensors)
+    cotangent = np.ones((5, 3, 12), "float32")
+    np.testing.assert_allclose(
+        of_inputs,
+        gradients(generic, kind, arguments, cotangent)[0],
+        rtol=1e-4,
+        atol=1e-6,
+    )
+
+
+@pytest.mark.skipif(keras.config.backend() != "torch", reason="torch.autograd")
+def test_torch_gradient_of_some_arguments():
+    """A frozen encoder's weights get none, and cost no error."""
+    import torch
+
+    arguments = make_arguments("gru", 5, 3, 4, 6)
+    tensors = [torch.from_numpy(a) for a in arguments]
+    tensors[0].requires_grad_()
+    backend.bidirectional_gru(*tensors).sum().backward()
+    expected = gradients(
+        generic, "gru", arguments, np.ones((5, 3, 12), "float32")
+    )
+    np.testing.assert_allclose(
+        tensors[0].grad, expected[0], rtol=1e-4, atol=1e-6
+    )
+    assert all(tensor.grad is None for tensor in tensors[1:])
