@@ -7,8 +7,15 @@ oneDNN 197 to 201 (products of 128 to 2048 rows; PyTorch 2.13, 2026-11-21).
 
 import contextlib
 import functools
+import threading
 
 import torch
+
+# The setting is the process's: the first thread inside sets it, and the last
+# one puts back what was there.
+_lock = threading.Lock()
+_inside = 0
+_before = None
 
 
 @contextlib.contextmanager
@@ -28,13 +35,20 @@ def onednn_products():
 
 @contextlib.contextmanager
 def _permission():
+    global _inside, _before
     matmul = torch.backends.mkldnn.matmul
-    before = matmul.fp32_precision
-    matmul.fp32_precision = "bf16"
+    with _lock:
+        if _inside == 0:
+            _before = matmul.fp32_precision
+            matmul.fp32_precision = "bf16"
+        _inside += 1
     try:
         yield
     finally:
-        matmul.fp32_precision = before
+        with _lock:
+            _inside -= 1
+            if _inside == 0:
+                matmul.fp32_precision = _before
 
 
 @functools.cache
@@ -50,6 +64,6 @@ def _is_exact():
         return False
     generator = torch.Generator().manual_seed(0)
     a, b = torch.rand(2, 256, 256, generator=generator, dtype=torch.float64)
-    with torch.no_grad(), _permission():
+    with torch.no_grad(), torch.autocast("cpu", enabled=False), _permission():
         product = a.float() @ b.float()
     return bool(((product - a @ b).abs() <= 1e-6 * (a @ b)).all())

@@ -15,10 +15,9 @@ from keras_bandit.backend.torch_gru import TrainableGRU, gru_on_cpu
 def bidirectional_gru(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
     arguments = (inputs, kernel, recurrent_kernel, bias, recurrent_bias)
     if _runs_step_by_step(arguments):
-        if not _needs_gradient(arguments):
-            return gru_on_cpu(*arguments)
-        if inputs.dtype in (torch.float32, torch.float64):
+        if _needs_gradient(arguments):
             return TrainableGRU.apply(*arguments)[0]
+        return gru_on_cpu(*arguments)
     weights = _flat_weights(kernel, recurrent_kernel, bias, recurrent_bias)
     state = _zero_state(inputs, recurrent_kernel)
     return torch.gru(inputs, state, weights, *_OPTIONS)[0]
@@ -31,13 +30,16 @@ def bidirectional_lstm(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
 
 
 def _runs_step_by_step(arguments):
-    """Whether a loop in Python is right: on a CPU, and not traced.
+    """Whether our loop in Python is right: full precision on a CPU, not traced.
 
-    A compiler or an exporter would unroll it.
+    A compiler or an exporter would unroll it. Half precision would lose more
+    in it than in ATen's.
     """
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
     return not traced and all(
-        argument.device.type == "cpu" for argument in arguments
+        argument.device.type == "cpu"
+        and argument.dtype in (torch.float32, torch.float64)
+        for argument in arguments
     )
 
 

@@ -113,9 +113,15 @@ def _run(
     gates,
     candidates,
 ):
-    """One direction: fills `outputs`, `gates` and `candidates`.
+    """One direction: fills the last three arguments.
 
-    Gates are r, z, n side by side; a candidate is U_n h + c_n.
+    Args:
+        inputs: `(steps, batch, features)`.
+        kernel, recurrent_kernel, bias, recurrent_bias: of the direction.
+        times: steps in the order in which they are taken.
+        outputs: `(steps, batch, units)`.
+        gates: `(steps, batch, 3 * units)`: r, z and n side by side.
+        candidates: `(steps, batch, units)`: U_n h + c_n.
     """
     units = len(recurrent_kernel)
     kernel, bias = kernel.clone(), bias.clone()
@@ -161,7 +167,9 @@ def _run_back(
         dz = dh (h' - n) z (1 - z)          by what the sigmoid of z takes
         dh' = dh z + (dr, dz, dn r) U^T
 
-    `steps` of them lie side by side in `by`, in the order dr, dz, dn r, dn.
+    They lie side by side in `by` `(batch, 4 * units)`: dr, dz, dn r, dn.
+    `outputs`, `gates` and `candidates` are those of `_run`, `cotangent` has
+    the shape of `outputs`, and `of_inputs` that of `inputs`.
     """
     units = len(recurrent_kernel)
     batch = inputs.shape[1]

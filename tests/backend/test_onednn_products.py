@@ -57,6 +57,18 @@ def test_nothing_is_set_where_products_are_rounded(monkeypatch):
 
 def test_old_pytorch_has_no_setting(monkeypatch):
     module._is_exact.cache_clear()
-    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mkldnn, "matmul", None)
     assert not module._is_exact()
     module._is_exact.cache_clear()
+
+
+def test_last_thread_inside_puts_the_setting_back():
+    matmul = torch.backends.mkldnn.matmul
+    before = matmul.fp32_precision
+    first, second = module._permission(), module._permission()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert matmul.fp32_precision == "bf16"
+    second.__exit__(None, None, None)
+    assert matmul.fp32_precision == before

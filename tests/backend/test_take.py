@@ -1,5 +1,6 @@
 """`take`: the elements of `keras.ops.take`, however they are copied."""
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -33,3 +34,16 @@ def test_keeps_the_dtype(dtype):
     taken = take(x, np.arange(4, 14), -1)
     assert taken.dtype == x.dtype
     assert tuple(taken.shape) == (2, 10)
+
+
+@pytest.mark.skipif(keras.config.backend() != "torch", reason="copies of runs")
+@pytest.mark.parametrize("axis", [0, -1])
+def test_torch_copies_runs(axis):
+    from keras_bandit.backend import torch as native
+
+    x = ops.convert_to_tensor(np.eye(60, dtype="float32"))
+    runs = np.concatenate([np.arange(50), np.arange(20, 60)])
+    expected = np.take(np.eye(60), runs, axis)
+    np.testing.assert_array_equal(native.take(x, runs, axis), expected)
+    with pytest.raises(NotImplementedError):
+        native.take(x, np.arange(0, 60, 2), axis)
