@@ -219,8 +219,10 @@ def main(argv=None, config=CONFIG):
         action="store_true",
         help="for comparison: the encoder with its initial weights",
     )
+    parser.add_argument("--epochs", type=int, default=config["epochs"])
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args(argv)
+    config = {**config, "epochs": arguments.epochs}
     keras.utils.set_random_seed(arguments.seed)
     load = functools.partial(AudioSeparator.from_preset, arguments.preset)
     separator = load(load_weights=not arguments.untrained_encoder)

@@ -6,6 +6,7 @@ import io
 import math
 import os
 import pathlib
+import struct
 
 import numpy as np
 import soundfile
@@ -57,7 +58,8 @@ def probe(path):
 
     Raises:
         AudioFileError: if the file is missing, not a regular file, not
-            readable, not audio that libsndfile knows, or has no samples.
+            readable, not audio that libsndfile knows, has no samples, or is
+            a WAV file that breaks off.
     """
     path = pathlib.Path(path)
     if path.exists() and not path.is_file():
@@ -77,9 +79,35 @@ def probe(path):
         raise AudioFileError(f"{path}: not audio (no header)") from error
     if not info.frames:
         raise AudioFileError(f"{path}: no samples, zero length")
+    _check_riff_is_whole(path)
     return AudioFormat(
         info.samplerate, info.channels, info.frames, info.subtype
     )
+
+
+def _check_riff_is_whole(path):
+    """Compares the samples that a WAV file announces with those it holds.
+
+    libsndfile takes the rest of a file that breaks off for all of it. Files
+    whose length was not known when their header was written (0, 2^32 - 1)
+    announce nothing, and RF64 keeps its length elsewhere.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        riff, _, wave = struct.unpack("<4sI4s", file.read(12).ljust(12))
+        if (riff, wave) != (b"RIFF", b"WAVE"):
+            return
+        while len(header := file.read(8)) == 8:
+            name, length = struct.unpack("<4sI", header)
+            if name == b"data":
+                held = size - file.tell()
+                if length not in (0, 2**32 - 1) and held < length:
+                    raise AudioFileError(
+                        f"{path}: damaged (breaks off after {held} of "
+                        f"{length} bytes of samples)"
+                    )
+                return
+            file.seek(length + length % 2, os.SEEK_CUR)
 
 
 def read_audio(path):

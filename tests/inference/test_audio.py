@@ -181,6 +181,28 @@ def test_file_that_breaks_off_is_not_shortened_silently(tmp_path):
         read_audio(broken)
 
 
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+def test_wav_that_breaks_off_is_refused(tmp_path, subtype):
+    path = tmp_path / "short.wav"
+    soundfile.write(path, np.full((1000, 2), 0.1), 44100, subtype=subtype)
+    whole = path.read_bytes()
+    assert probe(path).num_samples == 1000
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(AudioFileError, match="breaks off after"):
+        read_audio(path)
+
+
+def test_wav_of_unknown_length_is_read(tmp_path):
+    """As programs write them into a pipe."""
+    path = tmp_path / "piped.wav"
+    soundfile.write(path, np.full(1000, 0.1), 44100, subtype="PCM_16")
+    data = bytearray(path.read_bytes())
+    place = data.index(b"data") + 4
+    data[place : place + 4] = bytes([255] * 4)
+    path.write_bytes(bytes(data))
+    assert read_audio(path)[0].shape == (1, 1000)
+
+
 def test_full_disk_is_an_error(tmp_path):
     resource = pytest.importorskip("resource")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
