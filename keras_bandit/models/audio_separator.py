@@ -13,6 +13,7 @@ import keras_hub
 from keras import ops
 
 from keras_bandit.backend.interruption import keeps_variables
+from keras_bandit.backend.optimizers import build_optimizer
 from keras_bandit.backend.predictions import predict_on_batch
 from keras_bandit.layers import (
     ISTFT,
@@ -275,10 +276,10 @@ class AudioSeparator(keras_hub.models.Task):
 
     def get_compile_config(self):
         config = super().get_compile_config()
-        if config and self.optimizer is not None and not self.optimizer.built:
+        if config:
             # A file is read with the optimizer built (below), and Keras warns
             # where its variables were not saved.
-            self.optimizer.build(self.trainable_variables)
+            build_optimizer(self)
         own = getattr(self, "_separation_metrics", [])
         if config and own:
             own = [keras.saving.serialize_keras_object(m) for m in own]
@@ -287,8 +288,8 @@ class AudioSeparator(keras_hub.models.Task):
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.optimizer is not None and self.built:
-            self.optimizer.build(self.trainable_variables)
+        if self.built:
+            build_optimizer(self)
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
