@@ -37,6 +37,19 @@ class CommandError(Exception):
     """A mistake of the user's; the message is one line that says which."""
 
 
+class NotOnOpenVINOError(Exception):
+    """OpenVINO cannot compute; the message is one line that says why.
+
+    Args:
+        reason: str.
+        separator: the Keras model, or `None` if it was not loaded for that.
+    """
+
+    def __init__(self, reason, separator=None):
+        super().__init__(reason)
+        self.separator = separator
+
+
 # --------------------------------------------------------------------------
 # Arguments
 # --------------------------------------------------------------------------
@@ -593,18 +606,24 @@ def load_on_openvino(preset, precision, cache_dir):
         cache_dir: str or `None`; see `OpenVINOSeparator`.
 
     Returns:
-        `OpenVINOSeparator`, or an `AudioSeparator` that it cannot run.
+        `OpenVINOSeparator`.
 
     Raises:
         CommandError: as `load_separator`, or if this processor does not have
             the precision.
+        NotOnOpenVINOError: if OpenVINO is damaged or cannot run the model.
     """
     from keras_bandit.inference import openvino_network
-    from keras_bandit.inference.openvino_separator import (
-        OpenVINOSeparator,
-        check_precision,
-    )
 
+    try:
+        from keras_bandit.inference.openvino_separator import (
+            OpenVINOSeparator,
+            check_precision,
+        )
+    except ImportError as error:
+        raise NotOnOpenVINOError(
+            f"OpenVINO cannot be imported: {_one_line(error)}"
+        ) from error
     try:
         check_precision(precision)
     except ValueError as error:
@@ -617,8 +636,8 @@ def load_on_openvino(preset, precision, cache_dir):
         separator = load_separator(preset)
         try:
             network = openvino_network.network_of(separator)
-        except openvino_network.UnsupportedModelError:
-            return separator
+        except openvino_network.UnsupportedModelError as error:
+            raise NotOnOpenVINOError(_one_line(error), separator) from error
     return OpenVINOSeparator(network, precision, cache_dir)
 
 
@@ -680,6 +699,8 @@ def separate_command(args):
     sources = [pathlib.Path(file) for file in args.files]
     _check_names(sources)
     engine = _choose_engine(args)
+    if args.engine_cache and engine == "openvino":
+        _check_writable(pathlib.Path(args.engine_cache))
     choose_backend(args.backend)
 
     # All that can be known beforehand is checked before the model is loaded
@@ -710,6 +731,19 @@ def _choose_engine(args):
             f"--backend is Keras's; got --backend {args.backend} and --engine "
             "openvino"
         )
+    if args.backend and args.precision != "float32":
+        raise CommandError(
+            f"--precision {args.precision} is OpenVINO's; got --backend "
+            f"{args.backend} and --precision {args.precision}"
+        )
+    if args.engine_cache and (args.backend or args.engine == "keras"):
+        keras = (
+            f"--backend {args.backend}" if args.backend else "--engine keras"
+        )
+        raise CommandError(
+            f"--engine-cache is OpenVINO's; got {keras} and --engine-cache "
+            f"{args.engine_cache}"
+        )
     engine = "keras" if args.backend else args.engine
     try:
         return choose_engine(engine, args.precision)
@@ -719,22 +753,31 @@ def _choose_engine(args):
 
 def _load(args, engine):
     """Loads the model, and says on which engine if that was left open."""
+    separator, reason = None, ""
     if engine == "openvino":
-        separator = load_on_openvino(
-            args.preset, args.precision, args.engine_cache
-        )
-        if not hasattr(separator, "precision"):
-            if args.engine == "openvino" or args.precision != "float32":
-                raise CommandError(
-                    f"preset {args.preset}: OpenVINO cannot run this model; "
-                    "--engine keras can"
-                )
-            engine = "keras"
-    else:
+        try:
+            separator = load_on_openvino(
+                args.preset, args.precision, args.engine_cache
+            )
+        except NotOnOpenVINOError as error:
+            _check_fallback(args, error)
+            engine, separator, reason = "keras", error.separator, f": {error}"
+    if separator is None:
         separator = load_separator(args.preset)
+    if args.engine_cache and engine == "keras":
+        _report("warning: --engine-cache is not used: Keras computes")
     if args.engine == "auto" and not args.quiet:
-        _report(f"computing with {engine}, {args.precision}")
+        _report(f"computing with {engine}, {args.precision}{reason}")
     return separator
+
+
+def _check_fallback(args, error):
+    """Refuses Keras instead of OpenVINO, unless that was left open."""
+    if args.engine == "openvino" or args.precision != "float32":
+        precision = " --precision float32" * (args.precision != "float32")
+        raise CommandError(
+            f"preset {args.preset}: {error}; --engine keras{precision} can"
+        ) from error
 
 
 def _attempt(items, function):

@@ -827,18 +827,111 @@ def test_engine_is_chosen_and_said(
 
 
 def test_auto_says_that_keras_computes(engine, monkeypatch, capsys):
-    # What `load_on_openvino` returns of a model that only Keras can run.
-    monkeypatch.setattr(cli, "load_on_openvino", lambda *args: Gains())
+    def load(preset, precision, cache_dir):
+        raise cli.NotOnOpenVINOError("got a toy", Gains())
+
+    monkeypatch.setattr(cli, "load_on_openvino", load)
     write("film.wav")
     assert separate("film.wav", "--engine", "auto") == 0
     assert capsys.readouterr().err == (
-        "keras-bandit: computing with keras, float32\n"
+        "keras-bandit: computing with keras, float32: got a toy\n"
+    )
+    args = ["--engine", "auto", "--engine-cache", "c", "--quiet"]
+    assert separate("film.wav", "--overwrite", *args) == 0
+    assert capsys.readouterr().err == (
+        "keras-bandit: warning: --engine-cache is not used: Keras computes\n"
+    )
+    for args, advice in [
+        (["openvino"], "--engine keras"),
+        (
+            ["auto", "--precision", "bfloat16"],
+            "--engine keras --precision float32",
+        ),
+    ]:
+        assert separate("film.wav", "--overwrite", "--engine", *args) == 2
+        assert error_line(capsys) == f"preset p: got a toy; {advice} can"
+
+
+def test_damaged_openvino_is_one_line(model, monkeypatch, capsys):
+    # It is found, and its import fails.
+    monkeypatch.setattr(engines, "has_openvino", lambda: True)
+    monkeypatch.setattr(engines, "has_gpu", lambda: False)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    for name in ("openvino_separator", "openvino_graph"):
+        module = f"keras_bandit.inference.{name}"
+        monkeypatch.delitem(sys.modules, module, raising=False)
+        monkeypatch.delattr(keras_bandit.inference, name, raising=False)
+    mixture = write("film.wav")
+    assert separate("film.wav", "--engine", "auto") == 0
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "keras-bandit: computing with keras, float32: OpenVINO cannot be "
+    )
+    assert said.count("\n") == 1
+    np.testing.assert_allclose(
+        read("separated/film/speech.wav"), 0.5 * mixture, atol=1e-6
     )
     for args in (["openvino"], ["auto", "--precision", "bfloat16"]):
         assert separate("film.wav", "--overwrite", "--engine", *args) == 2
-        assert error_line(capsys).startswith(
-            "preset p: OpenVINO cannot run this model"
-        )
+        line = error_line(capsys)
+        assert line.startswith("preset p: OpenVINO cannot be imported: ")
+        assert "; --engine keras" in line
+
+
+def test_what_only_openvino_has_is_refused_with_keras(engine, capsys):
+    write("film.wav")
+    for args, message in [
+        (
+            ["--engine", "auto", "--backend", "jax", "--precision", "bfloat16"],
+            "--precision bfloat16 is OpenVINO's; got --backend jax and "
+            "--precision bfloat16",
+        ),
+        (
+            ["--engine", "auto", "--backend", "jax", "--engine-cache", "c"],
+            "--engine-cache is OpenVINO's; got --backend jax and "
+            "--engine-cache c",
+        ),
+        (
+            ["--engine", "keras", "--engine-cache", "c"],
+            "--engine-cache is OpenVINO's; got --engine keras and "
+            "--engine-cache c",
+        ),
+    ]:
+        assert separate("film.wav", *args) == 2
+        assert error_line(capsys) == message
+    assert found() == ["film.wav"]
+
+
+def test_engine_cache_is_checked_before_loading(engine, capsys):
+    write("film.wav")
+    args = ["--engine", "openvino", "--engine-cache", "film.wav"]
+    assert separate("film.wav", *args) == 2
+    assert error_line(capsys) == (
+        "film.wav: not a directory; cannot write there"
+    )
+    assert engine == []
+
+
+def test_model_that_only_keras_reads_comes_from_keras(monkeypatch, tmp_path):
+    pytest.importorskip("openvino", reason="extra openvino is not installed")
+    from keras_bandit.models import BSRNNAudioSeparator, BSRNNBackbone
+
+    sizes = {"n_fft": 64, "sample_rate": 8000, "num_pairs": 1}
+    backbone = BSRNNBackbone(
+        ["a"], {"a": [(0, 33)]}, embed_dim=3, rnn_dim=4, **sizes
+    )
+    bsrnn = BSRNNAudioSeparator(backbone, ["a"], hop_length=16, mlp_dim=5)
+    bsrnn.save_to_preset(tmp_path / "bsrnn")
+    preset = str(tmp_path / "bsrnn")
+    engine = cli.load_on_openvino(preset, "float32", None)
+    assert engine.precision == "float32"
+    assert engine.stems == ["a"]
+
+    toy = Gains()
+    monkeypatch.setattr(cli, "load_separator", lambda preset: toy)
+    with pytest.raises(cli.NotOnOpenVINOError, match="SimpleNamespace") as info:
+        cli.load_on_openvino(preset, "float32", None)
+    assert info.value.separator is toy
 
 
 def test_engine_that_cannot_be_had_is_one_line(model, monkeypatch, capsys):

@@ -5,6 +5,7 @@ Imports nothing heavy, so that the command line can choose before it loads.
 
 import importlib.util
 import os
+import warnings
 
 ENGINES = ("auto", "keras", "openvino")
 PRECISIONS = ("float32", "bfloat16")
@@ -13,7 +14,7 @@ _GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd")
 
 
 def has_openvino():
-    """Whether the package `openvino` is installed."""
+    """Whether a package `openvino` is found; its import may still fail."""
     return importlib.util.find_spec("openvino") is not None
 
 
@@ -71,8 +72,9 @@ def with_engine(separator, engine="keras", precision="float32"):
     Args:
         separator: `AudioSeparator`, or an `OpenVINOSeparator`, which stays
             on OpenVINO.
-        engine: see `choose_engine`. With `"auto"`, a model that OpenVINO
-            cannot run stays with Keras.
+        engine: see `choose_engine`. With `"auto"` in float32, a model that
+            OpenVINO cannot run stays with Keras; so does any, with a warning,
+            if OpenVINO is damaged.
         precision: see `choose_engine`.
 
     Returns:
@@ -83,7 +85,7 @@ def with_engine(separator, engine="keras", precision="float32"):
         ValueError: as `choose_engine`; if the model or the processor does not
             allow what was asked for; if the separator runs on OpenVINO in
             another precision.
-        ImportError: as `choose_engine`.
+        ImportError: as `choose_engine`, or if OpenVINO is damaged.
     """
     chosen = choose_engine(engine, precision)
     running = getattr(separator, "precision", None)
@@ -97,11 +99,22 @@ def with_engine(separator, engine="keras", precision="float32"):
     if chosen == "keras":
         return separator
     from keras_bandit.inference.openvino_network import UnsupportedModelError
-    from keras_bandit.inference.openvino_separator import OpenVINOSeparator
 
+    may_stay = engine == "auto" and precision == "float32"
     try:
+        from keras_bandit.inference.openvino_separator import OpenVINOSeparator
+
         return OpenVINOSeparator.from_separator(separator, precision)
+    except ImportError as error:
+        if not may_stay:
+            raise
+        warnings.warn(
+            f"OpenVINO cannot be imported, Keras computes: {error}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return separator
     except UnsupportedModelError:
-        if engine == "auto" and precision == "float32":
-            return separator
-        raise
+        if not may_stay:
+            raise
+        return separator

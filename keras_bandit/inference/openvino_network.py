@@ -141,8 +141,9 @@ def network_of(separator):
         `Network`.
 
     Raises:
-        UnsupportedModelError: for another backbone or decoder, or a dtype
-            policy other than float32 (mixed precision, quantized layers).
+        UnsupportedModelError: for another backbone or decoder, a
+            preprocessor, or a dtype policy other than float32 (mixed
+            precision, quantized layers).
     """
     backbone = separator.backbone
     kind = type(backbone).__name__
@@ -151,6 +152,8 @@ def network_of(separator):
             "the OpenVINO engine takes separators with a BanditBackbone or "
             f"BSRNNBackbone; got {kind}"
         )
+    if separator.preprocessor is not None:
+        _refuse_preprocessor(type(separator.preprocessor).__name__)
     stems = list(separator.stems)
     if kind == "BanditBackbone":
         encoders = dict.fromkeys(stems, _encoder_of(backbone, backbone))
@@ -168,6 +171,14 @@ def network_of(separator):
         rnn_type=backbone.rnn_type,
         encoders=encoders,
         decoders={s: _decoder_of(separator.decoders[s]) for s in stems},
+    )
+
+
+def _refuse_preprocessor(name):
+    # Keras applies it in `predict_on_batch`; the graph would leave it out.
+    raise UnsupportedModelError(
+        "the OpenVINO engine takes models without a preprocessor; got "
+        f"preprocessor {name}"
     )
 
 
@@ -233,18 +244,44 @@ def read_network(folder, stems=None):
         `Network`.
 
     Raises:
-        UnsupportedModelError: if the preset is not a float32 BandIt whose
-            files hold exactly the variables expected. (A BSRNN's encoders
-            stand in its file without their stems' names: Keras has to load
-            it.)
+        UnsupportedModelError: if the preset is not a float32 BandIt without
+            preprocessor whose files hold exactly the variables expected, or
+            its description is damaged. (A BSRNN's encoders stand in its file
+            without their stems' names: Keras has to load it.)
         OSError: if a file cannot be read.
     """
-    with open(os.path.join(folder, "task.json"), encoding="utf-8") as file:
-        task = json.load(file)
-    config = task["config"]
+    path = os.path.join(folder, "task.json")
+    try:
+        with open(path, encoding="utf-8") as file:
+            task = json.load(file)
+        _check_preset(folder, task)
+        network = _described_network(task["config"])
+        backbone = task["config"]["backbone"]["config"]
+        names = _encoder_names(backbone)
+        bands = band_layout(
+            *(backbone[k] for k in ("band_layout", "num_bands", "n_fft")),
+            backbone["sample_rate"],
+        )
+    except UnsupportedModelError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UnsupportedModelError(
+            f"{path} must describe a BandIt as save_to_preset does; got "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if stems is not None:
+        network = network.with_stems(stems)
+    encoder = _read_encoder(folder, bands, names)
+    for stem in network.stems:
+        network.encoders[stem] = encoder
+        network.decoders[stem] = _read_decoder(folder, stem)
+    return network
+
+
+def _described_network(config):
+    """The `Network` of a configuration, its arrays still to be read."""
     backbone = config["backbone"]["config"]
-    _check_preset(folder, task, backbone)
-    network = Network(
+    return Network(
         sample_rate=backbone["sample_rate"],
         num_channels=None,
         n_fft=backbone["n_fft"],
@@ -254,18 +291,11 @@ def read_network(folder, stems=None):
         encoders=dict.fromkeys(config["stems"]),
         decoders=dict.fromkeys(config["stems"]),
     )
-    if stems is not None:
-        network = network.with_stems(stems)
-    encoder = _read_encoder(folder, backbone)
-    for stem in network.stems:
-        network.encoders[stem] = encoder
-        network.decoders[stem] = _read_decoder(folder, stem)
-    return network
 
 
-def _check_preset(folder, task, backbone):
+def _check_preset(folder, task):
     name = task["registered_name"]
-    policy = backbone["dtype"]
+    policy = task["config"]["backbone"]["config"]["dtype"]
     if isinstance(policy, dict):
         policy = policy["config"].get("name", policy["class_name"])
     if name != "keras_bandit>BanditAudioSeparator" or policy != "float32":
@@ -273,6 +303,9 @@ def _check_preset(folder, task, backbone):
             "the OpenVINO engine reads presets of a BanditAudioSeparator in "
             f"float32; got {name} in {policy} in {folder}"
         )
+    preprocessor = task["config"].get("preprocessor")
+    if preprocessor is not None:
+        _refuse_preprocessor(preprocessor["class_name"])
 
 
 def _read_arrays(path, expected):
@@ -298,7 +331,7 @@ def _read_arrays(path, expected):
         return [found[name][()].astype("float32") for name in expected]
 
 
-def _read_encoder(folder, backbone):
+def _encoder_names(backbone):
     names = [f"layers/band_split/vars/{i}" for i in range(4)]
     pair = f"layers/residual_{backbone['rnn_type']}_pair"
     for i in range(backbone["num_pairs"]):
@@ -307,12 +340,12 @@ def _read_encoder(folder, backbone):
             names += [f"{block}/norm/vars/{k}" for k in range(2)]
             names += [f"{block}/recurrent/vars/{k}" for k in range(4)]
             names += [f"{block}/projection/vars/{k}" for k in range(2)]
+    return names
+
+
+def _read_encoder(folder, bands, names):
     path = os.path.join(folder, "model.weights.h5")
     arrays = _read_arrays(path, names)
-    bands = band_layout(
-        *(backbone[k] for k in ("band_layout", "num_bands", "n_fft")),
-        backbone["sample_rate"],
-    )
     blocks = [Block(*arrays[i : i + 8]) for i in range(4, len(arrays), 8)]
     return Encoder(bands, *arrays[:4], blocks)
 

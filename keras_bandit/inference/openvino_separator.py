@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import tempfile
 
 import numpy as np
@@ -42,14 +43,16 @@ class OpenVINOSeparator:
     8 pairs, less for smaller ones.
 
     The weights are a copy: training the Keras model afterwards does not
-    change them.
+    change them. One instance is not for several threads at once: its buffers
+    are those of the last call. `with_stems` gives each thread its own, and
+    they share the weights.
 
     Args:
         network: `Network`; see `from_separator` and `from_preset`.
         precision: `"float32"` or `"bfloat16"`.
         cache_dir: directory for compiled networks, made if it does not
             exist, or `None`. A network that is found there is ready in about
-            a third of the time; each takes as much space as its weights.
+            half the time; each takes as much space as its weights.
 
     Raises:
         ValueError: for another precision, or bfloat16 on a processor without
@@ -185,8 +188,12 @@ def _staged(cache_dir):
         former = {n for n in os.listdir(cache_dir) if n.endswith(".blob")}
         for name in former:
             link = os.path.join(staging, name)
+            source = os.path.join(cache_dir, name)
             with contextlib.suppress(FileNotFoundError):
-                os.link(os.path.join(cache_dir, name), link)
+                try:
+                    os.link(source, link)
+                except OSError:  # a filesystem without hard links
+                    shutil.copyfile(source, link)
         yield staging
         for name in set(os.listdir(staging)) - former:
             source = os.path.join(staging, name)

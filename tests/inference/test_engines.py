@@ -67,7 +67,7 @@ def test_what_does_not_exist_is_refused(machine):
 
 
 def test_without_the_extra_its_name_is_given(without_openvino):
-    assert engines.choose_engine("auto", "float32") in ("keras", "openvino")
+    assert engines.choose_engine("auto", "float32") == "keras"
     for engine, precision in [("openvino", "float32"), ("auto", "bfloat16")]:
         with pytest.raises(ImportError, match=EXTRA):
             engines.choose_engine(engine, precision)
@@ -129,6 +129,21 @@ def test_auto_keeps_what_openvino_cannot_run_with_keras(machine):
     assert engines.with_engine(other, "keras") is other
     with pytest.raises(ValueError, match=r"BanditBackbone.*got object"):
         engines.with_engine(other, "openvino")
+
+
+def test_auto_without_a_working_openvino_warns(machine, monkeypatch):
+    # It is found, and its import fails.
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    for name in ("openvino_separator", "openvino_graph"):
+        module = f"keras_bandit.inference.{name}"
+        monkeypatch.delitem(sys.modules, module, raising=False)
+        monkeypatch.delattr(inference, name, raising=False)
+    separator = object()
+    with pytest.warns(RuntimeWarning, match="OpenVINO cannot be imported"):
+        assert engines.with_engine(separator, "auto") is separator
+    for engine, precision in [("openvino", "float32"), ("auto", "bfloat16")]:
+        with pytest.raises(ImportError, match="openvino"):
+            engines.with_engine(separator, engine, precision)
 
 
 def test_separator_on_openvino_stays_in_its_precision(bandit):

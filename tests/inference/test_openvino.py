@@ -1,5 +1,9 @@
 """OpenVINO's estimates are Keras's, for every kind of model."""
 
+import json
+import os
+import re
+
 import h5py
 import keras
 import numpy as np
@@ -229,6 +233,21 @@ def test_other_backbones_are_refused():
         network_of(separator)
 
 
+def test_preprocessors_are_refused(tmp_path):
+    backbone = BanditBackbone(BANDS, None, **SIZES)
+    separator = BanditAudioSeparator(
+        backbone,
+        ["x"],
+        hop_length=16,
+        preprocessor=keras.layers.Rescaling(0.5),
+    )
+    with pytest.raises(UnsupportedModelError, match="preprocessor Rescaling"):
+        network_of(separator)
+    separator.save_to_preset(tmp_path / "preset")
+    with pytest.raises(UnsupportedModelError, match="preprocessor Rescaling"):
+        read_network(tmp_path / "preset")
+
+
 # Presets
 
 
@@ -276,6 +295,36 @@ def test_presets_that_only_keras_reads(tmp_path):
         read_network(tmp_path / "int8")
 
 
+def without(key, config):
+    """A nested configuration without one of its keys, wherever it stands."""
+    if not isinstance(config, dict):
+        return config
+    return {k: without(key, v) for k, v in config.items() if k != key}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[:-30],
+        lambda text: "[]",
+        lambda text: text.replace("musical", "no_such_layout"),
+        *(
+            lambda text, key=key: json.dumps(without(key, json.loads(text)))
+            for key in ("config", "registered_name", "stems", "n_fft", "dtype")
+        ),
+    ],
+)
+def test_damaged_description_is_named(tmp_path, damage):
+    text = (weights_directory("bandit_demo") / "task.json").read_text()
+    path = tmp_path / "task.json"
+    path.write_text(damage(text))
+    with pytest.raises(UnsupportedModelError, match=re.escape(str(path))):
+        OpenVINOSeparator.from_preset(tmp_path)
+    path.write_bytes(b"\xff" + text.encode())
+    with pytest.raises(UnsupportedModelError, match=re.escape(str(path))):
+        read_network(tmp_path)
+
+
 # The preset that ships
 
 
@@ -303,8 +352,9 @@ def test_demo_in_bfloat16_on_a_clip(clip, demo):
     exact = demo.predict_on_batch(clip[None])
     reduced = OpenVINOSeparator(demo.network, "bfloat16")
     levels = distances(reduced.predict_on_batch(clip[None]), exact)
-    # 48 to 55 dB were measured; below 80 it would not have been bfloat16.
-    assert np.all(levels > 40)
+    # 38 to 53 dB were measured on four clips, 41 to 53 dB on this one; above
+    # 80 it would not have been bfloat16.
+    assert np.all(levels > 35)
     assert np.all(levels < 80)
 
 
@@ -332,6 +382,21 @@ def test_compiled_networks_are_kept(tmp_path, monkeypatch):
     assert list(cache.iterdir()) == [blob]
     for stem, estimate in estimates.items():
         np.testing.assert_array_equal(found[stem], estimate)
+
+
+def test_cache_without_hard_links(tmp_path, monkeypatch):
+    def refuse(source, link):
+        raise PermissionError(1, "Operation not permitted", source)
+
+    monkeypatch.setattr(os, "link", refuse)
+    network, waveform = network_of(bandit()), noise(1, 1, 500)
+    OpenVINOSeparator(network, cache_dir=tmp_path).predict_on_batch(waveform)
+    (blob,) = tmp_path.iterdir()
+    again = OpenVINOSeparator(network, cache_dir=tmp_path)
+    again.predict_on_batch(waveform)
+    (request,) = again._requests.values()
+    assert request.get_compiled_model().get_property("LOADED_FROM_CACHE")
+    assert list(tmp_path.iterdir()) == [blob]
 
 
 def test_interrupted_compilation_leaves_no_file(tmp_path, monkeypatch):
