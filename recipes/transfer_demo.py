@@ -10,8 +10,8 @@ Command:
         --test 24 --drums
     python recipes/transfer_demo.py --clips CLIPS --output RUN
 Hardware: 2 CPU cores, 8 GiB, 1 GB of disk for features.
-Time: features six minutes, an epoch one, on one core of an AMD EPYC.
-Expected score: not yet measured to the end.
+Time: features two minutes, an epoch seven, on one busy core of an AMD EPYC.
+Expected score: docs/training.md, "Does transfer work?", after 3 epochs.
 """
 
 import argparse
