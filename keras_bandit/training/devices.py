@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_bandit.training.shared_batches import (
-    check_first_batch,
+    checked_batches,
     even_batches,
     share_of,
 )
@@ -42,8 +42,14 @@ class Devices:
         """What this process reads of a dataset's batches."""
         return data
 
-    def share_validation(self, data):
-        """The same for validation, whose last batch may be smaller."""
+    def share_validation(self, data, batch_size=None):
+        """The same for validation, whose last batch may be smaller.
+
+        Args:
+            data: what `fit` takes as `validation_data`.
+            batch_size: int. Items in a batch of arrays, on each device;
+                `None`: 32. Datasets have batches already.
+        """
         return data
 
     def callbacks(self):
@@ -59,11 +65,10 @@ class _SharedProcess(Devices):
     """Several devices of one process."""
 
     def share_training(self, data):
-        check_first_batch(data, self.count)
-        return data
+        return checked_batches(data, self.count)
 
-    def share_validation(self, data):
-        return even_batches(data, self.count)
+    def share_validation(self, data, batch_size=None):
+        return even_batches(data, self.count, batch_size=batch_size)
 
 
 class _JaxDevices(_SharedProcess):
@@ -161,8 +166,8 @@ class _TorchProcesses(Devices):
     def share_training(self, data):
         return share_of(data, self.process_index, self.count)
 
-    def share_validation(self, data):
-        return even_batches(data, self.count, self.process_index)
+    def share_validation(self, data, batch_size=None):
+        return even_batches(data, self.count, self.process_index, batch_size)
 
     def callbacks(self):
         return [_MeanLogs(self)]
@@ -201,8 +206,10 @@ def open_devices(count=None):
     `torchrun --nproc-per-node 8 recipe.py …`; gradients are averaged, with
     NCCL on GPUs and Gloo on CPUs.
 
-    A batch is split among the devices and has to be a multiple of them; of
-    validation data the last batches may be smaller, see `EvenBatches`. On
+    A batch is split among the devices and has to be a multiple of them, the
+    last one, too; data are a `PyDataset`, a grain dataset or a
+    `tf.data.Dataset`. Of validation data the last batch may be smaller, see
+    `EvenBatches`. On
     TensorFlow batches are read ahead, of the next epoch, too: they must
     depend on their place in the dataset, not on a `PyDataset`'s
     `on_epoch_begin`. Not on several TensorFlow devices: `AlternatingStems`,

@@ -62,6 +62,10 @@ def _batches(dataset, steps, devices):
 
     Yields:
         `(number, batch)`: of the batch's first example, and the batch.
+
+    Raises:
+        ValueError: if several processes read batches by number, and one that
+            is not the last has not the items of the first.
     """
     index, count = devices.process_index, devices.process_count
     if count > 1 and has_batches(dataset):
@@ -69,7 +73,16 @@ def _batches(dataset, steps, devices):
         steps = len(dataset) if steps is None else min(steps, len(dataset))
         size = batch_items(dataset[0])
         for step in range(index, steps, count):
-            yield step * size, _as_arrays(dataset[step])
+            batch = dataset[step]
+            items = batch_items(batch)
+            # Examples are numbered without reading the batches before.
+            if items != size and step != steps - 1:
+                raise ValueError(
+                    "on several processes all batches but the last must have "
+                    f"the items of the first, {size}; got {items} in batch "
+                    f"{step}"
+                )
+            yield step * size, _as_arrays(batch)
         return
     if isinstance(dataset, keras.utils.PyDataset):
         dataset = map(dataset.__getitem__, range(len(dataset)))
@@ -241,8 +254,10 @@ def cache_features(
         `FeatureCache`.
 
     Raises:
-        ValueError: if stems have encoders of their own, there is no batch, or
-            the directory holds features of another encoder.
+        ValueError: if stems have encoders of their own, there is no batch, the
+            directory holds features of another encoder, or, on several
+            processes, a batch that is not the last has not the items of the
+            first.
     """
     directory = pathlib.Path(directory)
     if (directory / INDEX).exists():

@@ -201,7 +201,8 @@ class TrainingRun:
                 function of the epoch to start with, from 0, that returns one.
                 Its order is kept, not shuffled.
             validation: what `fit` takes as `validation_data`, or `None`. On
-                several devices arrays, or a dataset with a length.
+                several devices arrays, or a dataset with a length, all of
+                which is used.
             epochs: int. Epochs in all, those of former starts included.
             monitor: str. What to be low, of the logs; `"loss"` without
                 `validation`.
@@ -217,14 +218,23 @@ class TrainingRun:
                 that TensorBoard shows, or `None`.
             clip_every: int. Epochs between two of them.
             **kwargs: for the model's `fit`: `steps_per_epoch`,
-                `validation_steps`, …
+                `validation_steps` (on one device), …
+                `validation_batch_size` is, on several devices, that of each.
 
         Returns:
             `history`, of all starts.
 
         Raises:
-            ValueError: if the backup does not fit the model.
+            ValueError: if the backup does not fit the model, or with
+                `validation_steps` on several devices.
         """
+        if self.devices.count > 1 and kwargs.get("validation_steps"):
+            # Batches of validation are joined, so that it would count others.
+            raise ValueError(
+                "validation_steps must be None on several devices, which use "
+                "all of validation (take a part of the data instead); got "
+                f"validation_steps={kwargs['validation_steps']}"
+            )
         if validation is None and monitor == "val_loss":
             monitor = "loss"
         stopping = EarlyStopping(monitor, patience)
@@ -251,7 +261,12 @@ class TrainingRun:
             validation_data=(
                 None
                 if validation is None
-                else self.devices.share_validation(validation)
+                else self.devices.share_validation(
+                    validation,
+                    # As Keras chooses it.
+                    kwargs.get("validation_batch_size")
+                    or kwargs.get("batch_size"),
+                )
             ),
             initial_epoch=start_epoch,
             epochs=epochs,

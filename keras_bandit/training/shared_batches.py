@@ -23,18 +23,37 @@ def has_batches(data):
     )
 
 
-def check_first_batch(data, count):
-    """Raises `ValueError` if devices cannot share a dataset's batches."""
-    if has_batches(data):
-        _check_items(batch_items(data[0]), count)
+def _refusal(count):
+    return (
+        f"batches must be multiples of the {count} devices that share them; got"
+    )
 
 
-def _check_items(items, count):
+def _check_items(items, count, number=None):
     if items % count:
-        raise ValueError(
-            f"batches must be multiples of the {count} devices that share "
-            f"them; got {items} items"
-        )
+        place = "" if number is None else f" in batch {number}"
+        raise ValueError(f"{_refusal(count)} {items} items{place}")
+
+
+def _checked_batch(batch, number=None, *, count):
+    """A batch, of which each device can take as many items."""
+    x = keras.tree.flatten(batch)[0]
+    if x.shape[0] is not None:
+        _check_items(x.shape[0], count, number)
+        return batch
+    # tf.data traces this once; it knows the items when it reads the batch.
+    import tensorflow as tf
+
+    items = tf.shape(x)[0]
+    check = tf.debugging.Assert(items % count == 0, [_refusal(count), items])
+    with tf.control_dependencies([check]):
+        return keras.tree.map_structure(tf.identity, batch)
+
+
+def _part_of_batch(batch, number=None, *, index, count):
+    """Every `count`-th item of a batch's arrays, from `index` on."""
+    batch = _checked_batch(batch, number, count=count)
+    return keras.tree.map_structure(lambda x: x[index::count], batch)
 
 
 def _only(items):
@@ -42,19 +61,8 @@ def _only(items):
     return items[0] if len(items) == 1 else items
 
 
-def _part_of_batch(batch, index, count):
-    """Every `count`-th item of a batch's arrays, from `index` on."""
-
-    def part(x):
-        if x.shape[0] is not None:
-            _check_items(x.shape[0], count)
-        return x[index::count]
-
-    return keras.tree.map_structure(part, batch)
-
-
 class _MappedPyDataset(keras.utils.PyDataset):
-    """A `PyDataset` with a function of each batch."""
+    """A `PyDataset` with a function of each batch and its number."""
 
     def __init__(self, dataset, function):
         super().__init__(
@@ -65,17 +73,66 @@ class _MappedPyDataset(keras.utils.PyDataset):
         self.dataset = dataset
         self.function = function
 
+    @property
+    def num_batches(self):
+        return self.dataset.num_batches
+
     def __len__(self):
         return len(self.dataset)
 
     def __getitem__(self, index):
-        return self.function(self.dataset[index])
+        return self.function(self.dataset[index], index)
 
     def on_epoch_begin(self):
         self.dataset.on_epoch_begin()
 
     def on_epoch_end(self):
         self.dataset.on_epoch_end()
+
+
+def _mapped(data, function):
+    """A dataset with a function of each batch."""
+    if isinstance(data, keras.utils.PyDataset):
+        return _MappedPyDataset(data, function)
+    if hasattr(data, "map"):
+        # grain's function takes an item, that of tf.data its parts.
+        return data.map(lambda *batch: function(_only(batch)))
+    raise ValueError(
+        "on several devices training data must be a PyDataset, a grain "
+        "dataset or a tf.data.Dataset of batches; got "
+        f"{type(data).__name__}"
+    )
+
+
+def checked_batches(data, count):
+    """A dataset with its batches checked: devices must be able to share them.
+
+    The first and the last, where batches have numbers, are checked at once,
+    each again when it is read.
+
+    Args:
+        data: `PyDataset`, grain dataset or `tf.data.Dataset` of batches.
+        count: int. Devices of one process.
+
+    Returns:
+        a dataset of the same kind.
+
+    Raises:
+        ValueError: for other data, and for batches that are no multiples of
+            `count`. Where TensorFlow reads them, that is its
+            `InvalidArgumentError` with the same message.
+    """
+    if has_batches(data):
+        _check_items(batch_items(data[0]), count, 0)
+        numbered = isinstance(data, keras.utils.PyDataset)
+        length = data.num_batches if numbered else len(data)
+        if length is not None:  # of a PyDataset without an end
+            _check_items(batch_items(data[length - 1]), count, length - 1)
+        if hasattr(data, "share"):
+            # Ours: all but the last are as the first. Mapped, they would be
+            # read ahead by grain's own number, 500.
+            return data
+    return _mapped(data, functools.partial(_checked_batch, count=count))
 
 
 def share_of(data, index, count):
@@ -95,20 +152,14 @@ def share_of(data, index, count):
 
     Raises:
         ValueError: for other data, and for batches that are no multiples of
-            `count`, at the latest when they are read.
+            `count`, at the latest when they are read. While a
+            `tf.data.Dataset` is read, that is TensorFlow's
+            `InvalidArgumentError` with the same message.
     """
     if hasattr(data, "share"):
         return data.share(index, count)
     part = functools.partial(_part_of_batch, index=index, count=count)
-    if isinstance(data, keras.utils.PyDataset):
-        return _MappedPyDataset(data, part)
-    if hasattr(data, "map"):
-        # grain's function takes an item, that of tf.data its parts.
-        return data.map(lambda *batch: part(_only(batch)))
-    raise ValueError(
-        "on several processes data must be a PyDataset, a grain dataset "
-        f"or a tf.data.Dataset of batches; got {type(data).__name__}"
-    )
+    return _mapped(data, part)
 
 
 class EvenBatches(keras.utils.PyDataset):
@@ -139,8 +190,16 @@ class EvenBatches(keras.utils.PyDataset):
     """
 
     def __init__(self, data, count, index=None):
-        # Read ahead, in order; grain's datasets and ours take any thread.
-        super().__init__(workers=2, max_queue_size=4)
+        if isinstance(data, keras.utils.PyDataset):
+            # It may hold a file or a generator that one thread alone may use.
+            super().__init__(
+                workers=data.workers,
+                use_multiprocessing=data.use_multiprocessing,
+                max_queue_size=data.max_queue_size,
+            )
+        else:
+            # Read ahead, in order; grain's datasets and ours take any thread.
+            super().__init__(workers=2, max_queue_size=4)
         self.data = data
         self.count = count
         self.index = index
@@ -172,6 +231,14 @@ class EvenBatches(keras.utils.PyDataset):
         if self.index is None:
             places = np.tile(places, self.count)
         return self._weighted(_take(rest, places), self.weight / self.count)
+
+    def on_epoch_begin(self):
+        if isinstance(self.data, keras.utils.PyDataset):
+            self.data.on_epoch_begin()
+
+    def on_epoch_end(self):
+        if isinstance(self.data, keras.utils.PyDataset):
+            self.data.on_epoch_end()
 
     def _full(self, index):
         first = index * self.count
@@ -208,12 +275,14 @@ def _take(batch, places):
     return keras.tree.map_structure(lambda x: x[places], batch)
 
 
-def even_batches(data, count, index=None):
+def even_batches(data, count, index=None, batch_size=None):
     """Validation data of `fit` for several devices; see `EvenBatches`.
 
     Args:
         data: `PyDataset` or grain dataset of batches, or arrays `(x, y)`.
         count, index: as of `EvenBatches`.
+        batch_size: int. Items in a batch of arrays, on each device; `None`:
+            32, as Keras has it.
 
     Returns:
         `EvenBatches`.
@@ -222,9 +291,10 @@ def even_batches(data, count, index=None):
         ValueError: for data of other kinds.
     """
     if isinstance(data, (tuple, list)) and len(data) == 2:
+        size = batch_size or ARRAY_BATCH
         data = [
-            _take(data, slice(start, start + ARRAY_BATCH))
-            for start in range(0, batch_items(data), ARRAY_BATCH)
+            _take(data, slice(start, start + size))
+            for start in range(0, batch_items(data), size)
         ]
     elif not has_batches(data):
         raise ValueError(

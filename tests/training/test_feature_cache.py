@@ -226,6 +226,35 @@ def test_processes_share_the_computing(tmp_path, frozen):
         )
 
 
+def test_processes_refuse_a_smaller_batch_in_the_middle(tmp_path, frozen):
+    class Uneven(Batches):
+        def __init__(self, smaller):
+            super().__init__()
+            self.smaller = smaller
+
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            mixture, targets = super().__getitem__(index)
+            items = 1 if index == self.smaller else 2
+            return mixture[:items], {"mne": targets["mne"][:items]}
+
+    directory = tmp_path / "middle"
+    with pytest.raises(ValueError, match="of the first, 2; got 1 in batch 1"):
+        cache_features(frozen, Uneven(1), directory, devices=OneOfTwo(1))
+    with pytest.raises(ValueError, match="complete cache"):
+        FeatureCache(directory)
+    # The last may be smaller: of the dataset, or of the steps taken.
+    for smaller, steps, numbers in ((2, None, [0, 1, 4]), (1, 2, [0, 1])):
+        directory = tmp_path / f"last_{smaller}"
+        cache_features(
+            frozen, Uneven(smaller), directory, steps, devices=OneOfTwo(0)
+        )
+        found = sorted(int(path.stem) for path in directory.glob("*.npz"))
+        assert found == numbers
+
+
 def test_empty_dataset(tmp_path, frozen):
     with pytest.raises(ValueError, match="got none"):
         cache_features(frozen, iter([]), tmp_path / "cache")

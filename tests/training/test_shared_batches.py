@@ -11,6 +11,7 @@ from keras_bandit.data import random_crops
 from keras_bandit.data.track import ArrayTrack
 from keras_bandit.training.shared_batches import (
     EvenBatches,
+    checked_batches,
     even_batches,
     share_of,
 )
@@ -95,13 +96,15 @@ def test_batches_that_cannot_be_shared():
         share_of(tiny.Epochs(0, size=3), 1, 2)[0]
     with pytest.raises(ValueError, match="got tuple"):
         share_of(tiny.batch(0, size=4), 1, 2)
+    with pytest.raises(ValueError, match="got generator"):
+        checked_batches((tiny.batch(0) for _ in range(2)), 2)
 
 
 class Numbers(keras.utils.PyDataset):
     """The numbers 0 … items - 1 and their squares, in batches."""
 
-    def __init__(self, items, size):
-        super().__init__()
+    def __init__(self, items, size, **kwargs):
+        super().__init__(**kwargs)
         self.items = items
         self.size = size
 
@@ -112,6 +115,75 @@ class Numbers(keras.utils.PyDataset):
         start = index * self.size
         x = np.arange(start, min(start + self.size, self.items))
         return x, {"square": x**2}
+
+
+def test_uneven_batches_of_a_py_dataset():
+    # 4 + 4 + 3 items, the last batch too small for two devices.
+    uneven = Numbers(11, 4)
+    with pytest.raises(ValueError, match=r"2 devices.*got 3 items in batch 2"):
+        checked_batches(uneven, 2)
+    share = share_of(uneven, 1, 2)
+    np.testing.assert_array_equal(share[1][0], [5, 7])
+    with pytest.raises(ValueError, match=r"2 devices.*got 3 items in batch 2"):
+        share[2]
+
+    class Middle(Numbers):
+        def __getitem__(self, index):
+            x, y = super().__getitem__(index)
+            return x[: 3 if index == 1 else 4], y
+
+    checked = checked_batches(Middle(12, 4, workers=3), 2)
+    assert (len(checked), checked.num_batches, checked.workers) == (3, 3, 3)
+    np.testing.assert_array_equal(checked[2][0], [8, 9, 10, 11])
+    with pytest.raises(ValueError, match="got 3 items in batch 1"):
+        checked[1]
+
+
+def test_endless_py_dataset():
+    class Endless(Numbers):
+        num_batches = None
+
+    checked = checked_batches(Endless(40, 4), 2)
+    assert checked.num_batches is None
+    np.testing.assert_array_equal(checked[2][0], [8, 9, 10, 11])
+
+
+def test_uneven_batches_of_grain():
+    grain = pytest.importorskip("grain")
+    numbers = grain.MapDataset.range(11).batch(4)
+    with pytest.raises(ValueError, match=r"2 devices.*got 3 items in batch 2"):
+        checked_batches(numbers, 2)
+    # The last batch of an epoch in the midst of a stream.
+    stream = checked_batches(numbers.repeat(2).slice(slice(0, 5)), 2)
+    np.testing.assert_array_equal(stream[3], [0, 1, 2, 3])
+    with pytest.raises(ValueError, match=r"2 devices.*got 3 items"):
+        stream[2]
+    stream = iter(checked_batches(numbers.to_iter_dataset(), 2))
+    np.testing.assert_array_equal(next(stream), [0, 1, 2, 3])
+    next(stream)
+    with pytest.raises(ValueError, match=r"2 devices.*got 3 items"):
+        next(stream)
+
+
+@pytest.mark.parametrize(
+    "share", [checked_batches, lambda d, n: share_of(d, 1, n)]
+)
+def test_uneven_batches_of_tf_data(share):
+    tf = pytest.importorskip("tensorflow")
+    x = np.arange(11)
+    numbers = tf.data.Dataset.from_tensor_slices((x, {"square": x**2}))
+    batches = share(numbers.batch(4), 2)
+    assert batches.cardinality() == 3
+    first, second = batches.take(2)
+    step = len(first[0]) == 2
+    np.testing.assert_array_equal(second[0], [5, 7] if step else [4, 5, 6, 7])
+    np.testing.assert_array_equal(second[1]["square"], second[0] ** 2)
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match=r"2 devices(.|\n)*got(.|\n)*3"
+    ):
+        list(batches)
+    with pytest.raises(ValueError, match=r"2 devices.*got 3 items"):
+        share(numbers.batch(3, drop_remainder=True), 2)
 
 
 def means(data):
@@ -168,9 +240,38 @@ def test_processes_read_their_own_batches_alone():
     assert numbers.read == (1, 4)
 
 
-def test_arrays_are_batches():
+def test_validation_is_read_as_its_dataset_wants():
+    class Noted(Numbers):
+        epochs = ()
+
+        def on_epoch_begin(self):
+            self.epochs += ("begin",)
+
+        def on_epoch_end(self):
+            self.epochs += ("end",)
+
+    # One thread: it may hold a file that two must not read.
+    numbers = Noted(7, 2, workers=1, max_queue_size=3)
+    data = EvenBatches(numbers, 2)
+    assert (data.workers, data.max_queue_size) == (1, 3)
+    assert not data.use_multiprocessing
+    data.on_epoch_begin()
+    data.on_epoch_end()
+    assert numbers.epochs == ("begin", "end")
+    apart = EvenBatches(Numbers(7, 2, workers=2, use_multiprocessing=True), 2)
+    assert (apart.workers, apart.use_multiprocessing) == (2, True)
+    # Lists have no wishes.
+    arrays = even_batches((np.arange(3), np.arange(3)), 2)
+    assert (arrays.workers, arrays.use_multiprocessing) == (2, False)
+    arrays.on_epoch_begin()
+    arrays.on_epoch_end()
+
+
+@pytest.mark.parametrize("batch_size", [None, 8])
+def test_arrays_are_batches(batch_size):
     x = np.arange(70)
-    data = even_batches((x, {"square": x**2}), 2)
+    data = even_batches((x, {"square": x**2}), 2, batch_size=batch_size)
+    assert len(data[0][0]) == 2 * (batch_size or 32)
     expected = np.mean(x**2.0), 34.5
     np.testing.assert_allclose(means(data), expected, rtol=1e-5)
 
