@@ -96,6 +96,13 @@ def _counts(text):
     )
 
 
+def _folder(text):
+    """Parses a directory's path: an empty one would be the current one."""
+    if not text:
+        raise argparse.ArgumentTypeError("must be a directory's path; got ''")
+    return text
+
+
 def _names(text):
     """Parses names separated by commas; a repeated one counts once."""
     names = [name.strip() for name in text.split(",")]
@@ -126,6 +133,7 @@ def _add_separate(commands):
     )
     parser.add_argument(
         "--output",
+        type=_folder,
         default="separated",
         metavar="DIR",
         help="directory of the results (%(default)s)",
@@ -170,23 +178,10 @@ def _add_separate(commands):
         metavar="N",
         help="chunks at a time; raise it on a GPU (%(default)s)",
     )
-    parser.add_argument(
-        "--engine",
-        choices=ENGINES,
-        default="auto",
-        help="what computes: keras, openvino, or openvino where it is "
-        "installed, can run the model, there is no GPU and no --backend "
-        "(%(default)s)",
-    )
-    parser.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        default="float32",
-        help="bfloat16 is faster and less exact: OpenVINO, on processors "
-        "that have it (%(default)s)",
-    )
+    _add_engine(parser)
     parser.add_argument(
         "--engine-cache",
+        type=_folder,
         metavar="DIR",
         help="keep OpenVINO's compiled models here, for a quicker start "
         "(nowhere)",
@@ -226,7 +221,7 @@ def _add_convert(commands):
     )
     parser.set_defaults(command=convert_command)
     parser.add_argument("checkpoint", metavar="CHECKPOINT")
-    parser.add_argument("out_dir", metavar="OUT_DIR")
+    parser.add_argument("out_dir", type=_folder, metavar="OUT_DIR")
     parser.add_argument(
         "--overwrite",
         action="store_true",
@@ -272,12 +267,14 @@ configs:
     )
     parser.add_argument(
         "--manual-dir",
+        type=_folder,
         required=True,
         metavar="DIR",
         help="folder with the dataset's files",
     )
     parser.add_argument(
         "--data-dir",
+        type=_folder,
         required=True,
         metavar="DIR",
         help="where datasets are prepared",
@@ -340,7 +337,9 @@ def _add_evaluate(commands):
         epilog=_EXIT_STATUS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(command=evaluate_command, residual=False)
+    parser.set_defaults(
+        command=evaluate_command, residual=False, engine_cache=None
+    )
     parser.add_argument(
         "--preset",
         required=True,
@@ -349,6 +348,7 @@ def _add_evaluate(commands):
     )
     parser.add_argument(
         "--data-dir",
+        type=_folder,
         required=True,
         metavar="DIR",
         help="where datasets are prepared (see prepare)",
@@ -361,6 +361,7 @@ def _add_evaluate(commands):
     )
     parser.add_argument(
         "--output",
+        type=_folder,
         default="evaluation",
         metavar="DIR",
         help="directory of the results (%(default)s)",
@@ -403,6 +404,7 @@ def _add_evaluate(commands):
         metavar="N",
         help="chunks at a time; raise it on a GPU (%(default)s)",
     )
+    _add_engine(parser)
     parser.add_argument(
         "--oracles",
         type=_names,
@@ -432,6 +434,24 @@ def _add_evaluate(commands):
         "--quiet", action="store_true", help="only errors, no progress or table"
     )
     _add_backend(parser)
+
+
+def _add_engine(parser):
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default="auto",
+        help="what computes: keras, openvino, or openvino where it is "
+        "installed, can run the model, there is no GPU and no --backend "
+        "(%(default)s)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="float32",
+        help="bfloat16 is faster and less exact: OpenVINO, on processors "
+        "that have it (%(default)s)",
+    )
 
 
 def _add_backend(parser):
@@ -1106,6 +1126,7 @@ def evaluate_command(args):
         )
     output = pathlib.Path(args.output)
     _check_writable(output)
+    engine = _choose_engine(args)
     choose_backend(args.backend)
     data_set, tracks = _open_tracks(args)
     metrics = ["snr", "si_snr"]
@@ -1130,6 +1151,9 @@ def evaluate_command(args):
             oracles=args.oracles,
             metrics=metrics,
             num_workers=args.workers or 0,
+            # With "auto" a model that OpenVINO cannot run stays with Keras.
+            engine=engine if engine == "keras" else args.engine,
+            precision=args.precision,
             progress=not args.quiet and sys.stderr.isatty(),
             model_name=os.path.basename(os.path.normpath(args.preset)),
             data_set=data_set,

@@ -450,6 +450,7 @@ def test_files_with_one_name_are_refused_before_anything(model, capsys, other):
         (["--format", "mp3"], "invalid choice: 'mp3'"),
         (["--format", "flac", "--subtype", "FLOAT"], "PCM_16, PCM_24; got F"),
         (["--output", "film.wav"], "film.wav: not a directory"),
+        (["--output", ""], "--output: must be a directory's path; got ''"),
         (["--colour"], "unrecognized arguments: --colour"),
     ],
 )

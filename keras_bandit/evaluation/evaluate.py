@@ -17,6 +17,7 @@ from keras_bandit.evaluation.results import Results
 from keras_bandit.evaluation.scoring import score_all, workers
 from keras_bandit.evaluation.tables import summarize
 from keras_bandit.inference import DEFAULT_BATCH_SIZE, DEFAULT_CHUNK_SECONDS
+from keras_bandit.inference.engines import with_engine
 from keras_bandit.inference.separation import chunk_and_hop, separate
 
 AUTHORS_HOP_SECONDS = 0.5
@@ -41,6 +42,8 @@ def evaluate(
     data_set=None,
     split=None,
     report=None,
+    engine="keras",
+    precision="float32",
 ):
     """Scores a model and oracles on whole tracks, as BandIt's Tables 1 and 2.
 
@@ -92,6 +95,9 @@ def evaluate(
         split: str, such as `"test"`; likewise.
         report: callable. Takes one line for each track that failed; `None`
             warns.
+        engine: str. What computes the estimates; see `separate`.
+        precision: str. `"float32"`, or `"bfloat16"` on OpenVINO; a setting,
+            as scores depend on it.
 
     Returns:
         dict of `summary.json`: `"mean"`, `"median"` and `"defined"` (number
@@ -103,7 +109,7 @@ def evaluate(
     Raises:
         ValueError: if an argument is not as described, or `output_dir` holds
             an evaluation with other settings.
-        ImportError: if museval is wanted and not installed.
+        ImportError: if museval or OpenVINO is wanted and not installed.
         OSError: if `output_dir` cannot be written.
         RuntimeError: if a worker died; the tracks that are done stay.
     """
@@ -114,6 +120,7 @@ def evaluate(
     _check_tracks(tracks, plan)
     chunk_and_hop(separator, chunk_seconds, hop_seconds)
     separator = _computing(separator, plan)
+    running = with_engine(separator, engine, precision)
     settings = {
         "model": describe_model(separator),
         "data_set": data_set,
@@ -122,10 +129,12 @@ def evaluate(
         "composites": plan.composites,
         "chunk_seconds": chunk_seconds,
         "hop_seconds": hop_seconds,
+        "precision": precision,
         "oracles": plan.oracles,
         "metrics": plan.metrics,
     }
-    results = Results(output_dir, settings, versions(), resume)
+    engines = [] if running is separator else ["openvino"]
+    results = Results(output_dir, settings, versions(*engines), resume)
 
     done, failed = {}, {}
     for track in tracks:
@@ -137,7 +146,7 @@ def evaluate(
     def estimate(track):
         bar.set_postfix_str(track.name)
         outputs = separate(
-            separator,
+            running,
             read_mixture(track),
             track.sample_rate,
             chunk_seconds=chunk_seconds,

@@ -1,6 +1,7 @@
 """What a score is a score of: the model, and the versions that computed it."""
 
 import hashlib
+import importlib.metadata
 import platform
 import sys
 
@@ -32,8 +33,12 @@ def describe_model(separator):
     }
 
 
-def versions():
-    """Versions of what computes: a dict for JSON."""
+def versions(*packages):
+    """Versions of what computes: a dict for JSON.
+
+    Args:
+        *packages: names of others than Keras and its backend.
+    """
     found = {
         "python": platform.python_version(),
         "keras_bandit": __version__,
@@ -44,4 +49,5 @@ def versions():
         backend = keras.backend.backend()
         found["keras"] = keras.__version__
         found[backend] = sys.modules[backend].__version__
+    found |= {name: importlib.metadata.version(name) for name in packages}
     return found

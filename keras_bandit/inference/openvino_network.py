@@ -233,12 +233,11 @@ def _decoder_of(model):
 # --------------------------------------------------------------------------
 
 
-def read_network(folder, stems=None):
+def read_network(folder):
     """Reads a preset directory of a BandIt, without Keras.
 
     Args:
         folder: path of a directory that `save_to_preset` wrote.
-        stems: list of str, the stems to read; `None` for all.
 
     Returns:
         `Network`.
@@ -269,8 +268,6 @@ def read_network(folder, stems=None):
             f"{path} must describe a BandIt as save_to_preset does; got "
             f"{type(error).__name__}: {error}"
         ) from error
-    if stems is not None:
-        network = network.with_stems(stems)
     encoder = _read_encoder(folder, bands, names)
     for stem in network.stems:
         network.encoders[stem] = encoder

@@ -12,6 +12,7 @@ from keras_bandit.inference.engines import PRECISIONS
 from keras_bandit.inference.openvino_graph import build_graph
 from keras_bandit.inference.openvino_network import network_of, read_network
 from keras_bandit.inference.openvino_spectral import istft, stft
+from keras_bandit.presets import PRESETS, weights_directory
 
 DEVICE = "CPU"
 
@@ -76,14 +77,21 @@ class OpenVINOSeparator:
         return cls(network_of(separator), precision, cache_dir)
 
     @classmethod
-    def from_preset(cls, folder, precision="float32", cache_dir=None):
-        """Makes one of a BandIt's preset directory, without Keras.
+    def from_preset(cls, preset, precision="float32", cache_dir=None):
+        """Makes one of a BandIt's preset, without Keras.
+
+        Args:
+            preset: path of a preset directory, which goes before a name; or
+                the name of a preset with trained weights.
+            precision: see above, as `cache_dir`.
+            cache_dir: see above.
 
         Raises:
+            ValueError: if there is neither.
             UnsupportedModelError: as `read_network`; Keras may load it.
             OSError: if a file cannot be read.
         """
-        return cls(read_network(folder), precision, cache_dir)
+        return cls(read_network(_preset_folder(preset)), precision, cache_dir)
 
     @property
     def stems(self):
@@ -165,6 +173,18 @@ class OpenVINOSeparator:
             compiled = _compile(graph, options, self.cache_dir)
             self._requests[shape] = compiled.create_infer_request()
         return self._requests[shape]
+
+
+def _preset_folder(preset):
+    if os.path.isdir(preset):
+        return preset
+    with_weights = [n for n in PRESETS if weights_directory(n) is not None]
+    if preset not in with_weights:
+        raise ValueError(
+            "preset must be a preset directory or a name with trained weights, "
+            f"one of {with_weights}; got {str(preset)!r}"
+        )
+    return weights_directory(preset)
 
 
 def _compile(graph, options, cache_dir):

@@ -84,7 +84,9 @@ def test_results_are_written_and_shown(dataset, model, capsys):
     assert len(os.listdir("evaluation/tracks")) == 3
 
 
-def test_real_preset(dataset, monkeypatch, capsys):
+@pytest.fixture
+def tiny():
+    """A BandIt as the preset `tiny`."""
     backbone = BanditBackbone(
         num_bands=6,
         n_fft=256,
@@ -97,12 +99,23 @@ def test_real_preset(dataset, monkeypatch, capsys):
         backbone, ["speech", "music", "effects"], hop_length=64, mlp_dim=3
     )
     separator.save_to_preset("tiny")
+    return separator
+
+
+def evaluate_tiny(*args):
     argv = ["evaluate", "--preset", "tiny", "--data-dir", "data"]
     argv += ["--chunk-seconds", "0.5", "--quiet", "--limit", "1"]
-    assert cli.main([*argv, "--output", "out"]) == 0
+    return cli.main([*argv, "--output", "out", *args])
+
+
+@pytest.mark.parametrize("engine", ["keras", "openvino"])
+def test_real_preset(dataset, tiny, capsys, engine):
+    if engine == "openvino":
+        pytest.importorskip("openvino")
+    assert evaluate_tiny("--engine", engine) == 0
     assert capsys.readouterr() == ("", "")
     track = dataset[0]
-    estimate = separator.separate(
+    estimate = tiny.separate(
         track.read("mixture"), 8000, chunk_seconds=0.5, hop_seconds=0.5
     )["speech"]
     error = np.sum((track.read("speech") - estimate) ** 2)
@@ -113,6 +126,27 @@ def test_real_preset(dataset, monkeypatch, capsys):
     )
     assert summary["versions"][0]["keras"] == sys.modules["keras"].__version__
     assert summary["settings"]["model"]["dtype"] == "float32"
+    assert ("openvino" in summary["versions"][0]) == (engine == "openvino")
+    page = pathlib.Path("out/results.md").read_text()
+    assert "computed in float32" in page
+
+
+def test_precision_is_a_setting_and_the_engine_is_not(dataset, tiny, capsys):
+    pytest.importorskip("openvino")
+    assert evaluate_tiny("--engine", "keras") == 0
+    before = read_json("out/summary.json")["mean"]
+    assert evaluate_tiny("--engine", "openvino") == 0
+    assert read_json("out/summary.json")["mean"] == before
+    assert evaluate_tiny("--engine", "keras", "--precision", "bfloat16") == 2
+    assert "needs engine='openvino'" in error_lines(capsys)[0]
+
+
+def test_models_that_openvino_cannot_run(dataset, model, capsys):
+    pytest.importorskip("openvino")
+    assert evaluate("--quiet") == 0  # "auto" stays with Keras
+    assert "keras" in read_json("evaluation/summary.json")["versions"][0]
+    assert evaluate("--engine", "openvino", "--output", "out") == 2
+    assert "got SimpleNamespace" in error_lines(capsys)[0]
 
 
 def test_options(dataset, model, capsys):

@@ -272,13 +272,19 @@ def test_preset_is_read_as_keras_reads_it(tmp_path):
         np.testing.assert_array_equal(a[stem], b[stem])
 
 
-def test_stems_of_a_preset(tmp_path):
+def test_missing_file_of_a_preset(tmp_path):
     bandit().save_to_preset(tmp_path / "preset")
     (tmp_path / "preset" / "decoder_music.weights.h5").unlink()
-    network = read_network(tmp_path / "preset", ["effects"])
-    assert network.stems == ["effects"]
     with pytest.raises(OSError, match="decoder_music"):
         read_network(tmp_path / "preset")
+
+
+@pytest.mark.parametrize("preset", ["nowhere", "bandit_musical64"])
+def test_presets_without_weights(preset):
+    with pytest.raises(
+        ValueError, match=f"one of.*bandit_demo.*got '{preset}'"
+    ):
+        OpenVINOSeparator.from_preset(preset)
 
 
 def test_presets_that_only_keras_reads(tmp_path):
@@ -336,7 +342,7 @@ def clip():
 
 @pytest.fixture(scope="module")
 def demo():
-    return OpenVINOSeparator.from_preset(weights_directory("bandit_demo"))
+    return OpenVINOSeparator.from_preset("bandit_demo")
 
 
 def test_demo_equals_keras_on_a_clip(clip, demo):
