@@ -327,23 +327,28 @@ def run_model(case, config, scratch, logs):
             stack.callback(sides[side].close)
             answer = sides[side].ask({"hop": None})
             result[side] = {"first_seconds": answer["seconds"]}
+        # Training is compared at its first step and, with what its gradients
+        # made of the weights, at every later one.
+        agreed = []
         if not whole_file:
-            result["agreement_db"] = agreement_db(settings, sides, scratch)
+            agreed.append(agreement_db(settings, sides, scratch))
         calls = [
             (side, hops[0]) for side in ("ours", "theirs") if side in sides
         ]
         rest = [("ours", hop) for hop in hops[1:]]
         for _ in range(config["file_turns" if whole_file else "turns"]):
-            for call in calls:
+            for call in calls + rest:
                 answer = sides[call[0]].ask({"hop": call[1]})
                 times.setdefault(call, []).append(answer["seconds"])
                 quality[call] = answer.get("snr_db")
-            if whole_file:
-                result["agreement_db"] = agreement_db(settings, sides, scratch)
-            for call in rest:
-                answer = sides["ours"].ask({"hop": call[1]})
-                times.setdefault(call, []).append(answer["seconds"])
-                quality[call] = answer.get("snr_db")
+                if call == calls[-1] and (whole_file or theirs):
+                    agreed.append(agreement_db(settings, sides, scratch))
+                if whole_file and call[0] == "theirs":
+                    # At once: ours may still fail at another hop.
+                    facts = summarize(times[call])
+                    earlier.write_text(json.dumps(result["theirs"] | facts))
+        # Without another side, later turns are compared with the first.
+        result["agreement_db"] = agreed[0] and min(agreed)
         for side, process in sides.items():
             result[side] |= process.ask({}) | summarize(times[side, hops[0]])
     for side in sides:
@@ -386,9 +391,11 @@ def run_separate_command(case, config, scratch, logs):
         command += ["--backend", case["backend"]]
     if case["task"] == "memory":  # the fewest chunks: time does not matter
         command += ["--hop-seconds", str(config["chunk_seconds"])]
-    log = (
-        logs / f"{case['task']}-separate-{case['engine']}-{case['backend']}.txt"
+    name = "-".join(
+        str(case[key])
+        for key in ("task", "engine", "backend", "seconds_of_audio")
     )
+    log = logs / f"{name}-separate.txt"
     turns = 1 if case["task"] == "memory" else config["turns"]
     settings = {**config, **case}
     runs = [
