@@ -190,6 +190,7 @@ def training_rows(result):
         "steps/s": number(ours["steps_per_second"]),
         "peak / GB": number(gigabytes(ours["peak_bytes"])),
         "agreement / dB": number(result["agreement_db"]),
+        "after the steps / dB": number(result.get("trained_agreement_db")),
         "authors' s per step": spread(theirs, "median_seconds"),
         "authors' peak / GB": number(
             gigabytes(theirs["peak_bytes"]) if theirs else None

@@ -202,6 +202,9 @@ def test_equal_outputs_are_asserted(benchmark, tmp_path):
     np.savez(tmp_path / "ours.npz", **{**theirs, "b": 1.01 * theirs["b"]})
     with pytest.raises(benchmark.CaseError, match=r"differ: 40\.0 dB.* 60"):
         benchmark.agreement_db(case, sides, tmp_path)
+    # Enough after training steps.
+    found = benchmark.agreement_db(case, sides, tmp_path, 30.0)
+    assert found == pytest.approx(40)
     np.savez(tmp_path / "ours.npz", **{**theirs, "a": np.nan * theirs["a"]})
     with pytest.raises(benchmark.CaseError, match="differ"):
         benchmark.agreement_db(case, sides, tmp_path)
