@@ -594,7 +594,7 @@ def find_preset(preset):
 
 
 def load_separator(preset):
-    """Loads the Keras model of a preset.
+    """Loads the Keras model of a preset, and tunes this process for it.
 
     Args:
         preset: str, see `find_preset`.
@@ -608,7 +608,9 @@ def load_separator(preset):
     found = find_preset(preset)
     import_keras()
     from keras_bandit import AudioSeparator
+    from keras_bandit.backend.process import tune_process
 
+    tune_process()
     try:
         return AudioSeparator.from_preset(found)
     except (OSError, ValueError) as error:

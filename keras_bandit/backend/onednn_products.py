@@ -33,6 +33,15 @@ def onednn_products():
         yield
 
 
+def allow_onednn_products():
+    """Does what `onednn_products` does, for the rest of the process."""
+    if _is_exact():
+        with _lock:
+            torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+            global _before
+            _before = "bf16"
+
+
 @contextlib.contextmanager
 def _permission():
     global _inside, _before

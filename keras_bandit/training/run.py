@@ -6,6 +6,7 @@ import pathlib
 
 import keras
 
+from keras_bandit.backend.process import tune_process
 from keras_bandit.training.backup import Backup
 from keras_bandit.training.configuration import (
     as_json,
@@ -194,6 +195,8 @@ class TrainingRun:
     ):
         """Trains, or goes on training, until the end or until it is no use.
 
+        The process is tuned for it, see `keras_bandit.backend.process`.
+
         Args:
             model: compiled `AudioSeparator`, or any compiled `keras.Model` if
                 `save` is given.
@@ -246,6 +249,7 @@ class TrainingRun:
         if stopped or start_epoch >= epochs:
             return self.history
         self.devices.prepare(model)
+        tune_process()
         if callable(train):
             train = train(start_epoch)
         own = [stopping]
