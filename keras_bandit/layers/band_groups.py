@@ -92,11 +92,30 @@ def split_groups(x, groups, rows=1):
     Returns:
         list of `(size, rows * width, …)`.
     """
-    parts, start = [], 0
-    for group in groups:
-        size, width = group.index.shape
-        stop = start + rows * size * width
-        shape = (size, rows * width, *x.shape[1:])
-        parts.append(ops.reshape(x[start:stop], shape))
-        start = stop
-    return parts
+    shapes = [
+        (group.index.shape[0], rows * group.index.shape[1], *x.shape[1:])
+        for group in groups
+    ]
+    parts = split_rows(x, [size * width for size, width, *_ in shapes])
+    return [
+        ops.reshape(part, shape)
+        for part, shape in zip(parts, shapes, strict=True)
+    ]
+
+
+def split_rows(x, sizes):
+    """Cuts the first axis into parts of given sizes.
+
+    Not by slices: PyTorch's gradient of each slice is an array of zeros as
+    large as `x`.
+
+    Args:
+        x: tensor.
+        sizes: list of int, which add up to `x.shape[0]`.
+
+    Returns:
+        list of tensors.
+    """
+    if len(sizes) == 1:
+        return [x]
+    return ops.split(x, np.cumsum(sizes)[:-1].tolist(), axis=0)

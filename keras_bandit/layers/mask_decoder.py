@@ -11,6 +11,7 @@ from keras_bandit.layers.band_groups import (
     inverse_index,
     padded_index,
     split_groups,
+    split_rows,
 )
 from keras_bandit.layers.band_split import EPSILON
 from keras_bandit.layers.gather import gather
@@ -158,21 +159,19 @@ class MaskDecoder(keras.layers.Layer):
         """
         kernels = self._padded(self.output_kernel, self._valid_rows[:, None])
         biases = self._padded(self.output_bias, self._valid_rows)
-        outputs, start = [], 0
-        for group, kernel, bias in zip(
-            self._groups, kernels, biases, strict=True
+        hidden = split_rows(hidden, [len(g.members) for g in self._groups])
+        outputs = []
+        for group, x, kernel, bias in zip(
+            self._groups, hidden, kernels, biases, strict=True
         ):
             size, width = group.index.shape
-            x = ops.matmul(
-                hidden[start : start + size], ops.transpose(kernel, (0, 2, 1))
-            )  # (size, n, 2 * width)
+            # (size, n, 2 * width)
+            x = ops.matmul(x, ops.transpose(kernel, (0, 2, 1)))
             x = x + bias[:, None]
-            # PyTorch's gradient of two slices fills two arrays with zeros.
             value, gate = ops.split(x, 2, axis=-1)
             x = value * ops.sigmoid(gate)
             x = ops.reshape(ops.transpose(x, (1, 0, 2)), (-1, size * width))
             outputs.append(x)
-            start += size
         return outputs
 
     def _padded(self, variable, valid):
