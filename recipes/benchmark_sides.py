@@ -111,8 +111,8 @@ class Ours:
 
         self.case, self.facts = case, {}
         self.facts["import_seconds"] = time.perf_counter() - before
-        # As the command line and the training recipes do.
-        tune_process()
+        if keras_engine:  # as the command line and training runs do
+            tune_process()
         keras.utils.set_random_seed(0)
         before = time.perf_counter()
         dtype = DTYPES[case["precision"] if keras_engine else "float32"]

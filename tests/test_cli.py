@@ -462,6 +462,26 @@ def test_bad_arguments_are_one_line_and_status_2(model, capsys, args, message):
     assert model.computed == []
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["separate", "film.wav", "--preset", "bandit_demo", "--engine-cache"],
+        ["convert", "x.ckpt"],
+        ["prepare", "dnr", "--data-dir", "data", "--manual-dir"],
+        ["prepare", "dnr", "--manual-dir", "dnr", "--data-dir"],
+        ["evaluate", "--preset", "bandit_demo", "--data-dir"],
+        ["evaluate", "--preset", "p", "--data-dir", "data", "--output"],
+    ],
+)
+def test_an_empty_folder_is_not_the_current_one(
+    tmp_path, monkeypatch, capsys, argv
+):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main([*argv, ""]) == 2
+    assert "must be a directory's path; got ''" in error_line(capsys)
+    assert found() == []
+
+
 def test_unwritable_output_is_found_before_computing(
     model, capsys, monkeypatch
 ):

@@ -88,6 +88,25 @@ def bidirectional_lstm(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
         return generic.bidirectional_lstm(inputs, *weights)
 
 
+def split(x, sizes):
+    """Cuts the first axis into parts of given sizes.
+
+    Not by slices: PyTorch's gradient of each slice is an array of zeros as
+    large as `x`.
+
+    Args:
+        x: `(n, …)`.
+        sizes: list of int, which add up to `n`.
+
+    Returns:
+        list of `(size, …)`.
+    """
+    try:
+        return _native().split(x, sizes)
+    except NotImplementedError:
+        return generic.split(x, sizes)
+
+
 def take(x, index, axis):
     """Takes elements along an axis, fast where many of them lie in a row.
 

@@ -4,6 +4,7 @@ The reference that the other modules of this package are tested against.
 Signatures and equations are documented in `keras_bandit.backend`.
 """
 
+import numpy as np
 from keras import ops
 
 
@@ -68,6 +69,13 @@ def bidirectional_lstm(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
 
 def _state_shape(inputs, recurrent_kernel):
     return (2, ops.shape(inputs)[1], recurrent_kernel.shape[1])
+
+
+def split(x, sizes):
+    # TensorFlow refuses a list of no cuts.
+    if len(sizes) == 1:
+        return [x]
+    return ops.split(x, np.cumsum(sizes)[:-1].tolist(), axis=0)
 
 
 def take(x, index, axis):

@@ -34,12 +34,14 @@ def onednn_products():
 
 
 def allow_onednn_products():
-    """Does what `onednn_products` does, for the rest of the process."""
-    if _is_exact():
-        with _lock:
-            torch.backends.mkldnn.matmul.fp32_precision = "bf16"
-            global _before
-            _before = "bf16"
+    """Has oneDNN compute float32 products from now on, if nothing is lost.
+
+    By the setting for all devices, since others of PyTorch's functions refuse
+    to run where that one and oneDNN's differ; so not beside a GPU, whose
+    products would lose precision.
+    """
+    if _is_exact() and not torch.cuda.is_available():
+        torch.set_float32_matmul_precision("medium")
 
 
 @contextlib.contextmanager

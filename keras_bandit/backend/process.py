@@ -1,8 +1,9 @@
 """Settings of a whole process: for programs, which own theirs."""
 
 import ctypes
-import importlib
 import sys
+
+import keras
 
 # Of glibc's <malloc.h>.
 _M_TRIM_THRESHOLD = -1
@@ -15,20 +16,20 @@ def tune_process():
     - Freed memory is kept for the next call instead of being given back to the
       system (glibc), which would have to clear each page of it again. The
       process's peak memory hardly changes; what it holds in between does.
-    - PyTorch, if Keras runs on it, leaves float32 products to oneDNN where a
-      probe shows that nothing is lost (see `onednn_products.py`), in all
-      layers and their gradients.
+    - PyTorch, if Keras runs on it and there is no GPU, leaves float32 products
+      to oneDNN where a probe shows that nothing is lost: in all layers and
+      their gradients, as after `torch.set_float32_matmul_precision("medium")`.
 
-    The recipes' `TrainingRun` and the command line call this. A library
-    should leave it to the program that uses it. Times with and without stand
-    in `docs/performance.md`.
+    Both last until the process ends. `TrainingRun.fit`, which is what a recipe
+    does in its process, and the command line on Keras call this; other
+    functions of this package leave it to the program. Times with and without
+    stand in `docs/performance.md`.
     """
     _keep_freed_memory()
-    keras = sys.modules.get("keras")
-    if keras is not None and keras.config.backend() == "torch":
-        importlib.import_module(
-            "keras_bandit.backend.onednn_products"
-        ).allow_onednn_products()
+    if keras.config.backend() == "torch":
+        from keras_bandit.backend.onednn_products import allow_onednn_products
+
+        allow_onednn_products()
 
 
 def _keep_freed_memory():

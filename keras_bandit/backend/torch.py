@@ -96,6 +96,11 @@ def _cudnn_buffer(matrices, biases):
     return kernels, biases
 
 
+def split(x, sizes):
+    # Keras's makes the cuts a tensor, which a GPU has to be waited for.
+    return list(torch.split(x, sizes))
+
+
 # Shorter runs are not worth a copy each.
 _SHORTEST_RUN = 8
 

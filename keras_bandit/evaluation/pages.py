@@ -82,8 +82,10 @@ def _head(results, summary, tracks, model_name):
         f"{model['sample_rate']} Hz, {model['dtype']}, weights sha256 "
         f"{model['weights_sha256'][:16]}…",
         f"- Separated in chunks of {settings['chunk_seconds']} s every "
-        f"{settings['hop_seconds']} s, computed in {settings['precision']}",
+        f"{settings['hop_seconds']} s",
     ]
+    if settings["precision"] != "float32":
+        lines.append(f"- Computed in {settings['precision']} on OpenVINO")
     for versions in results.versions:
         found = ", ".join(f"{key} {value}" for key, value in versions.items())
         lines.append(f"- {found}")

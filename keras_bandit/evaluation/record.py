@@ -1,7 +1,6 @@
 """What a score is a score of: the model, and the versions that computed it."""
 
 import hashlib
-import importlib.metadata
 import platform
 import sys
 
@@ -37,7 +36,7 @@ def versions(*packages):
     """Versions of what computes: a dict for JSON.
 
     Args:
-        *packages: names of others than Keras and its backend.
+        *packages: names of others than Keras and its backend; loaded ones.
     """
     found = {
         "python": platform.python_version(),
@@ -49,5 +48,5 @@ def versions(*packages):
         backend = keras.backend.backend()
         found["keras"] = keras.__version__
         found[backend] = sys.modules[backend].__version__
-    found |= {name: importlib.metadata.version(name) for name in packages}
+    found |= {name: sys.modules[name].__version__ for name in packages}
     return found

@@ -87,7 +87,8 @@ class OpenVINOSeparator:
             cache_dir: see above.
 
         Raises:
-            ValueError: if there is neither.
+            ValueError: if there is neither, or the name is that of a preset
+                without weights; as the class, too.
             UnsupportedModelError: as `read_network`; Keras may load it.
             OSError: if a file cannot be read.
         """

@@ -5,6 +5,8 @@ import dataclasses
 import numpy as np
 from keras import ops
 
+from keras_bandit.backend import split
+
 # A group's narrowest band has at least this share of its widest one. With 1/2
 # Music 64 takes 6 groups; padding costs some of the products of band split and
 # mask output, which are 4 % of the model.
@@ -96,26 +98,8 @@ def split_groups(x, groups, rows=1):
         (group.index.shape[0], rows * group.index.shape[1], *x.shape[1:])
         for group in groups
     ]
-    parts = split_rows(x, [size * width for size, width, *_ in shapes])
+    parts = split(x, [size * width for size, width, *_ in shapes])
     return [
         ops.reshape(part, shape)
         for part, shape in zip(parts, shapes, strict=True)
     ]
-
-
-def split_rows(x, sizes):
-    """Cuts the first axis into parts of given sizes.
-
-    Not by slices: PyTorch's gradient of each slice is an array of zeros as
-    large as `x`.
-
-    Args:
-        x: tensor.
-        sizes: list of int, which add up to `x.shape[0]`.
-
-    Returns:
-        list of tensors.
-    """
-    if len(sizes) == 1:
-        return [x]
-    return ops.split(x, np.cumsum(sizes)[:-1].tolist(), axis=0)

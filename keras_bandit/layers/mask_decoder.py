@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_bandit.backend import split
 from keras_bandit.bands import as_bands
 from keras_bandit.layers.band_groups import (
     band_positions,
@@ -11,7 +12,6 @@ from keras_bandit.layers.band_groups import (
     inverse_index,
     padded_index,
     split_groups,
-    split_rows,
 )
 from keras_bandit.layers.band_split import EPSILON
 from keras_bandit.layers.gather import gather
@@ -159,14 +159,14 @@ class MaskDecoder(keras.layers.Layer):
         """
         kernels = self._padded(self.output_kernel, self._valid_rows[:, None])
         biases = self._padded(self.output_bias, self._valid_rows)
-        hidden = split_rows(hidden, [len(g.members) for g in self._groups])
+        hidden = split(hidden, [len(g.members) for g in self._groups])
         outputs = []
         for group, x, kernel, bias in zip(
             self._groups, hidden, kernels, biases, strict=True
         ):
             size, width = group.index.shape
-            # (size, n, 2 * width)
-            x = ops.matmul(x, ops.transpose(kernel, (0, 2, 1)))
+            kernel = ops.transpose(kernel, (0, 2, 1))
+            x = ops.matmul(x, kernel)  # (size, n, 2 * width)
             x = x + bias[:, None]
             value, gate = ops.split(x, 2, axis=-1)
             x = value * ops.sigmoid(gate)

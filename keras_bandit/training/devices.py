@@ -209,10 +209,9 @@ def open_devices(count=None):
     A batch is split among the devices and has to be a multiple of them, the
     last one, too; data are a `PyDataset`, a grain dataset or a
     `tf.data.Dataset`. Of validation data the last batch may be smaller, see
-    `EvenBatches`. On
-    TensorFlow batches are read ahead, of the next epoch, too: they must
-    depend on their place in the dataset, not on a `PyDataset`'s
-    `on_epoch_begin`. Not on several TensorFlow devices: `AlternatingStems`,
+    `EvenBatches`. On TensorFlow batches are read ahead, of the next epoch,
+    too: they must depend on their place in the dataset, not on a
+    `PyDataset`'s `on_epoch_begin`. Not on several TensorFlow devices: `AlternatingStems`,
     `LossScaleOptimizer` and `use_ema`, which are refused.
 
     ```python

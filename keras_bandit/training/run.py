@@ -200,9 +200,10 @@ class TrainingRun:
         Args:
             model: compiled `AudioSeparator`, or any compiled `keras.Model` if
                 `save` is given.
-            train: a dataset that `fit` takes, the same in every epoch; or a
-                function of the epoch to start with, from 0, that returns one.
-                Its order is kept, not shuffled.
+            train: a dataset that `fit` takes (on several devices see
+                `open_devices`), the same in every epoch; or a function of
+                the epoch to start with, from 0, that returns one. Its order
+                is kept, not shuffled.
             validation: what `fit` takes as `validation_data`, or `None`. On
                 several devices arrays, or a dataset with a length, all of
                 which is used.
@@ -266,10 +267,7 @@ class TrainingRun:
                 None
                 if validation is None
                 else self.devices.share_validation(
-                    validation,
-                    # As Keras chooses it.
-                    kwargs.get("validation_batch_size")
-                    or kwargs.get("batch_size"),
+                    validation, kwargs.get("validation_batch_size")
                 )
             ),
             initial_epoch=start_epoch,

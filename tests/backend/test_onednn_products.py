@@ -11,6 +11,15 @@ import torch
 from keras_bandit.backend import onednn_products as module
 
 
+@pytest.fixture(autouse=True)
+def products_as_pytorch_makes_them():
+    """Training runs of other tests change the setting for good."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    yield
+    torch.set_float32_matmul_precision(before)
+
+
 def relative_error():
     generator = torch.Generator().manual_seed(1)
     a, b = torch.rand(2, 300, 300, generator=generator, dtype=torch.float64)

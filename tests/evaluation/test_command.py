@@ -127,8 +127,6 @@ def test_real_preset(dataset, tiny, capsys, engine):
     assert summary["versions"][0]["keras"] == sys.modules["keras"].__version__
     assert summary["settings"]["model"]["dtype"] == "float32"
     assert ("openvino" in summary["versions"][0]) == (engine == "openvino")
-    page = pathlib.Path("out/results.md").read_text()
-    assert "computed in float32" in page
 
 
 def test_precision_is_a_setting_and_the_engine_is_not(dataset, tiny, capsys):
@@ -137,6 +135,18 @@ def test_precision_is_a_setting_and_the_engine_is_not(dataset, tiny, capsys):
     before = read_json("out/summary.json")["mean"]
     assert evaluate_tiny("--engine", "openvino") == 0
     assert read_json("out/summary.json")["mean"] == before
+    path = pathlib.Path("out/config.json")
+    path.write_text(
+        path.read_text().replace(
+            '"precision": "float32"', '"precision": "bfloat16"'
+        )
+    )
+    assert read_json(path)["settings"]["precision"] == "bfloat16"
+    assert evaluate_tiny("--engine", "openvino") == 2
+    assert "other settings: precision='bfloat16'" in error_lines(capsys)[0]
+
+
+def test_bfloat16_is_openvinos(dataset, tiny, capsys):
     assert evaluate_tiny("--engine", "keras", "--precision", "bfloat16") == 2
     assert "needs engine='openvino'" in error_lines(capsys)[0]
 
@@ -144,7 +154,8 @@ def test_precision_is_a_setting_and_the_engine_is_not(dataset, tiny, capsys):
 def test_models_that_openvino_cannot_run(dataset, model, capsys):
     pytest.importorskip("openvino")
     assert evaluate("--quiet") == 0  # "auto" stays with Keras
-    assert "keras" in read_json("evaluation/summary.json")["versions"][0]
+    versions = read_json("evaluation/summary.json")["versions"]
+    assert not any("openvino" in found for found in versions)
     assert evaluate("--engine", "openvino", "--output", "out") == 2
     assert "got SimpleNamespace" in error_lines(capsys)[0]
 

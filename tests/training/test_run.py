@@ -14,6 +14,8 @@ import tiny
 from keras_bandit.losses import L1SNR
 from keras_bandit.models import AudioSeparator
 from keras_bandit.training import TrainingRun
+from keras_bandit.training import run as run_module
+from keras_bandit.training.devices import Devices
 
 
 def state_of(separator):
@@ -157,6 +159,43 @@ def test_finished_run_trains_no_more(tmp_path):
     before = (tmp_path / "run" / "history.csv").read_bytes()
     assert_same_state(train_dense(tmp_path / "run", epochs=1), first)
     assert (tmp_path / "run" / "history.csv").read_bytes() == before
+
+
+def test_the_process_is_tuned(tmp_path, monkeypatch):
+    tuned = []
+    monkeypatch.setattr(run_module, "tune_process", lambda: tuned.append(1))
+    train_dense(tmp_path / "run", epochs=1)
+    assert tuned == [1]
+
+
+class TwoDevices(Devices):
+    """Says how validation is to be shared, and leaves it as it is."""
+
+    count = 2
+
+    def share_validation(self, data, batch_size=None):
+        self.batch_size = batch_size
+        return data
+
+
+def test_validation_of_several_devices(tmp_path):
+    devices = TwoDevices()
+
+    def train(**kwargs):
+        run = TrainingRun(tmp_path / "run", {}, devices=devices)
+        run.fit(
+            dense(),
+            Points,
+            Points()[0],
+            epochs=1,
+            save=lambda folder: None,
+            **kwargs,
+        )
+
+    with pytest.raises(ValueError, match=r"None on several devices.*steps=3"):
+        train(validation_steps=3)
+    train(validation_batch_size=4)
+    assert devices.batch_size == 4
 
 
 class Worse(keras.callbacks.Callback):
