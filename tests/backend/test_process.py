@@ -9,6 +9,7 @@ import keras
 import pytest
 
 from keras_bandit.backend import process
+from keras_bandit.backend.process import _keep_freed_memory as keep_freed_memory
 
 # A process of its own: the setting stays.
 KEEPS = """
@@ -47,7 +48,7 @@ def test_freed_memory_is_kept(tune, least, most):
 def test_memory_of_other_systems_is_left_alone(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(ctypes, "CDLL", None)  # to call it is an error
-    process._keep_freed_memory()
+    keep_freed_memory()
 
 
 @pytest.mark.skipif(keras.config.backend() != "torch", reason="of PyTorch's")
