@@ -40,8 +40,7 @@ class OpenVINOSeparator:
     The network is compiled once for each shape of input, which takes about a
     second; in float32 the estimates are Keras's to about 1e-6 of their peak.
     In bfloat16 the products of recurrences, projections and decoders are
-    rounded, as their inputs are: 45 dB below the estimates for a network of
-    8 pairs, less for smaller ones.
+    rounded, as their inputs are: some 44 dB below the estimates.
 
     The weights are a copy: training the Keras model afterwards does not
     change them. One instance is not for several threads at once: its buffers
