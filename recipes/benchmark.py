@@ -341,19 +341,23 @@ def run_model(case, config, scratch, logs):
         ]
         rest = [("ours", hop) for hop in hops[1:]]
         turns = config["file_turns" if whole_file else "turns"]
-        for turn in range(turns):
+        for _ in range(turns):
             for call in calls + rest:
                 answer = sides[call[0]].ask({"hop": call[1]})
                 times.setdefault(call, []).append(answer["seconds"])
                 quality[call] = answer.get("snr_db")
+                if (
+                    whole_file
+                    and call[0] == "theirs"
+                    and len(times[call]) == turns
+                ):
+                    # It takes longest, and ours may still fail.
+                    facts = summarize(times[call])
+                    earlier.write_text(json.dumps(result["theirs"] | facts))
                 if call == calls[-1] and "agreement_db" not in result:
                     result["agreement_db"] = agreement_db(
                         settings, sides, scratch
                     )
-            if whole_file and theirs and turn == turns - 1:
-                # Before what may still fail: it takes longest.
-                facts = summarize(times["theirs", hops[0]])
-                earlier.write_text(json.dumps(result["theirs"] | facts))
         if theirs and case["task"] == "training":
             # The last loss: what gradients and optimizer made of the weights.
             result["trained_agreement_db"] = agreement_db(

@@ -211,8 +211,8 @@ def open_devices(count=None):
     `tf.data.Dataset`. Of validation data the last batch may be smaller, see
     `EvenBatches`. On TensorFlow batches are read ahead, of the next epoch,
     too: they must depend on their place in the dataset, not on a
-    `PyDataset`'s `on_epoch_begin`. Not on several TensorFlow devices: `AlternatingStems`,
-    `LossScaleOptimizer` and `use_ema`, which are refused.
+    `PyDataset`'s `on_epoch_begin`. Not on several TensorFlow devices:
+    `AlternatingStems`, `LossScaleOptimizer` and `use_ema`, which are refused.
 
     ```python
     devices = open_devices()

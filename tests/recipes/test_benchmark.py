@@ -210,6 +210,40 @@ def test_equal_outputs_are_asserted(benchmark, tmp_path):
         benchmark.agreement_db(case, sides, tmp_path)
 
 
+def test_whole_file_of_the_authors_outlives_a_failure(
+    benchmark, tmp_path, monkeypatch
+):
+    class Side:
+        runs, fails = [], True
+
+        def __init__(self, case, side, scratch, log):
+            self.side, self.outputs = side, scratch / f"{side}.npz"
+            np.savez(self.outputs, a=np.ones(4))
+
+        def ask(self, request):
+            hop = request.get("hop")
+            self.runs.append((self.side, hop))
+            if self.fails and (self.side, hop) == ("ours", 3.0):
+                raise benchmark.CaseError("broken")
+            return {"seconds": 2.0}
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(benchmark, "Side", Side)
+    config = {**benchmark.CONFIG, "reference": "bandit"}
+    config |= {"tasks": ["separate"], "backends": ["torch"]}
+    (case,) = benchmark.plan(config)
+    with pytest.raises(benchmark.CaseError, match="broken"):
+        benchmark.run_model(case, config, tmp_path, tmp_path)
+    assert ("theirs", 0.5) in Side.runs
+    Side.runs.clear()
+    Side.fails = False
+    result = benchmark.run_model(case, config, tmp_path, tmp_path)
+    assert result["ratio"] == 1.0
+    assert all(side == "ours" for side, _ in Side.runs)
+
+
 def test_ratio_is_that_of_medians(benchmark):
     found = benchmark.compare([1.0, 2.0, 4.0], [4.0, 6.0, 6.0])
     assert found == {"ratio": 3.0, "ratio_range": [1.5, 4.0]}
