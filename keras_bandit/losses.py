@@ -186,9 +186,12 @@ class PaperL1SNR(L1SNR):
     """
 
     def spectrogram_distance(self, target, estimate):
-        return self.distance(target[..., 0], estimate[..., 0]) + (
-            self.distance(target[..., 1], estimate[..., 1])
+        parts = zip(
+            ops.unstack(target, 2, axis=-1),
+            ops.unstack(estimate, 2, axis=-1),
+            strict=True,
         )
+        return sum(self.distance(*pair) for pair in parts)
 
 
 @keras.saving.register_keras_serializable(package="keras_bandit")

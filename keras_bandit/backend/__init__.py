@@ -123,3 +123,50 @@ def take(x, index, axis):
         return _native().take(x, index, axis)
     except NotImplementedError:
         return generic.take(x, index, axis)
+
+
+def complex_product(x, y):
+    """Multiplies complex numbers that are pairs of floats.
+
+    Args:
+        x: `(…, 2)`, real and imaginary part.
+        y: the same shape.
+
+    Returns:
+        the same shape.
+    """
+    try:
+        return _native().complex_product(x, y)
+    except NotImplementedError:
+        return generic.complex_product(x, y)
+
+
+def rfft(x):
+    """Fourier transform of real numbers along the last axis.
+
+    Args:
+        x: `(…, n)` float32, `n` even.
+
+    Returns:
+        `(…, n // 2 + 1, 2)`, real and imaginary part.
+    """
+    try:
+        return _native().rfft(x)
+    except NotImplementedError:
+        return generic.rfft(x)
+
+
+def irfft(x):
+    """Inverse of `rfft`.
+
+    Args:
+        x: `(…, bins, 2)` float32. The imaginary parts of the first and the
+            last bin are ignored.
+
+    Returns:
+        `(…, 2 * bins - 2)`.
+    """
+    try:
+        return _native().irfft(x)
+    except NotImplementedError:
+        return generic.irfft(x)

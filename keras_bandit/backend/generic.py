@@ -80,3 +80,24 @@ def split(x, sizes):
 
 def take(x, index, axis):
     return ops.take(x, index, axis=axis)
+
+
+# Unstacked, not indexed: TensorFlow's gradient of an indexed part is an array
+# of zeros as large as both.
+
+
+def complex_product(x, y):
+    x_real, x_imag = ops.unstack(x, 2, axis=-1)
+    y_real, y_imag = ops.unstack(y, 2, axis=-1)
+    real = x_real * y_real - x_imag * y_imag
+    imag = x_real * y_imag + x_imag * y_real
+    return ops.stack([real, imag], axis=-1)
+
+
+def rfft(x):
+    return ops.stack(ops.rfft(x), axis=-1)
+
+
+def irfft(x):
+    bins = x.shape[-2]
+    return ops.irfft(tuple(ops.unstack(x, 2, axis=-1)), 2 * bins - 2)

@@ -120,3 +120,23 @@ def take(x, index, axis):
         ],
         axis,
     )
+
+
+def _complex(x):
+    """Pairs of floats as complex numbers, the same memory where possible."""
+    x = x.contiguous()
+    if x.storage_offset() % 2:
+        x = x.clone()
+    return torch.view_as_complex(x)
+
+
+def complex_product(x, y):
+    return torch.view_as_real(_complex(x) * _complex(y))
+
+
+def rfft(x):
+    return torch.view_as_real(torch.fft.rfft(x))
+
+
+def irfft(x):
+    return torch.fft.irfft(_complex(x))

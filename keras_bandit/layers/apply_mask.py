@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_bandit.backend import complex_product
+
 
 @keras.saving.register_keras_serializable(package="keras_bandit")
 class ApplyMask(keras.layers.Layer):
@@ -29,11 +31,7 @@ class ApplyMask(keras.layers.Layer):
 
     def call(self, spectrogram, complex_mask):
         mask = ops.reshape(complex_mask, ops.shape(spectrogram))
-        x_real, x_imag = spectrogram[..., 0], spectrogram[..., 1]
-        m_real, m_imag = mask[..., 0], mask[..., 1]
-        real = x_real * m_real - x_imag * m_imag
-        imag = x_real * m_imag + x_imag * m_real
-        return ops.stack([real, imag], axis=-1)
+        return complex_product(spectrogram, mask)
 
     def compute_output_shape(self, spectrogram_shape, complex_mask_shape):
         return spectrogram_shape

@@ -168,8 +168,7 @@ class MaskDecoder(keras.layers.Layer):
             kernel = ops.transpose(kernel, (0, 2, 1))
             x = ops.matmul(x, kernel)  # (size, n, 2 * width)
             x = x + bias[:, None]
-            value, gate = ops.split(x, 2, axis=-1)
-            x = value * ops.sigmoid(gate)
+            x = ops.glu(x, axis=-1)
             x = ops.reshape(ops.transpose(x, (1, 0, 2)), (-1, size * width))
             outputs.append(x)
         return outputs

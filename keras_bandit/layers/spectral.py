@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_bandit.backend import irfft, rfft
+
 PAD_MODES = ("constant", "reflect")
 
 
@@ -121,7 +123,7 @@ class STFT(keras.layers.Layer):
             [blocks[:, :, i : i + frames] for i in range(overlap)], axis=-1
         )  # (batch, channels, frames, n_fft)
         window = ops.convert_to_tensor(self._window, dtype="float32")
-        return ops.stack(ops.rfft(framed * window), axis=-1)
+        return rfft(framed * window)
 
     def _check_reflectable(self, samples):
         if samples <= self.n_fft // 2:
@@ -191,9 +193,7 @@ class ISTFT(keras.layers.Layer):
         self._check_reach(spectrogram.shape, waveform)
         hop = self.hop_length
         overlap = self.n_fft // hop
-        frames = ops.irfft(
-            (spectrogram[..., 0], spectrogram[..., 1]), fft_length=self.n_fft
-        )
+        frames = irfft(ops.convert_to_tensor(spectrogram))
         window = ops.convert_to_tensor(self._window, dtype="float32")
         batch, channels, count, _ = ops.shape(frames)
         summed = overlap_add(
