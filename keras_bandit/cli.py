@@ -5,6 +5,7 @@ mistakes in the arguments answer at once, and `--backend` is in time.
 """
 
 import argparse
+import atexit
 import contextlib
 import dataclasses
 import importlib
@@ -538,18 +539,25 @@ def _hidden_stderr():
             os.close(stderr)
 
 
-def import_keras():
+def import_keras(tensorflow=False):
     """Imports Keras and KerasHub without TensorFlow's start messages.
 
-    KerasHub imports TensorFlow on every backend. `TF_CPP_MIN_LOG_LEVEL=3`
-    silences its messages but for those on missing GPUs (TensorFlow 2.21,
-    `cudart_stub.cc`). All are shown if the user has set that variable.
+    `TF_CPP_MIN_LOG_LEVEL=3` silences them but for those on missing GPUs
+    (TensorFlow 2.21, `cudart_stub.cc`). All are shown if the user has set that
+    variable.
+
+    Args:
+        tensorflow: bool. Whether KerasHub is to find TensorFlow where Keras
+            runs on another backend.
     """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        importlib.import_module("keras_hub")
-    else:
+    silent = contextlib.nullcontext()
+    if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-        with _hidden_stderr():
+        silent = _hidden_stderr()
+    with silent:
+        from keras_bandit.backend.process import without_tensorflow
+
+        with contextlib.nullcontext() if tensorflow else without_tensorflow():
             importlib.import_module("keras_hub")
 
 
@@ -606,13 +614,15 @@ def load_separator(preset):
         CommandError: as `find_preset`, or if it cannot be loaded.
     """
     found = find_preset(preset)
-    import_keras()
+    remote = "://" in found
+    import_keras(tensorflow=remote)
     from keras_bandit import AudioSeparator
-    from keras_bandit.backend.process import tune_process
+    from keras_bandit.backend.process import tune_process, without_tensorflow
 
     tune_process()
     try:
-        return AudioSeparator.from_preset(found)
+        with contextlib.nullcontext() if remote else without_tensorflow():
+            return AudioSeparator.from_preset(found)
     except (OSError, ValueError) as error:
         raise CommandError(
             f"cannot load preset {preset}: {_one_line(error)}"
@@ -1284,3 +1294,19 @@ def main(argv=None):
     except KeyboardInterrupt:
         _report("interrupted")
         return 130
+
+
+def run():
+    """The `keras-bandit` command: `main`, then the process's end.
+
+    Python frees the modules of Keras and its backend one object after the
+    other, which takes seconds; the system takes back their memory at once.
+    """
+    status = main()
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        sys.exit(status)  # Python says what happened to the output.
+    os._exit(status)

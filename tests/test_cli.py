@@ -7,6 +7,7 @@ import subprocess
 import sys
 import types
 
+import keras
 import numpy as np
 import pytest
 import soundfile
@@ -526,7 +527,7 @@ def test_missing_arguments(capsys, argv):
 @pytest.fixture
 def names(monkeypatch, tmp_path):
     """Two names of presets, and a place where presets load as their name."""
-    monkeypatch.setattr(cli, "import_keras", lambda: None)
+    monkeypatch.setattr(cli, "import_keras", lambda tensorflow: None)
     module = types.ModuleType("keras_bandit.presets")
     module.PRESETS = {"bare": {"weights": None}, "trained": {"weights": "x"}}
     module.list_presets = lambda: list(module.PRESETS)
@@ -787,6 +788,50 @@ def test_start_imports_neither_numpy_nor_keras():
     assert "keras_bandit.cli" in modules
     heavy = {"numpy", "keras", "keras_hub", "soundfile", "soxr", "tqdm"}
     assert not heavy & set(modules)
+
+
+BACKEND = keras.config.backend()
+
+
+@pytest.mark.skipif(BACKEND == "tensorflow", reason="needs TensorFlow")
+def test_a_separator_is_loaded_without_tensorflow():
+    code = (
+        "import sys; from keras_bandit import cli; "
+        "separator = cli.load_separator('bandit_demo'); "
+        "print('tensorflow' in sys.modules, len(separator.stems)); "
+        "import tensorflow"
+    )
+    result = python("-c", code)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "False 3\n"
+
+
+@pytest.mark.parametrize("preset", ["bandit_demo", "gs://bucket/preset"])
+def test_only_remote_presets_may_need_tensorflow(preset, monkeypatch):
+    # KerasHub asks TensorFlow for the file systems that it knows.
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    seen = []
+    monkeypatch.setattr(
+        keras_bandit.AudioSeparator,
+        "from_preset",
+        lambda found: seen.append(sys.modules.get("tensorflow", "free")),
+    )
+    cli.load_separator(preset)
+    hidden = preset == "bandit_demo" and BACKEND != "tensorflow"
+    assert seen == [None if hidden else "free"]
+    assert "tensorflow" not in sys.modules
+
+
+def test_the_command_ends_without_taking_python_apart():
+    code = (
+        "import atexit, sys; from keras_bandit import cli; "
+        "cli.main = lambda: print('done', end='') or 3; "
+        "atexit.register(lambda: print(', tidy', end='')); "
+        "keep = type('Keep', (), {'__del__': lambda self: print('freed')})(); "
+        "cli.run()"
+    )
+    result = python("-c", code)
+    assert (result.returncode, result.stdout) == (3, "done, tidy")
 
 
 # Engines

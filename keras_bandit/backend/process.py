@@ -1,5 +1,6 @@
 """Settings of a whole process: for programs, which own theirs."""
 
+import contextlib
 import ctypes
 import sys
 
@@ -30,6 +31,25 @@ def tune_process():
         from keras_bandit.backend.onednn_products import allow_onednn_products
 
         allow_onednn_products()
+
+
+@contextlib.contextmanager
+def without_tensorflow():
+    """A block in which TensorFlow is not imported, as if not installed.
+
+    Unless it has been already, or Keras runs on it. KerasHub (0.32) imports it
+    on every backend, and to load any local preset; that takes seconds and half
+    a gigabyte, and only presets in TensorFlow's remote file systems need it.
+    KerasHub, if first imported here, does without it until the process ends.
+    """
+    if keras.config.backend() == "tensorflow" or "tensorflow" in sys.modules:
+        yield
+        return
+    sys.modules["tensorflow"] = None  # an import raises ImportError
+    try:
+        yield
+    finally:
+        del sys.modules["tensorflow"]
 
 
 def _keep_freed_memory():

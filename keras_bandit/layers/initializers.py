@@ -1,5 +1,7 @@
 """PyTorch's default initial weights, from which the authors trained."""
 
+import random
+
 import keras
 import numpy as np
 from keras import ops
@@ -15,7 +17,8 @@ class FanInUniform(keras.initializers.Initializer):
     Args:
         fan_in: number or array. Inputs of each unit (for recurrent weights
             the number of units, as PyTorch does).
-        seed: int, or `None` for Keras's global seed.
+        seed: int, which every call begins from; or `None` for one that
+            `keras.utils.set_random_seed` decides.
 
     Raises:
         ValueError: if `fan_in` is below 1.
@@ -26,16 +29,15 @@ class FanInUniform(keras.initializers.Initializer):
         if not np.all(self.fan_in >= 1):
             raise ValueError(f"fan_in must be at least 1; got {fan_in}")
         self.seed = seed
-        self._generator = (
-            seed if seed is not None else keras.random.SeedGenerator()
-        )
+        self._generator = np.random.default_rng(random.getrandbits(64))
 
     def __call__(self, shape, dtype=None):
-        unit = keras.random.uniform(
-            shape, -1.0, 1.0, dtype="float32", seed=self._generator
-        )
-        bound = ops.convert_to_tensor(1.0 / np.sqrt(self.fan_in), "float32")
-        return ops.cast(unit * bound, dtype or keras.config.floatx())
+        generator = self._generator
+        if self.seed is not None:
+            generator = np.random.default_rng(self.seed)
+        unit = 2.0 * generator.random(shape, "float32") - 1.0
+        values = (unit / np.sqrt(self.fan_in)).astype("float32")
+        return ops.cast(values, dtype or keras.config.floatx())
 
     def get_config(self):
         return {"fan_in": self.fan_in.tolist(), "seed": self.seed}
