@@ -969,16 +969,32 @@ def _derive(stems, mixture, plan):
     return written
 
 
+@contextlib.contextmanager
+def _made_folder(folder):
+    """Makes a folder, and takes it away again if the block fails."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # not there, or others' files are
+            for path in missing:
+                path.rmdir()
+        raise
+
+
 def _write_stems(job, plan, stems, args):
     """Writes the stems of one file, all or none."""
     from keras_bandit.inference import audio
 
     paths = _paths(job, plan, args)
     try:
-        job.folder.mkdir(parents=True, exist_ok=True)
-        with audio.complete_files(
-            list(paths.values()), args.overwrite
-        ) as temporary:
+        with (
+            _made_folder(job.folder),
+            audio.complete_files(
+                list(paths.values()), args.overwrite
+            ) as temporary,
+        ):
             for stem, samples in stems.items():
                 audio.write_audio(
                     temporary[paths[stem]],

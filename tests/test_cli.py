@@ -337,7 +337,7 @@ def test_interruption_while_writing_leaves_nothing(model, monkeypatch):
     monkeypatch.setattr(audio, "write_audio", interrupt_the_second)
     assert separate("film.wav") == 130
     assert len(written) == 2
-    assert found() == ["film.wav"]
+    assert os.listdir() == ["film.wav"]
 
 
 def test_error_while_writing_leaves_nothing(model, monkeypatch, capsys):
@@ -352,7 +352,11 @@ def test_error_while_writing_leaves_nothing(model, monkeypatch, capsys):
     monkeypatch.setattr(audio, "write_audio", fill_the_disk)
     assert separate("film.wav", "--quiet") == 2
     assert error_line(capsys).endswith("No space left on device")
-    assert found() == ["film.wav"]
+    assert os.listdir() == ["film.wav"]
+    pathlib.Path("separated").mkdir()
+    pathlib.Path("separated/notes.txt").touch()
+    assert separate("film.wav", "--quiet") == 2
+    assert os.listdir("separated") == ["notes.txt"]
 
 
 def test_bug_keeps_its_traceback(model):
