@@ -829,6 +829,10 @@ def _check_names(sources):
     """Refuses inputs whose stems would land in one directory."""
     seen = {}
     for source in sources:
+        if source.stem in (".", ".."):  # "...wav"
+            raise CommandError(
+                f"{source}: names no folder for its stems; rename it"
+            )
         if source.stem in seen:
             raise CommandError(
                 f"{seen[source.stem]} and {source} would both be written to "
@@ -939,15 +943,18 @@ def _separate_file(job, plan, separator, args):
     show_progress = not args.quiet and sys.stderr.isatty()
 
     began = time.monotonic()
-    stems = separate(
-        separator,
-        mixture,
-        sample_rate,
-        chunk_seconds=args.chunk_seconds,
-        hop_seconds=args.hop_seconds,
-        batch_size=args.batch_size,
-        progress=job.source.name if show_progress else False,
-    )
+    try:
+        stems = separate(
+            separator,
+            mixture,
+            sample_rate,
+            chunk_seconds=args.chunk_seconds,
+            hop_seconds=args.hop_seconds,
+            batch_size=args.batch_size,
+            progress=job.source.name if show_progress else False,
+        )
+    except FloatingPointError as error:
+        raise CommandError(f"{job.source}: {error}") from error
     elapsed = time.monotonic() - began
     _write_stems(job, plan, _derive(stems, mixture, plan), args)
     if not args.quiet:
@@ -1288,8 +1295,15 @@ def _report(message):
     print(f"keras-bandit: {message}", file=sys.stderr)
 
 
+# What kept `_say` from printing. The work goes on.
+_unsaid = []
+
+
 def _say(message):
-    print(message, flush=True)
+    try:
+        print(message, flush=True)
+    except OSError as error:
+        _unsaid.append(error)
 
 
 def main(argv=None):
@@ -1301,15 +1315,19 @@ def main(argv=None):
     Returns:
         int, the exit status: see `keras-bandit --help`.
     """
+    _unsaid.clear()
     try:
         args = build_parser().parse_args(argv)
-        return args.command(args)
+        status = args.command(args)
     except CommandError as error:
         _report(f"error: {error}")
         return 2
     except KeyboardInterrupt:
         _report("interrupted")
         return 130
+    if _unsaid and not isinstance(_unsaid[0], BrokenPipeError):
+        _report(f"error: standard output: {_unsaid[0].strerror}")
+    return status or int(bool(_unsaid))
 
 
 def run():
@@ -1320,9 +1338,8 @@ def run():
     """
     status = main()
     atexit._run_exitfuncs()
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except OSError:
-        sys.exit(status)  # Python says what happened to the output.
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # None where it was closed from the start
+            with contextlib.suppress(OSError):  # `main` has said so
+                stream.flush()
     os._exit(status)

@@ -1,5 +1,6 @@
 """The command line, on generated files and a model of gains."""
 
+import io
 import json
 import os
 import pathlib
@@ -415,6 +416,63 @@ def test_bad_file_among_others_is_status_1(model, capsys, kind):
     assert found("separated") == [
         f"{name}/{stem}.wav" for name in "ac" for stem in sorted(model.stems)
     ]
+
+
+def test_a_model_that_gives_nan_does_not_stop_the_others(model, capsys):
+    write("a.wav", num_samples=4000)
+    soundfile.write("loud.wav", np.full(4000, 3e38), 8000, subtype="FLOAT")
+    write("c.wav", num_samples=4000)
+    predict = model.predict_on_batch
+    model.predict_on_batch = lambda batch: predict(
+        np.where(batch > 1, np.nan, batch)
+    )
+    assert separate("a.wav", "loud.wav", "c.wav", "--quiet") == 1
+    line = error_line(capsys)
+    assert line.startswith("loud.wav: the model's estimate of speech is not")
+    assert {name.partition("/")[0] for name in found("separated")} == {*"ac"}
+
+
+@pytest.mark.parametrize("name", ["..wav", "...wav"])
+def test_a_file_that_names_no_folder(model, capsys, name):
+    write("film.wav")
+    os.rename("film.wav", name)
+    assert separate(name, "--output", "out") == 2
+    assert error_line(capsys) == (
+        f"{name}: names no folder for its stems; rename it"
+    )
+    assert found() == [name]
+
+
+class FullDisk(io.StringIO):
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def flush(self):
+        raise self.error
+
+
+FULL = OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (FULL, "keras-bandit: error: standard output: No space left\n"),
+        (BrokenPipeError(32, "Broken pipe"), ""),
+    ],
+)
+def test_output_that_cannot_be_printed(
+    model, capsys, monkeypatch, error, message
+):
+    write("a.wav")
+    write("b.wav")
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", FullDisk(error))
+        assert separate("a.wav", "b.wav") == 1
+    assert capsys.readouterr().err.replace(" on device", "") == message
+    assert len(found("separated")) == 6
+    assert separate("a.wav", "--quiet", "--overwrite") == 0
 
 
 def test_existing_stems_of_one_file_do_not_stop_the_others(model, capsys):
@@ -836,6 +894,9 @@ def test_the_command_ends_without_taking_python_apart():
     )
     result = python("-c", code)
     assert (result.returncode, result.stdout) == (3, "done, tidy")
+    closed = "import os, sys; os.close(1); os.close(2); sys.stdout = None; "
+    closed += "sys.stderr = None; "
+    assert python("-c", closed + code).returncode == 3
 
 
 # Engines
@@ -927,7 +988,8 @@ def test_damaged_openvino_is_one_line(model, monkeypatch, capsys):
     monkeypatch.setattr(engines, "has_openvino", lambda: True)
     monkeypatch.setattr(engines, "has_gpu", lambda: False)
     monkeypatch.setitem(sys.modules, "openvino", None)
-    for name in ("openvino_separator", "openvino_graph"):
+    for name in ("separator", "graph", "runtime"):
+        name = f"openvino_{name}"
         module = f"keras_bandit.inference.{name}"
         monkeypatch.delitem(sys.modules, module, raising=False)
         monkeypatch.delattr(keras_bandit.inference, name, raising=False)

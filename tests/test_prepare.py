@@ -117,6 +117,27 @@ def test_missing_files_and_folders_are_named(dnr, tmp_path):
     assert "no tracks for the split validation" in message
 
 
+def test_bad_files_are_named_with_the_missing_ones(dnr, tmp_path):
+    (dnr / "tr/b/music.wav").unlink()
+    cut(dnr / "tr/a/speech.wav")
+    with pytest.raises(FolderError, match="is incomplete") as caught:
+        prepare("dnr", dnr, tmp_path / "data")
+    missing, damaged = caught.value.problems
+    assert "tr/b: missing music.wav" in missing
+    assert "tr/a/speech.wav: breaks off" in damaged
+
+
+@pytest.mark.parametrize("storage", ["segments", "tracks"])
+def test_what_is_not_a_number_is_named(dnr, tmp_path, storage):
+    audio = np.zeros(9000)
+    audio[8100] = np.nan
+    soundfile.write(dnr / "tr/b/sfx.wav", audio, RATE, subtype="FLOAT")
+    with pytest.raises(FolderError, match="1 damaged file") as caught:
+        prepare("dnr", dnr, tmp_path / "data", f"v2_{storage}")
+    (problem,) = caught.value.problems
+    assert "tr/b/sfx.wav: not a finite number at sample 8100" in problem
+
+
 def test_wrong_folders_are_refused(tmp_path):
     data = tmp_path / "data"
     with pytest.raises(FolderError, match="nowhere: no such folder"):

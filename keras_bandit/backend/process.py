@@ -6,6 +6,8 @@ import sys
 
 import keras
 
+from keras_bandit.hidden_modules import hidden_module
+
 # Of glibc's <malloc.h>.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
@@ -33,7 +35,6 @@ def tune_process():
         allow_onednn_products()
 
 
-@contextlib.contextmanager
 def without_tensorflow():
     """A block in which TensorFlow is not imported, as if not installed.
 
@@ -41,15 +42,13 @@ def without_tensorflow():
     on every backend, and to load any local preset; that takes seconds and half
     a gigabyte, and only presets in TensorFlow's remote file systems need it.
     KerasHub, if first imported here, does without it until the process ends.
+
+    Returns:
+        a context manager.
     """
-    if keras.config.backend() == "tensorflow" or "tensorflow" in sys.modules:
-        yield
-        return
-    sys.modules["tensorflow"] = None  # an import raises ImportError
-    try:
-        yield
-    finally:
-        del sys.modules["tensorflow"]
+    if keras.config.backend() == "tensorflow":
+        return contextlib.nullcontext()
+    return hidden_module("tensorflow")
 
 
 def _keep_freed_memory():

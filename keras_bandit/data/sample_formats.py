@@ -84,7 +84,8 @@ def read_frames(file, start, stop):
         `(stop - start, channels)` of the type `read_dtype` names.
 
     Raises:
-        TrackFileError: if the file is damaged or breaks off.
+        TrackFileError: if the file is damaged or breaks off, or has NaN or
+            infinity there.
     """
     dtype = read_dtype(file.subtype)
     try:
@@ -99,7 +100,19 @@ def read_frames(file, start, stop):
         raise TrackFileError(
             f"{file.name}: breaks off at sample {start + len(frames)}"
         )
+    if frames.dtype.kind == "f":
+        _check_finite(file, frames, start)
     return frames
+
+
+def _check_finite(file, frames, start):
+    """Refuses NaN, infinity, and what no float32 holds."""
+    finite = (np.abs(frames) <= np.finfo("float32").max).all(axis=1)
+    if not finite.all():
+        raise TrackFileError(
+            f"{file.name}: not a finite number at sample "
+            f"{start + np.argmin(finite)}"
+        )
 
 
 def to_float(frames, out=None):

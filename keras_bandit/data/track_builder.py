@@ -204,4 +204,9 @@ def check_splits(splits, problems, manual_dir):
         if not tracks
     ]
     if problems:
+        # Whoever has to mend it shall hear of everything at once.
+        try:
+            _probe(splits)
+        except FolderError as error:
+            problems += error.problems
         raise FolderError(f"{manual_dir} is incomplete:", problems)

@@ -63,8 +63,9 @@ def evaluate(
     - `plots/<name>.png`: a box plot per stem, if matplotlib is installed.
 
     Called again with the same settings, it continues: tracks that are done
-    are kept. Settings are all that scores depend on, the weights too; not
-    `batch_size`, `num_workers` or the choice of tracks.
+    are kept, once their audio was read and found to be the same. Settings are
+    all that scores depend on, the weights too; not `batch_size`,
+    `num_workers` or the choice of tracks.
 
     Args:
         separator: `AudioSeparator`.
@@ -108,7 +109,7 @@ def evaluate(
 
     Raises:
         ValueError: if an argument is not as described, or `output_dir` holds
-            an evaluation with other settings.
+            an evaluation with other settings or of other audio.
         ImportError: if museval or OpenVINO is wanted and not installed.
         OSError: if `output_dir` cannot be written.
         RuntimeError: if a worker died; the tracks that are done stay.
@@ -138,7 +139,7 @@ def evaluate(
 
     done, failed = {}, {}
     for track in tracks:
-        scores = results.read(track)
+        scores = results.read(track, plan.read_in(track))
         if scores is not None:
             done[track.name] = scores
     waiting = [track for track in tracks if track.name not in done]
@@ -167,8 +168,9 @@ def evaluate(
             waiting, estimate, plan, submit, num_workers
         ):
             if error is None:
-                results.write(track, scores)
-                done[track.name] = results.read(track)
+                done[track.name] = results.write(
+                    track, plan.read_in(track), scores
+                )
             else:
                 failed[track.name] = _one_line(error)
                 with tqdm.external_write_mode(file=sys.stderr):

@@ -81,6 +81,10 @@ class Plan:
         sums = self.sums_in(track)
         return [part for name in self.scored for part in sums.get(name, [name])]
 
+    def read_in(self, track):
+        """Stored stems of a track that its scores depend on."""
+        return [*mixture_sources(track), *self.sources_in(track)]
+
     @property
     def rows(self):
         """Keys of the rows of a track's scores."""
@@ -145,9 +149,14 @@ def read_mixture(track):
     Returns:
         `(channels, samples)` float32.
     """
+    return _sum(track.read(stem) for stem in mixture_sources(track))
+
+
+def mixture_sources(track):
+    """Stored stems that a track's mixture is the sum of, or itself."""
     if MIXTURE in track.stems:
-        return track.read(MIXTURE)
-    return _sum(track.read(stem) for stem in summed_stems(track.stems))
+        return (MIXTURE,)
+    return summed_stems(track.stems)
 
 
 def _sum(signals):

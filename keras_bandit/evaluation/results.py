@@ -1,9 +1,12 @@
 """The directory of an evaluation: one file per track, kept between runs."""
 
+import hashlib
 import json
 import math
 import pathlib
 import urllib.parse
+
+import numpy as np
 
 from keras_bandit.inference.audio import complete_files
 
@@ -45,7 +48,7 @@ class Results:
                     f"{directory}: already holds an evaluation; give another "
                     "output_dir, or resume=True"
                 )
-            former = _read_json(config)
+            former = _read_json(config, ("settings", "versions"))
             _check_same(self.directory, former["settings"], settings)
             self.settings, self.versions = settings, former["versions"]
             if versions not in self.versions:
@@ -76,8 +79,13 @@ class Results:
         name = urllib.parse.quote(track.name, safe=" &'(),;=+[]!@")
         return f"{TRACKS}/{name}.json"
 
-    def read(self, track):
+    def read(self, track, stems):
         """A track's scores, or `None` if it is not done.
+
+        Args:
+            track: `Track`.
+            stems: list of str. Stored stems that the scores were made of; they
+                are read, to see that they are the same.
 
         Returns:
             `{row: {score: {name: float}}}`; NaN where a score isn't defined.
@@ -88,25 +96,26 @@ class Results:
         path = self.directory / self._file_of(track)
         if not path.exists():
             return None
-        record = _read_json(path)
-        expected = _describe(track)
+        record = _read_json(path, ("scores",))
+        expected = _describe(track, stems)
         if {key: record.get(key) for key in expected} != expected:
             raise ValueError(
                 f"{path}: holds scores of another track of that name: it had "
                 f"{[record.get(key) for key in expected]} as {[*expected]}, "
                 f"this one has {[*expected.values()]}"
             )
-        return map_numbers(
-            record["scores"], lambda x: math.nan if x is None else x
-        )
+        return _numbers(record["scores"])
 
-    def write(self, track, scores):
-        """Writes a track's scores, NaN and infinity as null."""
-        record = {
-            **_describe(track),
-            "scores": map_numbers(scores, number_or_none),
-        }
+    def write(self, track, stems, scores):
+        """Writes a track's scores, NaN and infinity as null.
+
+        Returns:
+            the scores as `read` gives them.
+        """
+        scores = map_numbers(scores, number_or_none)
+        record = {**_describe(track, stems), "scores": scores}
         self.write_json(self._file_of(track), record)
+        return _numbers(scores)
 
     def write_json(self, name, content):
         """Writes a file of the directory, seen only when it is complete."""
@@ -120,13 +129,22 @@ class Results:
             temporary[path].write_text(text, encoding="utf-8")
 
 
-def _describe(track):
+def _describe(track, stems):
+    audio = hashlib.sha256()
+    for stem in sorted(set(stems)):
+        audio.update(stem.encode())
+        audio.update(np.ascontiguousarray(track.read(stem)))
     return {
         "name": track.name,
         "sample_rate": track.sample_rate,
         "num_channels": track.num_channels,
         "num_samples": track.num_samples,
+        "audio_sha256": audio.hexdigest(),
     }
+
+
+def _numbers(scores):
+    return map_numbers(scores, lambda x: math.nan if x is None else x)
 
 
 def _check_same(directory, former, settings):
@@ -142,9 +160,13 @@ def _check_same(directory, former, settings):
         )
 
 
-def _read_json(path):
+def _read_json(path, keys):
+    """Reads a dict that has `keys`."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict) or not content.keys() >= {*keys}:
+            raise ValueError(f"no {' and '.join(keys)} in it")
+        return content
     except ValueError as error:
         raise ValueError(
             f"{path}: damaged ({error}); remove it and run again"

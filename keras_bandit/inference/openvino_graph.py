@@ -6,8 +6,9 @@ direction of a recurrence is one `GRUSequence` or `LSTMSequence`.
 """
 
 import numpy as np
-import openvino
-from openvino import opset13 as ov
+
+from keras_bandit.inference.openvino_runtime import openvino
+from keras_bandit.inference.openvino_runtime import opset13 as ov
 
 # PyTorch's LayerNorm, as in `keras_bandit.layers.band_split`.
 EPSILON = 1e-5

@@ -159,7 +159,7 @@ def _check_finite_estimate(output, stem, start):
     if not np.isfinite(output).all():
         raise FloatingPointError(
             f"the model's estimate of {stem} is not finite in the chunk "
-            f"that starts at sample {start}"
+            f"that starts at sample {max(start, 0)}"
         )
 
 

@@ -23,6 +23,7 @@ from keras_bandit.training.files import (
 )
 from keras_bandit.training.history import HistoryFile, read_history
 from keras_bandit.training.progress import Progress
+from keras_bandit.training.refuses_nan import RefusesNaN
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -120,9 +121,15 @@ class TrainingRun:
         if not self._writes:
             return [describe_session()]
         if path.exists():
-            former = json.loads(path.read_text(encoding="utf-8"))
-            self._check_same(former)
-            sessions = former["sessions"]
+            try:
+                former = json.loads(path.read_text(encoding="utf-8"))
+                sessions = former["sessions"]
+                self._check_same(former)
+            except (KeyError, TypeError, json.JSONDecodeError) as error:
+                raise ValueError(
+                    f"{path} is damaged, and the run cannot go on without "
+                    f"it: {error!r}"
+                ) from error
         elif self.directory.exists() and any(self.directory.iterdir()):
             raise ValueError(
                 "directory must be a run's, empty or new; got "
@@ -231,6 +238,8 @@ class TrainingRun:
         Raises:
             ValueError: if the backup does not fit the model, or with
                 `validation_steps` on several devices.
+            FloatingPointError: after an epoch whose loss is not a finite
+                number, of which nothing is kept.
         """
         if self.devices.count > 1 and kwargs.get("validation_steps"):
             # Batches of validation are joined, so that it would count others.
@@ -253,7 +262,7 @@ class TrainingRun:
         tune_process()
         if callable(train):
             train = train(start_epoch)
-        own = [stopping]
+        own = [RefusesNaN(), stopping]
         if self._writes:
             own += self._writers(
                 model, stopping, start_epoch, save, clip, clip_every

@@ -193,6 +193,25 @@ def test_files_that_change_are_named(tmp_path):
         track.read("music", 0, 10)
 
 
+@pytest.mark.parametrize(
+    ("subtype", "value"),
+    [("FLOAT", np.nan), ("FLOAT", -np.inf), ("DOUBLE", 1e300)],
+)
+def test_what_is_not_a_number_is_named_when_read(tmp_path, subtype, value):
+    for folder in ("tr/a", "cv/a", "tt/a"):
+        write_track(tmp_path / "dnr" / folder, 0)
+    audio = np.zeros(NUM_SAMPLES)
+    audio[700] = value
+    soundfile.write(tmp_path / "dnr/tr/a/sfx.wav", audio, RATE, subtype)
+    prepare("dnr", tmp_path / "dnr", tmp_path / "data", "v2_paths")
+    track = open_tracks("dnr", "train", tmp_path / "data")[0]
+    assert not track.read("effects", 0, 700).any()
+    with pytest.raises(TrackFileError, match=r"sfx\.wav.*finite.*sample 700;"):
+        track.read("effects", 500, 900)
+    with pytest.raises(TrackFileError, match=r"sfx\.wav.*finite.*sample 700;"):
+        track.read_into("effects", 500, np.empty((1, 400), "float32"))
+
+
 def test_effects_are_the_sum_of_their_layers(tmp_path):
     """DnR v3 without `sfx`: foreground plus background."""
     rng = np.random.default_rng(0)

@@ -286,10 +286,29 @@ def test_another_track_of_that_name(make_model, make_track, tmp_path):
         run(make_model(), [make_track("a", samples=5000)], tmp_path / "out")
 
 
-def test_damaged_result(make_model, tracks, tmp_path):
+@pytest.mark.parametrize("stem", ["mixture", "music"])
+def test_other_audio_of_that_name(make_model, make_track, tmp_path, stem):
+    before, after = make_track("a"), make_track("a")
+    after.audio[stem][0, 1234] += 1e-3
+    run(make_model(), [before], tmp_path / "out")
+    with pytest.raises(ValueError, match=r"another track of.*audio_sha256"):
+        run(make_model(), [after], tmp_path / "out")
+
+
+def test_audio_that_no_score_depends_on(make_model, make_track, tmp_path):
+    before = make_track("a", music_solo=np.zeros((1, 4000), "float32"))
+    after = make_track("a", music_solo=np.zeros((1, 4000), "float32"))
+    after.audio["music_solo"] += 1.0
+    first = run(make_model(), [before], tmp_path / "out")
+    assert run(make_model(), [after], tmp_path / "out") == first
+
+
+@pytest.mark.parametrize("content", ["{", "null", '{"name": "track 1"}'])
+@pytest.mark.parametrize("name", ["tracks/track 1.json", "config.json"])
+def test_damaged_result(make_model, tracks, tmp_path, name, content):
     run(make_model(), tracks, tmp_path / "out")
-    (tmp_path / "out/tracks/track 1.json").write_text("{")
-    with pytest.raises(ValueError, match=r"track 1\.json: damaged"):
+    (tmp_path / "out" / name).write_text(content)
+    with pytest.raises(ValueError, match=rf"{name}: damaged"):
         run(make_model(), tracks, tmp_path / "out")
 
 

@@ -134,7 +134,8 @@ def test_auto_keeps_what_openvino_cannot_run_with_keras(machine):
 def test_auto_without_a_working_openvino_warns(machine, monkeypatch):
     # It is found, and its import fails.
     monkeypatch.setitem(sys.modules, "openvino", None)
-    for name in ("openvino_separator", "openvino_graph"):
+    for name in ("separator", "graph", "runtime"):
+        name = f"openvino_{name}"
         module = f"keras_bandit.inference.{name}"
         monkeypatch.delitem(sys.modules, module, raising=False)
         monkeypatch.delattr(inference, name, raising=False)

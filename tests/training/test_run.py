@@ -205,6 +205,39 @@ class Worse(keras.callbacks.Callback):
         logs["loss"] = float(epoch)
 
 
+class Spoils(keras.callbacks.Callback):
+    """The third epoch gives weights and a loss that are not numbers."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 2:
+            kernel = self.model.weights[0]
+            kernel.assign(np.full(kernel.shape, np.nan, "float32"))
+            logs["loss"] = np.nan
+
+
+def test_nothing_is_kept_of_an_epoch_that_gave_nan(tmp_path):
+    whole = train_dense(tmp_path / "whole", 4)
+    with pytest.raises(FloatingPointError, match="loss is nan in epoch 3, of"):
+        train_dense(tmp_path / "run", 4, callbacks=[Spoils()])
+    assert len(rows(tmp_path / "run")) == 2
+    assert_same_state(train_dense(tmp_path / "run", 4), whole)
+    assert rows(tmp_path / "run") == rows(tmp_path / "whole")
+
+
+def test_nan_in_validation_alone(tmp_path):
+    x, y = Points()[0]
+    with pytest.raises(FloatingPointError, match="val_loss is nan in epoch 1"):
+        train_dense(tmp_path / "run", 4, validation=(x, y * np.nan))
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"config": {}}'])
+def test_a_damaged_record_is_named(tmp_path, content):
+    TrainingRun(tmp_path / "run", {})
+    (tmp_path / "run/config.json").write_text(content)
+    with pytest.raises(ValueError, match=r"run/config\.json is damaged"):
+        TrainingRun(tmp_path / "run", {})
+
+
 def test_patience_counts_over_restarts(tmp_path):
     def epochs_after(epochs):
         kwargs = {"callbacks": [Worse()], "patience": 3}
