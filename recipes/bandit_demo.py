@@ -38,7 +38,8 @@ from keras_bandit.models import (
 from keras_bandit.training import TrainingRun, parse_recipe
 
 CONFIG = {
-    # A preset to go on from, such as a run's last/, or new weights.
+    # A preset to go on from, such as a run's last/, or new weights. With more
+    # `num_pairs` than it has it is deepened.
     "initial": None,
     "dataset": "dnr",
     "storage": "paths",
@@ -86,12 +87,53 @@ def new_separator(config):
     )
 
 
+def deepened(separator, num_pairs):
+    """The separator with more residual pairs, which change nothing at first.
+
+    They come last, and their projections are zero: each returns its input
+    until training moves it.
+
+    Raises:
+        ValueError: if it has more pairs already.
+    """
+    found = separator.backbone.num_pairs
+    if num_pairs < found:
+        raise ValueError(
+            f"num_pairs must be at least the initial preset's, {found}; got "
+            f"{num_pairs}"
+        )
+    if num_pairs == found:
+        return separator
+    backbone = BanditBackbone.from_config(
+        {**separator.backbone.get_config(), "num_pairs": num_pairs}
+    )
+    known = {layer.name: layer for layer in separator.backbone.layers}
+    for layer in backbone.layers:
+        if layer.name in known:
+            layer.set_weights(known[layer.name].get_weights())
+            continue
+        for block in (layer.over_frames, layer.over_bands):
+            for variable in block.projection.weights:
+                variable.assign(np.zeros(variable.shape, "float32"))
+    deeper = BanditAudioSeparator(
+        backbone=backbone,
+        stems=separator.stems,
+        hop_length=separator.hop_length,
+        mlp_dim=separator.mlp_dim,
+    )
+    for stem, decoder in deeper.decoders.items():
+        decoder.set_weights(separator.decoders[stem].get_weights())
+    return deeper
+
+
 def build(config):
     """The compiled separator that `config` describes."""
     if config["initial"] is None:
         separator = new_separator(config)
     else:
-        separator = AudioSeparator.from_preset(config["initial"])
+        separator = deepened(
+            AudioSeparator.from_preset(config["initial"]), config["num_pairs"]
+        )
     steps = config["epochs"] * config["steps_per_epoch"]
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0,
