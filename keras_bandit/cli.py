@@ -539,16 +539,12 @@ def _hidden_stderr():
             os.close(stderr)
 
 
-def import_keras(tensorflow=False):
+def import_keras():
     """Imports Keras and KerasHub without TensorFlow's start messages.
 
     `TF_CPP_MIN_LOG_LEVEL=3` silences them but for those on missing GPUs
     (TensorFlow 2.21, `cudart_stub.cc`). All are shown if the user has set that
     variable.
-
-    Args:
-        tensorflow: bool. Whether KerasHub is to find TensorFlow where Keras
-            runs on another backend.
     """
     silent = contextlib.nullcontext()
     if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
@@ -557,7 +553,7 @@ def import_keras(tensorflow=False):
     with silent:
         from keras_bandit.backend.process import without_tensorflow
 
-        with contextlib.nullcontext() if tensorflow else without_tensorflow():
+        with without_tensorflow():
             importlib.import_module("keras_hub")
 
 
@@ -614,13 +610,13 @@ def load_separator(preset):
         CommandError: as `find_preset`, or if it cannot be loaded.
     """
     found = find_preset(preset)
-    remote = "://" in found
-    import_keras(tensorflow=remote)
+    import_keras()
     from keras_bandit import AudioSeparator
     from keras_bandit.backend.process import tune_process, without_tensorflow
 
     tune_process()
     try:
+        remote = "://" in found
         with contextlib.nullcontext() if remote else without_tensorflow():
             return AudioSeparator.from_preset(found)
     except (OSError, ValueError) as error:

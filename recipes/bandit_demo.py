@@ -8,7 +8,7 @@ Command:
         --test 24
     keras-bandit prepare dnr --manual-dir CLIPS --data-dir DATA
     python recipes/bandit_demo.py --data-dir DATA --output RUN
-Hardware: 2 CPU cores, 8 GiB (the clips are held in memory).
+Hardware: 2 CPU cores, 4 GiB.
 Time: see docs/training.md, "The demonstration preset".
 Expected score: there, too, beside what else was tried.
 """
@@ -152,15 +152,6 @@ def tracks(config, split, data_dir):
     return open_tracks(config["dataset"], split, data_dir, config["storage"])
 
 
-def in_memory(track, stems):
-    """The same track, read once."""
-    return ArrayTrack(
-        track.name,
-        track.sample_rate,
-        {stem: track.read(stem) for stem in stems},
-    )
-
-
 def generated_tracks(config, seed):
     """Tracks of the package's own generators; seeds from 1 on.
 
@@ -182,10 +173,7 @@ def generated_tracks(config, seed):
 
 def training_data(config, data_dir, seed, start_epoch):
     """Mixtures whose stems come from clips of their own."""
-    rendered = [
-        in_memory(track, config["stems"])
-        for track in tracks(config, "train", data_dir)
-    ]
+    rendered = list(tracks(config, "train", data_dir))
     gain_db = (-config["gain_db"], config["gain_db"])
     return random_crops(
         rendered + generated_tracks(config, seed),

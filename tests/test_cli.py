@@ -589,7 +589,7 @@ def test_missing_arguments(capsys, argv):
 @pytest.fixture
 def names(monkeypatch, tmp_path):
     """Two names of presets, and a place where presets load as their name."""
-    monkeypatch.setattr(cli, "import_keras", lambda tensorflow: None)
+    monkeypatch.setattr(cli, "import_keras", lambda: None)
     module = types.ModuleType("keras_bandit.presets")
     module.PRESETS = {"bare": {"weights": None}, "trained": {"weights": "x"}}
     module.list_presets = lambda: list(module.PRESETS)

@@ -1,8 +1,9 @@
 """Functions of tensors whose fastest form depends on the Keras backend.
 
 One signature for all backends. Each function tries the version written
-for the backend in use; that version raises `NotImplementedError` for what
-it cannot take, and the version in `keras.ops` computes it instead.
+for the backend in use, if there is one; that version raises
+`NotImplementedError` for what it cannot take, and the version in `keras.ops`
+computes it instead.
 """
 
 import importlib
@@ -20,6 +21,17 @@ def _native():
     if name not in _SPECIALIZED:
         return generic
     return importlib.import_module(f"keras_bandit.backend.{name}")
+
+
+def _fastest(name, *args):
+    """Calls the backend's own function of this name, or the generic one."""
+    native = getattr(_native(), name, None)
+    if native is not None:
+        try:
+            return native(*args)
+        except NotImplementedError:
+            pass
+    return getattr(generic, name)(*args)
 
 
 def bidirectional_gru(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
@@ -51,10 +63,7 @@ def bidirectional_gru(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
         each step side by side, in the dtype of `inputs`.
     """
     weights = (kernel, recurrent_kernel, bias, recurrent_bias)
-    try:
-        return _native().bidirectional_gru(inputs, *weights)
-    except NotImplementedError:
-        return generic.bidirectional_gru(inputs, *weights)
+    return _fastest("bidirectional_gru", inputs, *weights)
 
 
 def bidirectional_lstm(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
@@ -82,10 +91,7 @@ def bidirectional_lstm(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
         of each step side by side, in the dtype of `inputs`.
     """
     weights = (kernel, recurrent_kernel, bias, recurrent_bias)
-    try:
-        return _native().bidirectional_lstm(inputs, *weights)
-    except NotImplementedError:
-        return generic.bidirectional_lstm(inputs, *weights)
+    return _fastest("bidirectional_lstm", inputs, *weights)
 
 
 def split(x, sizes):
@@ -101,10 +107,7 @@ def split(x, sizes):
     Returns:
         list of `(size, …)`.
     """
-    try:
-        return _native().split(x, sizes)
-    except NotImplementedError:
-        return generic.split(x, sizes)
+    return _fastest("split", x, sizes)
 
 
 def take(x, index, axis):
@@ -119,10 +122,7 @@ def take(x, index, axis):
     Returns:
         `keras.ops.take(x, index, axis)`.
     """
-    try:
-        return _native().take(x, index, axis)
-    except NotImplementedError:
-        return generic.take(x, index, axis)
+    return _fastest("take", x, index, axis)
 
 
 def complex_product(x, y):
@@ -135,10 +135,7 @@ def complex_product(x, y):
     Returns:
         the same shape.
     """
-    try:
-        return _native().complex_product(x, y)
-    except NotImplementedError:
-        return generic.complex_product(x, y)
+    return _fastest("complex_product", x, y)
 
 
 def rfft(x):
@@ -150,10 +147,7 @@ def rfft(x):
     Returns:
         `(…, n // 2 + 1, 2)`, real and imaginary part.
     """
-    try:
-        return _native().rfft(x)
-    except NotImplementedError:
-        return generic.rfft(x)
+    return _fastest("rfft", x)
 
 
 def irfft(x):
@@ -166,7 +160,4 @@ def irfft(x):
     Returns:
         `(…, 2 * bins - 2)`.
     """
-    try:
-        return _native().irfft(x)
-    except NotImplementedError:
-        return generic.irfft(x)
+    return _fastest("irfft", x)

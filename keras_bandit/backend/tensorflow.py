@@ -100,23 +100,3 @@ def bidirectional_lstm(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
     return _bidirectional(
         _lstm_step, inputs, kernel, recurrent_kernel, bias, recurrent_bias
     )
-
-
-def split(x, sizes):
-    raise NotImplementedError
-
-
-def take(x, index, axis):
-    raise NotImplementedError  # a gather is as fast here as slices
-
-
-def complex_product(x, y):
-    raise NotImplementedError
-
-
-def rfft(x):
-    raise NotImplementedError
-
-
-def irfft(x):
-    raise NotImplementedError

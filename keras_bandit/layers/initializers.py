@@ -29,14 +29,17 @@ class FanInUniform(keras.initializers.Initializer):
         if not np.all(self.fan_in >= 1):
             raise ValueError(f"fan_in must be at least 1; got {fan_in}")
         self.seed = seed
-        self._generator = np.random.default_rng(random.getrandbits(64))
+        if seed is None:
+            self._generator = np.random.default_rng(random.getrandbits(64))
 
     def __call__(self, shape, dtype=None):
-        generator = self._generator
-        if self.seed is not None:
-            generator = np.random.default_rng(self.seed)
+        generator = (
+            self._generator
+            if self.seed is None
+            else np.random.default_rng(self.seed)
+        )
         unit = 2.0 * generator.random(shape, "float32") - 1.0
-        values = (unit / np.sqrt(self.fan_in)).astype("float32")
+        values = unit / np.sqrt(self.fan_in)
         return ops.cast(values, dtype or keras.config.floatx())
 
     def get_config(self):

@@ -21,33 +21,6 @@ def as_pairs(x):
     return np.stack([x.real, x.imag], axis=-1)
 
 
-def gradients(function, arguments, cotangent):
-    """Gradients of sum(function(*arguments) * cotangent), NumPy arrays."""
-
-    def loss(*tensors):
-        return ops.sum(function(*tensors) * cotangent)
-
-    if keras.config.backend() == "jax":
-        import jax
-
-        result = jax.grad(loss, argnums=range(len(arguments)))(*arguments)
-    elif keras.config.backend() == "tensorflow":
-        import tensorflow as tf
-
-        tensors = [tf.constant(a) for a in arguments]
-        with tf.GradientTape() as tape:
-            tape.watch(tensors)
-            value = loss(*tensors)
-        result = tape.gradient(value, tensors)
-    else:
-        import torch
-
-        cotangent = ops.convert_to_tensor(cotangent)
-        tensors = [ops.convert_to_tensor(a).requires_grad_() for a in arguments]
-        result = torch.autograd.grad(loss(*tensors), tensors)
-    return [ops.convert_to_numpy(gradient) for gradient in result]
-
-
 @pytest.fixture(params=[backend, generic], ids=["native", "generic"])
 def module(request):
     return request.param
@@ -62,7 +35,7 @@ def test_product(module):
     )
 
 
-def test_gradients_of_the_product(module):
+def test_gradients_of_the_product(module, gradients):
     ours = gradients(module.complex_product, (X, Y), X + Y)
     upstream = as_complex(X + Y)
     for gradient, other in zip(ours, (Y, X), strict=True):
@@ -88,7 +61,7 @@ def test_inverse_ignores_imaginary_ends(module):
     np.testing.assert_allclose(ops.convert_to_numpy(inverse), FRAMES, atol=1e-6)
 
 
-def test_gradients_of_the_transforms(module):
+def test_gradients_of_the_transforms(module, gradients):
     # Of the inverse: the transform of the cotangent, bins between the ends
     # twice, as each stands for two of the full spectrum.
     (gradient,) = gradients(module.irfft, (X[:, :, 0],), FRAMES)
