@@ -39,6 +39,22 @@ def memory_given_back(monkeypatch):
     monkeypatch.setattr(name, lambda: None)
 
 
+@pytest.fixture(autouse=True)
+def gradients_forgotten():
+    """Models of one test do not stay in memory during the next ones.
+
+    TensorFlow (2.21) keeps the function of each `tf.custom_gradient` for good
+    and with it the graph it was made in, that of every training step too:
+    Keras's optimizers sum gradients over devices by such a function.
+    """
+    yield
+    ops = sys.modules.get("tensorflow.python.framework.ops")
+    if ops is not None:
+        registered = ops.gradient_registry._registry
+        for name in [n for n in registered if n.startswith("CustomGradient-")]:
+            del registered[name]
+
+
 @pytest.fixture(autouse=True, scope="module")
 def freed():
     """Models of one file do not stay in memory during the next ones."""

@@ -356,6 +356,7 @@ class AudioSeparator(keras_hub.models.Task):
                 epochs,
                 "validation_steps",
             )
+        build_optimizer(self)
         return self._keras_or_hub("fit", x, y=y, **kwargs)
 
     def evaluate(self, x=None, y=None, steps=None, **kwargs):
@@ -369,6 +370,7 @@ class AudioSeparator(keras_hub.models.Task):
         return self._keras_or_hub("predict", x, steps=steps, **kwargs)
 
     def train_on_batch(self, x, y=None, **kwargs):
+        build_optimizer(self)
         return self._keras_or_hub("train_on_batch", x, y=y, **kwargs)
 
     def test_on_batch(self, x, y=None, **kwargs):

@@ -51,7 +51,7 @@ def bsrnn():
     return small_bsrnn()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def batch():
     """Mixtures `(4, 2, 1000)` and targets of every stem used here."""
     rng = np.random.default_rng(0)
