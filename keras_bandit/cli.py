@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 
+from keras_bandit.hidden_modules import hidden_module
 from keras_bandit.inference import (
     DEFAULT_BATCH_SIZE,
     DEFAULT_CHUNK_SECONDS,
@@ -545,12 +546,17 @@ def import_keras():
     `TF_CPP_MIN_LOG_LEVEL=3` silences them but for those on missing GPUs
     (TensorFlow 2.21, `cudart_stub.cc`). All are shown if the user has set that
     variable.
+
+    Where `KERAS_BACKEND` names another backend, JAX is not imported either:
+    Keras (3.15) and TensorFlow's converter would, for most of a second.
     """
-    silent = contextlib.nullcontext()
+    silent = without_jax = contextlib.nullcontext()
     if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
         silent = _hidden_stderr()
-    with silent:
+    if os.environ.get("KERAS_BACKEND", "jax") != "jax":
+        without_jax = hidden_module("jax")
+    with silent, without_jax:
         from keras_bandit.backend.process import without_tensorflow
 
         with without_tensorflow():
