@@ -157,6 +157,7 @@ def _add_separate(commands):
         action="store_true",
         help="also write mne: music plus effects",
     )
+    _add_mixture_consistency(parser)
     parser.add_argument(
         "--chunk-seconds",
         type=_seconds,
@@ -385,6 +386,7 @@ def _add_evaluate(commands):
         action="store_true",
         help="also score mne: music plus effects",
     )
+    _add_mixture_consistency(parser)
     parser.add_argument(
         "--chunk-seconds",
         type=_seconds,
@@ -436,6 +438,15 @@ def _add_evaluate(commands):
         "--quiet", action="store_true", help="only errors, no progress or table"
     )
     _add_backend(parser)
+
+
+def _add_mixture_consistency(parser):
+    parser.add_argument(
+        "--mixture-consistency",
+        action="store_true",
+        help="share out what the stems leave of the mixture among them, so "
+        "that they add up to it",
+    )
 
 
 def _add_engine(parser):
@@ -702,19 +713,16 @@ class _Plan:
     """What is computed and written for each file.
 
     Args:
+        computed: list of str. Stems that the model must give.
         stems: list of str. Stems that are written.
         mne: the two stems that make `mne`, or an empty tuple.
         residual: bool. Whether the residual is written.
     """
 
+    computed: list
     stems: list
     mne: tuple
     residual: bool
-
-    @property
-    def computed(self):
-        """Stems that the model must give."""
-        return list(dict.fromkeys([*self.stems, *self.mne]))
 
     @property
     def written(self):
@@ -870,6 +878,8 @@ def _check_writable(folder):
 
 def _plan_stems(args, available):
     """Chooses stems from the arguments and those that the model has."""
+    from keras_bandit.inference.separation import check_adds_up
+
     available = list(available)
     stems = args.stems or available
     unknown = [stem for stem in stems if stem not in available]
@@ -884,9 +894,15 @@ def _plan_stems(args, available):
             "--mne needs the stems music and effects (or sfx); this model "
             f"has {', '.join(available)}"
         )
-    plan = _Plan(
-        stems, ("music", effects[0]) if args.mne else (), args.residual
-    )
+    mne = ("music", effects[0]) if args.mne else ()
+    computed = list(dict.fromkeys([*stems, *mne]))
+    if args.mixture_consistency:
+        computed = available
+        try:
+            check_adds_up(available)
+        except ValueError as error:
+            raise CommandError(f"--mixture-consistency: {error}") from error
+    plan = _Plan(computed, stems, mne, args.residual)
     for name in plan.written:
         if plan.written.count(name) > 1:
             raise CommandError(f"--{name}: this model has a stem of that name")
@@ -953,6 +969,7 @@ def _separate_file(job, plan, separator, args):
             chunk_seconds=args.chunk_seconds,
             hop_seconds=args.hop_seconds,
             batch_size=args.batch_size,
+            mixture_consistency=args.mixture_consistency,
             progress=job.source.name if show_progress else False,
         )
     except FloatingPointError as error:
@@ -1191,6 +1208,7 @@ def evaluate_command(args):
             # With "auto" a model that OpenVINO cannot run stays with Keras.
             engine=engine if engine == "keras" else args.engine,
             precision=args.precision,
+            mixture_consistency=args.mixture_consistency,
             progress=not args.quiet and sys.stderr.isatty(),
             model_name=os.path.basename(os.path.normpath(args.preset)),
             data_set=data_set,

@@ -128,6 +128,28 @@ def test_stems_are_the_model_s(model):
         )
 
 
+def test_mixture_consistency_is_of_all_stems(model):
+    mixture = write("film.wav", 2, rate=44100)
+    consistent = ("film.wav", "--mixture-consistency", "--quiet")
+    assert separate(*consistent) == 0
+    stems = [read(f"separated/film/{stem}.wav") for stem in model.stems]
+    np.testing.assert_allclose(sum(stems), mixture, atol=2e-7)
+
+    assert separate(*consistent, "--stems", "music", "--output", "one") == 0
+    assert found("one") == ["film/music.wav"]
+    np.testing.assert_array_equal(read("one/film/music.wav"), stems[1])
+
+
+def test_mixture_consistency_of_one_stem_is_refused(model, capsys):
+    write("film.wav")
+    del model.gains["music"], model.gains["effects"]
+    assert separate("film.wav", "--mixture-consistency") == 2
+    assert "--mixture-consistency: mixture consistency needs two" in error_line(
+        capsys
+    )
+    assert found() == ["film.wav"]
+
+
 def test_residual_is_the_mixture_minus_the_written_stems(model):
     mixture = write("film.wav", 2, rate=44100)
     assert separate("film.wav", "--residual", "--quiet") == 0

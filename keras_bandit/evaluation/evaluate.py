@@ -18,7 +18,11 @@ from keras_bandit.evaluation.scoring import score_all, workers
 from keras_bandit.evaluation.tables import summarize
 from keras_bandit.inference import DEFAULT_BATCH_SIZE, DEFAULT_CHUNK_SECONDS
 from keras_bandit.inference.engines import with_engine
-from keras_bandit.inference.separation import chunk_and_hop, separate
+from keras_bandit.inference.separation import (
+    check_adds_up,
+    chunk_and_hop,
+    separate,
+)
 
 AUTHORS_HOP_SECONDS = 0.5
 """From chunk to chunk, a twelfth of the chunk."""
@@ -44,6 +48,7 @@ def evaluate(
     report=None,
     engine="keras",
     precision="float32",
+    mixture_consistency=False,
 ):
     """Scores a model and oracles on whole tracks, as BandIt's Tables 1 and 2.
 
@@ -99,6 +104,7 @@ def evaluate(
         engine: str. What computes the estimates; see `separate`.
         precision: str. `"float32"`, or `"bfloat16"` on OpenVINO; a setting,
             as scores depend on it.
+        mixture_consistency: bool. See `separate`; a setting.
 
     Returns:
         dict of `summary.json`: `"mean"`, `"median"` and `"defined"` (number
@@ -120,7 +126,10 @@ def evaluate(
     plan = make_plan(separator.stems, stems, composites, oracles, metrics)
     _check_tracks(tracks, plan)
     chunk_and_hop(separator, chunk_seconds, hop_seconds)
-    separator = _computing(separator, plan)
+    if mixture_consistency:
+        check_adds_up(separator.stems)
+    else:
+        separator = _computing(separator, plan)
     running = with_engine(separator, engine, precision)
     settings = {
         "model": describe_model(separator),
@@ -131,6 +140,7 @@ def evaluate(
         "chunk_seconds": chunk_seconds,
         "hop_seconds": hop_seconds,
         "precision": precision,
+        "mixture_consistency": mixture_consistency,
         "oracles": plan.oracles,
         "metrics": plan.metrics,
     }
@@ -153,6 +163,7 @@ def evaluate(
             chunk_seconds=chunk_seconds,
             hop_seconds=hop_seconds,
             batch_size=batch_size,
+            mixture_consistency=mixture_consistency,
         )
         return estimates_of(outputs, plan)
 

@@ -148,6 +148,7 @@ def separate(
     progress=False,
     engine="keras",
     precision="float32",
+    mixture_consistency=False,
 ):
     """Separates a recording into its stems.
 
@@ -183,6 +184,11 @@ def separate(
             many recordings on OpenVINO, pass an `OpenVINOSeparator` as
             `separator` instead: each call compiles one anew.
         precision: `"float32"`, or `"bfloat16"` (OpenVINO alone).
+        mixture_consistency: bool. Whether what the stems leave of the mixture
+            is shared out among them, in equal parts: they then add up to it
+            (Wisdom et al. 2019, "Differentiable Consistency Constraints for
+            Improved Deep Speech Enhancement", arXiv:1811.08521, with equal
+            weights). For models whose stems are all there is.
 
     Returns:
         dict of each stem's float32 array, shaped like `audio`.
@@ -203,6 +209,8 @@ def separate(
         )
     separator = with_engine(separator, engine, precision)
     separator = _with_stems(separator, stems)
+    if mixture_consistency:
+        check_adds_up(separator.stems)
 
     estimates = overlap_add(
         separator.predict_on_batch,
@@ -223,7 +231,34 @@ def separate(
         separated[stem] = resample(
             estimate, separator.sample_rate, sample_rate, mixture.shape[-1]
         ).reshape(shape)
+    if mixture_consistency:
+        _share_out_residual(separated, audio)
     return separated
+
+
+def check_adds_up(stems):
+    """Says whether stems can be made to add up to the mixture.
+
+    Args:
+        stems: list of str. All that are computed.
+
+    Raises:
+        ValueError: if there is one alone, which would be the mixture.
+    """
+    if len(stems) < 2:
+        raise ValueError(
+            "mixture consistency needs two stems or more: one alone would be "
+            f"the mixture; got {list(stems)}"
+        )
+
+
+def _share_out_residual(separated, audio):
+    residual = audio.copy()
+    for estimate in separated.values():
+        residual -= estimate
+    residual /= len(separated)
+    for estimate in separated.values():
+        estimate += residual
 
 
 def _with_stems(separator, stems):

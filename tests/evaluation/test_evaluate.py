@@ -100,6 +100,22 @@ def test_perfect_model(make_model, make_track, tmp_path):
     assert summary["mean"]["model"]["snr"]["music"] == pytest.approx(0)
 
 
+def test_mixture_consistency_is_of_all_stems(make_model, tracks, tmp_path):
+    options = {"oracles": [], "mixture_consistency": True}
+    left = (1 - 0.5 - 0.25 - 0.125) / 3
+    for name, stems in (("all", None), ("music", ["music"])):
+        output = tmp_path / name
+        run(make_model(), tracks, output, stems=stems, **options)
+        for track in tracks:
+            expected = scores.snr(
+                track.read("music"), (0.25 + left) * track.read("mixture")
+            )
+            found = in_file(output, track)["model"]["snr"]["music"]
+            assert found == pytest.approx(expected, abs=1e-4)
+    with pytest.raises(ValueError, match="mixture_consistency"):
+        run(make_model(), tracks, tmp_path / "all", oracles=[])
+
+
 def test_mixture_that_is_not_stored_is_the_sum(
     make_model, make_track, tmp_path
 ):

@@ -122,6 +122,27 @@ def test_a_few_samples_at_any_rate(sample_rate, num_samples):
         assert np.isfinite(stem).all()
 
 
+@pytest.mark.parametrize("sample_rate", [8000, 48000])
+def test_mixture_consistency_shares_out_the_residual(sample_rate):
+    model, audio = Gains(), tones(2, 9001, sample_rate)
+    options = {"chunk_seconds": 0.1, "sample_rate": sample_rate}
+    plain = separate(model, audio, **options)
+    stems = separate(model, audio, mixture_consistency=True, **options)
+    np.testing.assert_allclose(sum(stems.values()), audio, atol=1e-6)
+    residual = audio - sum(plain.values())
+    assert np.abs(residual).max() > 0.1
+    for stem, estimate in stems.items():
+        expected = plain[stem] + residual / 3
+        np.testing.assert_allclose(estimate, expected, atol=1e-6)
+
+
+def test_mixture_consistency_needs_more_than_one_stem():
+    with pytest.raises(ValueError, match=r"two stems or more.*\['music'\]"):
+        separate(
+            Gains(), noise(800), 8000, stems=["music"], mixture_consistency=True
+        )
+
+
 def test_default_hop_is_half_a_chunk():
     model = Gains()
     separate(model, noise(800), 8000, chunk_seconds=0.1, batch_size=1)
