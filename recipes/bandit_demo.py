@@ -13,6 +13,7 @@ Time: see docs/training.md, "The demonstration preset".
 Expected score: there, too, beside what else was tried.
 """
 
+import math
 import shutil
 from pathlib import Path
 
@@ -27,7 +28,8 @@ from keras_bandit.data import (
     open_tracks,
     random_crops,
 )
-from keras_bandit.data.track import ArrayTrack
+from keras_bandit.data.track import ArrayTrack, Track
+from keras_bandit.inference.resample import resample
 from keras_bandit.losses import L1SNR
 from keras_bandit.metrics import SISNR
 from keras_bandit.models import (
@@ -59,6 +61,11 @@ CONFIG = {
     "generated_seconds": 12.0,
     "crop_seconds": 3.0,
     "gain_db": 3.0,
+    # Each rendered clip is there at so many other speeds, too: other voices,
+    # instruments and effects than those few that it was rendered from.
+    "copies_at_speeds": 0,
+    # 0.8 to 1.25 times as fast.
+    "speed_octaves": 0.32,
     "batch_size": 4,
     "steps_per_epoch": 50,
     "epochs": 60,
@@ -171,12 +178,57 @@ def generated_tracks(config, seed):
     ]
 
 
+class AtSpeed(Track):
+    """A track played faster or slower: pitch, formants and tempo alike.
+
+    Args:
+        track: `Track`.
+        speed: float. Times as fast.
+    """
+
+    def __init__(self, track, speed):
+        self.track = track
+        self.played_rate = round(speed * track.sample_rate)
+        super().__init__(
+            f"{track.name} at {speed:.3f}",
+            track.sample_rate,
+            track.num_channels,
+            track.num_samples * track.sample_rate // self.played_rate,
+            track.stems,
+        )
+
+    def _read(self, stem, start, stop):
+        speed = self.played_rate / self.sample_rate
+        first = int(start * speed)
+        last = first + math.ceil((stop - start) * speed)
+        last = min(last, self.track.num_samples)
+        played = self.track.read(stem, first, last)
+        return resample(
+            played, self.played_rate, self.sample_rate, stop - start
+        )
+
+
+def at_speeds(tracks, config, seed):
+    """Copies of the tracks, each at a speed of its own, evenly in octaves."""
+    octaves = config["speed_octaves"]
+    rng = np.random.default_rng(seed)
+    return [
+        AtSpeed(track, 2 ** rng.uniform(-octaves, octaves))
+        for _ in range(config["copies_at_speeds"])
+        for track in tracks
+    ]
+
+
 def training_data(config, data_dir, seed, start_epoch):
     """Mixtures whose stems come from clips of their own."""
     rendered = list(tracks(config, "train", data_dir))
     gain_db = (-config["gain_db"], config["gain_db"])
     return random_crops(
-        rendered + generated_tracks(config, seed),
+        [
+            *rendered,
+            *at_speeds(rendered, config, seed),
+            *generated_tracks(config, seed),
+        ],
         config["stems"],
         crop_seconds=config["crop_seconds"],
         batch_size=config["batch_size"],

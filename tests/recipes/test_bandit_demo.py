@@ -45,6 +45,35 @@ def test_a_deeper_model_begins_as_the_former(recipe):
         recipe.deepened(deeper, 3)
 
 
+@pytest.mark.parametrize("speed", [0.8, 1.0, 1.25])
+def test_a_track_at_another_speed(recipe, speed):
+    tone = np.sin(2 * np.pi * 200 * np.arange(8000) / 8000)[None]
+    track = ArrayTrack("tone", 8000, dict.fromkeys(STEMS, tone))
+    played = recipe.AtSpeed(track, speed)
+    assert played.num_samples == int(8000 / speed)
+    middle = played.read("music", 2000, 4000)
+    time = np.arange(2000, 4000) / 8000
+    expected = np.sin(2 * np.pi * 200 * speed * time)
+    # Each read begins and ends with the filter's ringing.
+    error = (middle[0] - expected)[200:-200]
+    assert np.abs(error).max() < 0.01
+    assert played.read("music", played.num_samples - 10).shape == (1, 10)
+    assert played.read("music").shape == (1, played.num_samples)
+
+
+def test_copies_at_speeds(recipe):
+    clips = tracks("dnr", "train", None, {}) * 3
+    config = {"copies_at_speeds": 2, "speed_octaves": 1.0}
+    copies = recipe.at_speeds(clips, config, seed=1)
+    speeds = [copy.played_rate / 8000 for copy in copies]
+    assert len(set(speeds)) == 6
+    assert 0.5 <= min(speeds) < 1 < max(speeds) <= 2.0
+    again = recipe.at_speeds(clips, config, seed=1)
+    assert [copy.played_rate for copy in again] == [
+        copy.played_rate for copy in copies
+    ]
+
+
 def test_run_is_exported_in_half_precision(recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(recipe, "open_tracks", tracks)
     config = recipe.CONFIG | {
@@ -56,6 +85,7 @@ def test_run_is_exported_in_half_precision(recipe, tmp_path, monkeypatch):
         "rnn_dim": 4,
         "num_pairs": 1,
         "mlp_dim": 3,
+        "copies_at_speeds": 1,
         "generated_clips": 1,
         "generated_seconds": 1.0,
         "crop_seconds": 0.2,
