@@ -8,7 +8,7 @@ from keras_bandit.inference import (
     DEFAULT_HOPS_PER_CHUNK,
 )
 from keras_bandit.inference.engines import with_engine
-from keras_bandit.inference.overlap_add import overlap_add
+from keras_bandit.inference.overlap_add import chunk_starts, overlap_add
 from keras_bandit.inference.resample import resample
 
 # No file format of ours holds more; an array with more is one that stands
@@ -212,12 +212,13 @@ def separate(
     if mixture_consistency:
         check_adds_up(separator.stems)
 
+    items = _to_items(
+        resample(mixture, sample_rate, separator.sample_rate),
+        separator.num_channels,
+    )
     estimates = overlap_add(
-        separator.predict_on_batch,
-        _to_items(
-            resample(mixture, sample_rate, separator.sample_rate),
-            separator.num_channels,
-        ),
+        _predictor(separator, items, chunk, hop, batch_size),
+        items,
         list(separator.stems),
         chunk,
         hop,
@@ -234,6 +235,14 @@ def separate(
     if mixture_consistency:
         _share_out_residual(separated, audio)
     return separated
+
+
+def _predictor(separator, items, chunk, hop, batch_size):
+    """What computes a batch; a Keras model knows what is quickest for few."""
+    if not hasattr(separator, "predictor"):
+        return separator.predict_on_batch
+    chunks = len(chunk_starts(items.shape[-1], chunk, hop)) * len(items)
+    return separator.predictor(-(-chunks // int(batch_size)))
 
 
 def check_adds_up(stems):

@@ -14,7 +14,11 @@ from keras import ops
 
 from keras_bandit.backend.interruption import keeps_variables
 from keras_bandit.backend.optimizers import build_optimizer
-from keras_bandit.backend.predictions import predict_on_batch
+from keras_bandit.backend.predictions import (
+    predict_on_batch,
+    predict_untraced,
+    repays_tracing,
+)
 from keras_bandit.layers import (
     ISTFT,
     STFT,
@@ -381,6 +385,23 @@ class AudioSeparator(keras_hub.models.Task):
             return self._keras_or_hub("predict_on_batch", x)
         with keeps_variables(self):
             return predict_on_batch(self, x)
+
+    def predictor(self, calls):
+        """The function that is done first with some batches of one shape.
+
+        Args:
+            calls: int. How many batches there are.
+
+        Returns:
+            `predict_on_batch`, or a function that returns the same without
+            compiling. That is for the first few batches only: many
+            recordings, each short, compile as well.
+        """
+        calls += getattr(self, "_untraced_calls", 0)
+        if self.preprocessor is not None or repays_tracing(self, calls):
+            return self.predict_on_batch
+        object.__setattr__(self, "_untraced_calls", calls)
+        return functools.partial(predict_untraced, self)
 
     # Stems
 

@@ -389,6 +389,23 @@ def test_predict_takes_datasets(bandit, batch):
         np.testing.assert_allclose(found[stem], expected[stem], atol=1e-6)
 
 
+def test_few_predictions_are_not_traced(bandit, batch):
+    mixture, _ = batch
+    compiled = small_bandit()
+    compiled.set_weights(bandit.get_weights())
+    assert compiled.predictor(4) == compiled.predict_on_batch
+    expected = compiled.predict_on_batch(mixture)
+    # One and two calls, and then a fourth, which pays for a function.
+    for predict in (bandit.predictor(1), bandit.predictor(2)):
+        found = predict(mixture)
+        for stem in STEMS:
+            assert isinstance(found[stem], np.ndarray)
+            np.testing.assert_allclose(found[stem], expected[stem], atol=1e-6)
+    traced = bandit.predict_function is not None
+    assert traced == (keras.config.backend() != "tensorflow")
+    assert bandit.predictor(1) == bandit.predict_on_batch
+
+
 # Freezing
 
 
