@@ -230,3 +230,26 @@ class MSE(SeparationLoss):
 
     def distance(self, target, estimate):
         return mean_per_item(ops.square(estimate - target))
+
+
+_BY_NAME = {
+    loss.__name__: loss
+    for loss in (L1SNR, L2SNR, PaperL1SNR, BanditV2L1SNR, L1, MSE)
+}
+
+
+def get(name):
+    """A loss of this module with its defaults, by the name of its class.
+
+    Args:
+        name: str, such as `"L1SNR"`; recipes take it as `--loss`.
+
+    Returns:
+        `SeparationLoss`.
+
+    Raises:
+        ValueError: if there is no such loss.
+    """
+    if name not in _BY_NAME:
+        raise ValueError(f"loss must be one of {list(_BY_NAME)}; got {name!r}")
+    return _BY_NAME[name]()

@@ -21,6 +21,7 @@ import h5py
 import keras
 import numpy as np
 
+from keras_bandit import losses
 from keras_bandit.data import (
     Gain,
     PolarityInversion,
@@ -30,7 +31,6 @@ from keras_bandit.data import (
 )
 from keras_bandit.data.track import ArrayTrack, Track
 from keras_bandit.inference.resample import resample
-from keras_bandit.losses import L1SNR
 from keras_bandit.metrics import SISNR
 from keras_bandit.models import (
     AudioSeparator,
@@ -66,6 +66,7 @@ CONFIG = {
     "copies_at_speeds": 0,
     # 0.8 to 1.25 times as fast.
     "speed_octaves": 0.32,
+    "loss": "L1SNR",
     "batch_size": 4,
     "steps_per_epoch": 50,
     "epochs": 60,
@@ -151,7 +152,11 @@ def build(config):
     optimizer = keras.optimizers.Adam(
         schedule, epsilon=1e-8, global_clipnorm=config["global_clipnorm"]
     )
-    separator.compile(optimizer=optimizer, loss=L1SNR(), metrics=[SISNR()])
+    separator.compile(
+        optimizer=optimizer,
+        loss=losses.get(config["loss"]),
+        metrics=[SISNR()],
+    )
     return separator
 
 

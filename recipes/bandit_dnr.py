@@ -17,7 +17,7 @@ Expected score: the paper's SNR is in `keras-bandit presets`; not yet measured
     with this recipe on DnR.
 """
 
-import keras_bandit.losses
+from keras_bandit import losses
 from keras_bandit.data import open_tracks, random_crops, validation_chunks
 from keras_bandit.metrics import SISNR, SNR
 from keras_bandit.models import AudioSeparator
@@ -68,7 +68,7 @@ def build(config):
             config["global_clipnorm"],
             config["accumulation_steps"],
         ),
-        loss=getattr(keras_bandit.losses, config["loss"])(),
+        loss=losses.get(config["loss"]),
         metrics=[SNR(), SISNR()],
     )
     return separator

@@ -15,7 +15,7 @@ Expected score: not yet measured with this recipe on MUSDB18-HQ.
 
 import keras
 
-import keras_bandit.losses
+from keras_bandit import losses
 from keras_bandit.data import (
     Gain,
     active_segments,
@@ -73,7 +73,7 @@ def build(config, stem):
             config["global_clipnorm"],
             config["accumulation_steps"],
         ),
-        loss=getattr(keras_bandit.losses, config["loss"])(),
+        loss=losses.get(config["loss"]),
         metrics=[SNR(), SISNR()],
     )
     return separator

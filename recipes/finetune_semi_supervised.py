@@ -20,7 +20,7 @@ Expected score: not yet measured with this recipe.
 
 import soundfile
 
-import keras_bandit.losses
+from keras_bandit import losses
 from keras_bandit.data import (
     Gain,
     open_tracks,
@@ -173,7 +173,7 @@ def training_data(config, tracks, sample_rate, seed, start_epoch):
 def compile_separator(separator, config):
     separator.compile(
         paper_optimizer(config["learning_rate"], config["global_clipnorm"]),
-        loss=getattr(keras_bandit.losses, config["loss"])(),
+        loss=losses.get(config["loss"]),
         metrics=[SNR(), SISNR()],
     )
 
@@ -185,12 +185,7 @@ def finetune(teacher, number, config, arguments, validation):
         output, {**config, "teacher": str(teacher)}, arguments.seed
     )
     student = AudioSeparator.from_preset(teacher, stems=config["stems"])
-    pseudo = label(
-        student,
-        arguments.unlabelled,
-        arguments.output / f"labels_{number}",
-        config,
-    )
+    pseudo = label(student, arguments.unlabelled, output / "labels", config)
     labelled = open_tracks(
         config["dataset"], "train", arguments.data_dir, config["storage"]
     )

@@ -19,7 +19,7 @@ Expected score: not yet measured with this recipe on MUSDB18-HQ.
 
 import keras
 
-import keras_bandit.losses
+from keras_bandit import losses
 from keras_bandit.data import open_tracks, random_crops, validation_chunks
 from keras_bandit.data.track import Track
 from keras_bandit.metrics import SISNR, SNR
@@ -82,7 +82,7 @@ def build(config):
 def compile_separator(separator, config):
     separator.compile(
         paper_optimizer(config["learning_rate"], config["global_clipnorm"]),
-        loss=getattr(keras_bandit.losses, config["loss"])(),
+        loss=losses.get(config["loss"]),
         metrics=[SNR(), SISNR()],
     )
 

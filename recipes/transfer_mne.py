@@ -14,7 +14,7 @@ Time: 20,000 chunks of 6 s an epoch; less with --cache-features.
 Expected score: not yet measured with this recipe on DnR.
 """
 
-import keras_bandit.losses
+from keras_bandit import losses
 from keras_bandit.data import open_tracks, random_crops, validation_chunks
 from keras_bandit.metrics import SISNR, SNR
 from keras_bandit.models import AudioSeparator
@@ -72,7 +72,7 @@ def build(config, preset):
             config["global_clipnorm"],
             config["accumulation_steps"],
         ),
-        loss=getattr(keras_bandit.losses, config["loss"])(),
+        loss=losses.get(config["loss"]),
         metrics=[SNR(), SISNR()],
     )
     return separator, learner

@@ -15,7 +15,7 @@ Time: 20,000 chunks of 6 s an epoch; less with --cache-features.
 Expected score: not yet measured with this recipe on MUSDB18-HQ.
 """
 
-import keras_bandit.losses
+from keras_bandit import losses
 from keras_bandit.data import (
     active_segments,
     open_tracks,
@@ -80,7 +80,7 @@ def build(config, preset):
             config["global_clipnorm"],
             config["accumulation_steps"],
         ),
-        loss=getattr(keras_bandit.losses, config["loss"])(),
+        loss=losses.get(config["loss"]),
         metrics=[SNR(), SISNR()],
     )
     return separator, learner

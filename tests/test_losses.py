@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_bandit import losses
 from keras_bandit.losses import (
     L1,
     L1SNR,
@@ -209,6 +210,16 @@ def test_config_round_trip(loss_class):
 def test_epsilon_is_in_the_config():
     copy = L1SNR.from_config(L1SNR(epsilon=1e-6).get_config())
     assert copy.epsilon == 1e-6
+
+
+@pytest.mark.parametrize("loss_class", LOSSES)
+def test_get(loss_class):
+    assert type(losses.get(loss_class.__name__)) is loss_class
+
+
+def test_get_of_a_name_that_is_none():
+    with pytest.raises(ValueError, match=r"one of \['L1SNR', .*; got 'L3'"):
+        losses.get("L3")
 
 
 def test_missing_target():

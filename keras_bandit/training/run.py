@@ -86,9 +86,9 @@ class TrainingRun:
         best, last: paths of the presets.
 
     Raises:
-        ValueError: if the run was made with another configuration, seed or
-            backend; the message names what differs. If `directory` holds
-            files and no run.
+        ValueError: if the run was begun with another configuration, seed or
+            backend and holds more than those; the message names what differs.
+            If `directory` holds files and no run.
     """
 
     def __init__(self, directory, config, seed=0, may_change=(), devices=None):
@@ -123,8 +123,11 @@ class TrainingRun:
         if path.exists():
             try:
                 former = json.loads(path.read_text(encoding="utf-8"))
-                sessions = former["sessions"]
-                self._check_same(former)
+                # A run that holds nothing else yet, such as one that a wrong
+                # option ended, has nothing that would not fit.
+                if list(self.directory.iterdir()) != [path]:
+                    self._check_same(former)
+                    sessions = former["sessions"]
             except (KeyError, TypeError, json.JSONDecodeError) as error:
                 raise ValueError(
                     f"{path} is damaged, and the run cannot go on without "

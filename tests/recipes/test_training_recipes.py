@@ -349,7 +349,7 @@ def test_finetune_semi_supervised(load, bandit, tmp_path):
         hop_seconds=3.0,
     )
     output = tmp_path / "run"
-    labels = output / "labels_1" / "film.wav"
+    labels = output / "round_1/labels/film.wav"
     estimates = [soundfile.read(labels / f"{stem}.wav")[0] for stem in DNR]
     # What the teacher says sums to the mixture: float32 of values near 0.1.
     np.testing.assert_allclose(sum(estimates), mixture, atol=1e-6)

@@ -273,8 +273,14 @@ def test_states_of_callbacks_are_kept(tmp_path):
         train_dense(tmp_path / "run", 4, callbacks=[Counter(), Counter()])
 
 
+def begin(directory, config):
+    """A run that has written something."""
+    TrainingRun(directory, config)
+    (directory / "logs").mkdir()
+
+
 def test_nothing_but_its_own_configuration(tmp_path):
-    TrainingRun(tmp_path / "run", {"bands": 4, "data": {"crop": 6.0}})
+    begin(tmp_path / "run", {"bands": 4, "data": {"crop": 6.0}})
     with pytest.raises(ValueError, match=r"data\.crop: 6\.0 in the run, 3\.0"):
         TrainingRun(tmp_path / "run", {"bands": 4, "data": {"crop": 3.0}})
     with pytest.raises(ValueError, match="seed: 0 in the run, 1 now"):
@@ -287,8 +293,19 @@ def test_nothing_but_its_own_configuration(tmp_path):
         )
 
 
+def test_an_empty_run_takes_any_configuration(tmp_path):
+    # A wrong option has ended it.
+    TrainingRun(tmp_path / "run", {"loss": "L3"})
+    run = TrainingRun(tmp_path / "run", {"loss": "L1"}, seed=1)
+    assert run.config == {"loss": "L1"}
+    assert len(run.sessions) == 1
+    (tmp_path / "run/logs").mkdir()
+    with pytest.raises(ValueError, match="loss: 'L1' in the run, 'L2' now"):
+        TrainingRun(tmp_path / "run", {"loss": "L2"}, seed=1)
+
+
 def test_named_values_may_change(tmp_path):
-    TrainingRun(tmp_path / "run", {"epochs": 4})
+    begin(tmp_path / "run", {"epochs": 4})
     with pytest.raises(ValueError, match="epochs"):
         TrainingRun(tmp_path / "run", {"epochs": 5})
     run = TrainingRun(tmp_path / "run", {"epochs": 5}, may_change=["epochs"])
