@@ -92,7 +92,7 @@ class _TensorFlowDevices(_SharedProcess):
 
     def prepare(self, model):
         # Only where TensorFlow is loaded anyway.
-        from keras_bandit.training.mirrored_steps import MirroredSteps
+        from keras_bandit.backend.mirrored_steps import MirroredSteps
 
         optimizer = model.optimizer
         if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
