@@ -230,9 +230,15 @@ def test_nan_in_validation_alone(tmp_path):
         train_dense(tmp_path / "run", 4, validation=(x, y * np.nan))
 
 
+def begin(directory, config):
+    """A run that has written something."""
+    TrainingRun(directory, config)
+    (directory / "logs").mkdir()
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"config": {}}'])
 def test_a_damaged_record_is_named(tmp_path, content):
-    TrainingRun(tmp_path / "run", {})
+    begin(tmp_path / "run", {})
     (tmp_path / "run/config.json").write_text(content)
     with pytest.raises(ValueError, match=r"run/config\.json is damaged"):
         TrainingRun(tmp_path / "run", {})
@@ -271,12 +277,6 @@ def test_states_of_callbacks_are_kept(tmp_path):
     assert counter.count == 3
     with pytest.raises(ValueError, match="Counter twice"):
         train_dense(tmp_path / "run", 4, callbacks=[Counter(), Counter()])
-
-
-def begin(directory, config):
-    """A run that has written something."""
-    TrainingRun(directory, config)
-    (directory / "logs").mkdir()
 
 
 def test_nothing_but_its_own_configuration(tmp_path):
