@@ -21,7 +21,7 @@ import keras
 from keras_bandit import losses
 from keras_bandit.data import open_tracks, random_crops, validation_chunks
 from keras_bandit.metrics import SISNR, SNR
-from keras_bandit.models import AudioSeparator
+from keras_bandit.models import AudioSeparator, BSRNNAudioSeparator
 from keras_bandit.training import (
     TrainingRun,
     first_example,
@@ -135,34 +135,22 @@ def train_stem(config, arguments, stem, devices):
     return run.best
 
 
-def join(config, best):
-    """One separator of the stems' models.
-
-    Args:
-        config: dict as `CONFIG`.
-        best: `{stem: preset directory}`.
-    """
-    whole = AudioSeparator.from_preset(config["preset"])
-    for stem, directory in best.items():
-        part = AudioSeparator.from_preset(directory)
-        whole.backbone.encoders[stem].set_weights(
-            part.backbone.encoders[stem].get_weights()
-        )
-        whole.decoders[stem].set_weights(part.decoders[stem].get_weights())
-    return whole.with_stems(list(best))
-
-
 def main(argv=None, config=CONFIG):
     """Trains stem after stem, or goes on; then joins them in one preset."""
     config, arguments = parse_recipe(argv, __doc__, config)
     devices = open_devices(config["devices"])
-    best = {}
+    best = []
     for stem in config["stems"]:
         print(f"{stem}:", flush=True)
-        best[stem] = train_stem(config, arguments, stem, devices)
+        best.append(train_stem(config, arguments, stem, devices))
         keras.backend.clear_session()
     if devices.process_index == 0:
-        join(config, best).save_to_preset(arguments.output / "preset")
+        separators = [
+            AudioSeparator.from_preset(directory, dtype="float32")
+            for directory in best
+        ]
+        whole = BSRNNAudioSeparator.join(separators)
+        whole.save_to_preset(arguments.output / "preset")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,12 @@ import pytest
 
 from keras_bandit.losses import L1SNR, SeparationLoss
 from keras_bandit.metrics import SISNR, SNR
-from keras_bandit.models import AudioSeparator, BanditAudioSeparator
+from keras_bandit.models import (
+    AudioSeparator,
+    BanditAudioSeparator,
+    BSRNNAudioSeparator,
+    BSRNNBackbone,
+)
 
 from .conftest import STEMS, small_bandit, small_bsrnn
 
@@ -166,6 +171,41 @@ def test_bsrnn_with_stems_has_their_weights_alone(bsrnn, batch):
         *bsrnn.decoders["vocals"].weights,
     ]
     assert {id(w) for w in vocals.weights} == {id(w) for w in own}
+
+
+def test_bsrnn_join_undoes_with_stems(bsrnn, batch):
+    parts = [bsrnn.with_stems([stem]) for stem in bsrnn.stems]
+    whole = BSRNNAudioSeparator.join(parts)
+    assert whole.stems == bsrnn.stems
+    assert whole.decoders["bass"] is bsrnn.decoders["bass"]
+    assert_same(outputs(whole, batch[0]), outputs(bsrnn, batch[0]))
+
+
+def test_bsrnn_join_saves_presets(batch, tmp_path):
+    # Of one band layout by name, and of two models with paths alike.
+    parts = []
+    for stem in ("vocals", "bass"):
+        backbone = BSRNNBackbone(
+            [stem], n_fft=2048, embed_dim=4, rnn_dim=5, num_pairs=1
+        )
+        parts.append(BSRNNAudioSeparator(backbone, [stem], mlp_dim=3))
+    whole = BSRNNAudioSeparator.join(parts)
+    whole.save_to_preset(tmp_path)
+    mixture = batch[0][:, :1]
+    estimates = outputs(AudioSeparator.from_preset(tmp_path), mixture)
+    assert_same(estimates, outputs(whole, mixture))
+
+
+def test_bsrnn_join_refuses_models_that_differ(bsrnn):
+    vocals = bsrnn.with_stems(["vocals"])
+    with pytest.raises(
+        ValueError, match=r"of its own; got .*'vocals', 'vocals"
+    ):
+        BSRNNAudioSeparator.join([vocals, vocals])
+    drums = small_bsrnn(["drums"], num_channels=1)
+    message = r"the same \['num_channels'\]; got \[2\] and \[1\]"
+    with pytest.raises(ValueError, match=message):
+        BSRNNAudioSeparator.join([vocals, drums])
 
 
 def test_bsrnn_refuses_a_stem_without_encoder(bsrnn, batch):

@@ -17,6 +17,33 @@ class BSRNNAudioSeparator(AudioSeparator):
 
     backbone_cls = BSRNNBackbone
 
+    @classmethod
+    def join(cls, separators):
+        """One separator of several that were trained for a stem each.
+
+        Args:
+            separators: list of `BSRNNAudioSeparator`, alike but for stems and
+                bands. Encoders and decoders are shared with them.
+
+        Returns:
+            `BSRNNAudioSeparator` with all of their stems.
+
+        Raises:
+            ValueError: if two have a stem in common, or differ otherwise.
+        """
+        backbone = BSRNNBackbone.join([s.backbone for s in separators])
+        decoders = {}
+        for separator in separators:
+            decoders |= separator.decoders
+        return cls(
+            **{
+                **separators[0]._arguments(),
+                "backbone": backbone,
+                "stems": list(decoders),
+                "decoders": decoders,
+            }
+        )
+
     def _arguments_for(self, stems):
         # Encoders of other stems would be weights that nothing uses.
         return {

@@ -137,9 +137,53 @@ class BSRNNBackbone(StopsGradientWhenFrozen, keras_hub.models.Backbone):
         layouts = self.band_layout
         if isinstance(layouts, dict):
             layouts = {stem: layouts[stem] for stem in stems}
+        return self._like(list(stems), layouts, self.encoders)
+
+    @classmethod
+    def join(cls, backbones):
+        """One backbone with the encoders of several, shared with them.
+
+        Args:
+            backbones: list of `BSRNNBackbone`, alike but for stems and bands.
+
+        Returns:
+            `BSRNNBackbone`.
+
+        Raises:
+            ValueError: if two have a stem in common, or differ otherwise.
+        """
+        own = ("name", "stems", "band_layout")
+        first, *others = (
+            {k: v for k, v in backbone.get_config().items() if k not in own}
+            for backbone in backbones
+        )
+        for other in others:
+            if other != first:
+                differing = [k for k in first if first[k] != other[k]]
+                raise ValueError(
+                    f"what is joined must have the same {differing}; got "
+                    f"{[first[k] for k in differing]} and "
+                    f"{[other[k] for k in differing]}"
+                )
+        stems = [stem for backbone in backbones for stem in backbone.stems]
+        if len(set(stems)) < len(stems):
+            raise ValueError(
+                f"what is joined must have stems of its own; got {stems}"
+            )
+        layouts, encoders = {}, {}
+        for backbone in backbones:
+            layout = backbone.band_layout
+            if not isinstance(layout, dict):
+                layout = dict.fromkeys(backbone.stems, layout)
+            layouts |= layout
+            encoders |= backbone.encoders
+        return backbones[0]._like(stems, layouts, encoders)
+
+    def _like(self, stems, band_layout, encoders):
+        """A backbone with other stems, that shares the encoders given."""
         return type(self)(
-            list(stems),
-            band_layout=layouts,
+            stems,
+            band_layout=band_layout,
             num_bands=self.num_bands,
             num_channels=self.num_channels,
             n_fft=self.n_fft,
@@ -148,7 +192,7 @@ class BSRNNBackbone(StopsGradientWhenFrozen, keras_hub.models.Backbone):
             rnn_dim=self.rnn_dim,
             num_pairs=self.num_pairs,
             rnn_type=self.rnn_type,
-            encoders=self.encoders,
+            encoders=encoders,
             dtype=self.dtype_policy,
             # Made trainable, it would thaw the encoders it shares.
             trainable=self.trainable,
