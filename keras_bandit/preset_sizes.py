@@ -10,26 +10,13 @@ from keras_bandit.bands import band_layout
 GATES = {"gru": 3, "lstm": 4}
 
 
-def _network(backbone):
-    """The backbone's arguments with their defaults filled in."""
-    defaults = {
-        "num_bands": None,
-        "num_channels": 1,
-        "n_fft": 2048,
-        "sample_rate": 44100,
-        "embed_dim": 128,
-        "rnn_dim": 256,
-        "rnn_type": "gru",
-        "num_pairs": 8,
-    }
-    return {**defaults, **backbone}
-
-
 def _widths(layout, network):
     bands = band_layout(
         layout, network["num_bands"], network["n_fft"], network["sample_rate"]
     )
-    return [network["num_channels"] * band.width for band in bands]
+    # BandIt takes channels as items.
+    channels = network.get("num_channels", 1)
+    return [channels * band.width for band in bands]
 
 
 def encoder_parameters(widths, embed_dim, rnn_dim, rnn_type, num_pairs):
@@ -83,9 +70,8 @@ def preset_sizes(entry, seconds=6.0):
         dict with `bands` (list of int, one for each encoder), `parameters`
         and `multiply_adds`.
     """
-    network = _network(entry["backbone"])
-    separator = entry["separator"]
-    mlp_dim = separator.get("mlp_dim", 512)
+    network, separator = entry["backbone"], entry["separator"]
+    mlp_dim = separator["mlp_dim"]
     stems = separator["stems"]
     shape = [
         network[key]
@@ -99,8 +85,8 @@ def preset_sizes(entry, seconds=6.0):
         encoders = [(_widths(layouts[stem], network), 1) for stem in stems]
     else:
         encoders = [(_widths(layout, network), len(stems))]
-    hop_length = separator.get("hop_length", 512)
-    frames = 1 + int(seconds * network["sample_rate"]) // hop_length
+    samples = int(seconds * network["sample_rate"])
+    frames = 1 + samples // separator["hop_length"]
     parameters = multiply_adds = 0
     for widths, decoders in encoders:
         decoder = (widths, network["embed_dim"], mlp_dim)

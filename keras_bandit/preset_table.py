@@ -1,7 +1,7 @@
 """The table that `keras-bandit presets` prints."""
 
 from keras_bandit.preset_sizes import preset_sizes
-from keras_bandit.presets import PRESETS
+from keras_bandit.presets import PRESETS, TABLE_1_MODELS
 
 COLUMNS = [
     "preset",
@@ -18,18 +18,19 @@ COLUMNS = [
 
 def _row(name, entry):
     sizes = preset_sizes(entry)
-    paper = entry["paper"] or {}
-    snr = paper.get("snr")
+    (parameters, gflops), (*snr, _), _ = TABLE_1_MODELS.get(
+        name, ((None, None), (None,), None)
+    )
     return [
         name,
         ", ".join(entry["separator"]["stems"]),
         " / ".join(str(n) for n in dict.fromkeys(sizes["bands"])),
-        str(entry["backbone"].get("sample_rate", 44100)),
+        str(entry["backbone"]["sample_rate"]),
         f"{sizes['parameters']:,}",
-        f"{paper['parameters']} M" if paper else "",
+        f"{parameters} M" if parameters else "",
         f"{sizes['multiply_adds'] / 1e9:.1f} G",
-        f"{paper['gflops']} G" if paper else "",
-        " / ".join(str(value) for value in snr) if snr else "",
+        f"{gflops} G" if gflops else "",
+        " / ".join(str(value) for value in snr),
     ]
 
 

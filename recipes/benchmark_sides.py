@@ -319,7 +319,7 @@ class Theirs:
         self.sample_rate = network.get("sample_rate", 44100)
         self.pad_mode = separator.get("pad_mode", "constant")
         bands = band_layout(
-            layout, network.get("num_bands"), 2048, self.sample_rate
+            layout, network["num_bands"], 2048, self.sample_rate
         )
         # These two make their weights in float64, and multiply in it.
         exact = layout in ("musical", "bark")
@@ -328,11 +328,11 @@ class Theirs:
             in_channel=1,
             stems=self.stems,
             band_specs=[(band.start, band.stop) for band in bands],
-            n_sqm_modules=network.get("num_pairs", 8),
-            emb_dim=network.get("embed_dim", 128),
-            rnn_dim=network.get("rnn_dim", 256),
-            rnn_type=network.get("rnn_type", "gru").upper(),
-            mlp_dim=separator.get("mlp_dim", 512),
+            n_sqm_modules=network["num_pairs"],
+            emb_dim=network["embed_dim"],
+            rnn_dim=network["rnn_dim"],
+            rnn_type=network["rnn_type"].upper(),
+            mlp_dim=separator["mlp_dim"],
             overlapping_band=layout != "vocals_v7",
             freq_weights=[
                 torch.tensor(

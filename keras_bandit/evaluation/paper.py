@@ -1,28 +1,17 @@
 """The numbers of BandIt's Tables 1 and 2 (Watcharasupat et al. 2023)."""
 
-from keras_bandit.presets import DNR_STEMS, MUSDB_STEMS, PRESETS
+from keras_bandit.presets import (
+    DNR_STEMS,
+    MUSDB_STEMS,
+    PRESETS,
+    TABLE_1_MODELS,
+)
 
 # SNR and SI-SNR in dB, as printed: speech, music, effects, average.
 TABLE_1 = {
     "mixture": [(1.0, -6.8, -5.0, -3.6), (1.0, -6.8, -5.0, -3.6)],
     "irm": [(14.4, 9.0, 11.0, 11.5), (14.6, 8.4, 10.7, 11.2)],
     "psf": [(18.5, 12.9, 15.0, 15.4), (18.4, 12.7, 14.8, 15.3)],
-}
-TABLE_1_MODELS = {
-    "bsrnn_lstm12_vox7": [(14.2, 6.3, 7.0, 9.2), (14.0, 5.2, 5.9, 8.4)],
-    "bsrnn_gru8_vox7": [(14.0, 6.4, 7.2, 9.2), (13.9, 5.2, 6.2, 8.4)],
-    "bandit_vox7": [(14.2, 7.2, 8.5, 10.0), (14.0, 6.3, 7.8, 9.4)],
-    "bandit_bark48": [(14.1, 7.3, 8.6, 10.0), (14.0, 6.3, 7.8, 9.4)],
-    "bandit_mel48": [(14.5, 7.5, 8.8, 10.3), (14.3, 6.6, 8.1, 9.7)],
-    "bandit_tribark48": [(14.6, 7.6, 8.9, 10.4), (14.5, 6.7, 8.2, 9.8)],
-    "bandit_erb48": [(14.6, 7.7, 8.9, 10.4), (14.4, 6.8, 8.5, 9.8)],
-    "bandit_musical48": [(14.8, 7.9, 9.2, 10.6), (14.6, 7.1, 8.5, 10.1)],
-    "bandit_mel64": [(14.8, 7.9, 9.1, 10.6), (14.7, 7.1, 8.5, 10.1)],
-    "bandit_tribark64": [(14.8, 7.9, 9.1, 10.6), (14.7, 7.1, 8.4, 10.1)],
-    "bandit_erb64": [(15.0, 8.0, 9.2, 10.8), (14.9, 7.2, 8.6, 10.2)],
-    # Its stems give an average of 10.8.
-    "bandit_bark64": [(15.0, 8.1, 9.3, 10.6), (14.9, 7.3, 8.6, 10.3)],
-    "bandit_musical64": [(15.1, 8.2, 9.3, 10.9), (14.9, 7.4, 8.7, 10.3)],
 }
 # Trained to the end; its average implies 9.1 for the SI-SNR of effects.
 BANDIT_PLUS = [(15.7, 8.7, 9.8, 11.4), (15.6, 8.0, 8.2, 10.9)]
@@ -72,7 +61,7 @@ def paper_rows(data_set, split, sample_rates, separator):
 def _table_1_models(preset, has_mne_decoder):
     rows = []
     if preset in TABLE_1_MODELS:
-        scores = _table_1_scores(TABLE_1_MODELS[preset])
+        scores = _table_1_scores(TABLE_1_MODELS[preset][1:])
         rows.append((f"paper: {preset}", scores))
     if preset == "bandit_musical64":
         rows.append(("paper: BandIt+", _table_1_scores(BANDIT_PLUS)))
@@ -98,15 +87,7 @@ def architecture(separator):
     backbone = getattr(separator, "backbone", None)
     for name in TABLE_1_MODELS:
         entry = PRESETS[name]
-        settings = {
-            "embed_dim": 128,
-            "rnn_dim": 256,
-            "num_pairs": 8,
-            "rnn_type": "gru",
-            "sample_rate": 44100,
-            "n_fft": 2048,
-            **entry["backbone"],
-        }
+        settings = dict(entry["backbone"])
         settings.pop("stems", None)
         if type(separator).__name__ == entry["class"] and all(
             getattr(backbone, key, None) == value
