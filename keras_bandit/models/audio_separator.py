@@ -1,43 +1,28 @@
 """The task: waveform in, one waveform per stem out."""
 
-import contextlib
-import functools
 import json
 import os
 import re
 import tempfile
-import warnings
 
 import keras
 import keras_hub
-from keras import ops
 
-from keras_bandit.backend.interruption import keeps_variables
-from keras_bandit.backend.optimizers import build_optimizer
-from keras_bandit.backend.predictions import (
-    predict_on_batch,
-    predict_untraced,
-    repays_tracing,
+from keras_bandit.layers import STFT
+from keras_bandit.losses import WAVEFORM
+from keras_bandit.models.decoder import (
+    build_decoder,
+    decoder_file,
+    load_decoder_weights,
 )
-from keras_bandit.layers import (
-    ISTFT,
-    STFT,
-    ApplyMask,
-    MaskDecoder,
-    OverlapRecombine,
-)
-from keras_bandit.losses import (
-    SPECTROGRAM,
-    WAVEFORM,
-    SeparationLoss,
-    check_stems,
-)
-from keras_bandit.metrics import SeparationMetric
-from keras_bandit.models.grain_datasets import as_steps
 from keras_bandit.models.preset_files import (
     METADATA_FILE,
     find_preset_file,
     move_files,
+)
+from keras_bandit.models.separation_training import (
+    SeparationTraining,
+    apply_masks,
 )
 from keras_bandit.presets import PRESETS, weights_directory
 
@@ -60,82 +45,7 @@ def check_stem_names(stems):
         raise ValueError(f"stems must be distinct; got {list(stems)}")
 
 
-def build_decoder(backbone, stem, mlp_dim):
-    """One stem's decoder, features to mask, as a model of its own.
-
-    Args:
-        backbone: the encoder whose features it reads.
-        stem: str.
-        mlp_dim: int. Units of the hidden layer.
-
-    Returns:
-        `keras.Model`, `(batch, bands, frames, embed_dim)` to `(batch,
-        channels, frames, bins, 2)`.
-    """
-    bands = backbone.decoder_bands(stem)
-    channels = backbone.num_channels or 1
-    # Layer names are the same for every stem, so that weights saved for one
-    # can be loaded for another.
-    features = keras.Input(
-        (len(bands), None, backbone.embed_dim), name="features"
-    )
-    # Variables need paths of their own: the torch backend finds them by path,
-    # and would zero the gradients of one stem only.
-    with keras.name_scope(f"{stem}_decoder"):
-        masks = MaskDecoder(
-            bands,
-            mlp_dim,
-            num_channels=channels,
-            dtype=backbone.dtype_policy,
-            name="mask_decoder",
-        )(features)
-    mask = OverlapRecombine(
-        bands,
-        backbone.n_fft // 2 + 1,
-        num_channels=channels,
-        name="overlap_recombine",
-    )(masks)
-    return keras.Model(features, mask, name=f"{stem}_decoder")
-
-
-def decoder_file(stem):
-    """Name of a stem's weights file in a preset directory."""
-    return f"decoder_{stem}.weights.h5"
-
-
-def load_decoder_weights(decoder, path):
-    """Reads a decoder's weights file, all of it or nothing.
-
-    Raises:
-        ValueError: if the file does not fit; the decoder is as it was.
-    """
-    former = decoder.get_weights()
-    try:
-        with warnings.catch_warnings():
-            # On a mismatch Keras warns of layers it skips, then raises.
-            warnings.simplefilter("ignore", UserWarning)
-            decoder.load_weights(os.fspath(path))
-    except ValueError as error:
-        decoder.set_weights(former)
-        shapes = [tuple(weight.shape) for weight in decoder.weights]
-        raise ValueError(
-            f"{os.fspath(path)!r} does not fit {decoder.name}, whose weights "
-            f"have shapes {shapes}: {error}"
-        ) from error
-
-
-def packages_of(x):
-    """Names of the packages that an object's class and its bases come from."""
-    return {base.__module__.partition(".")[0] for base in type(x).__mro__}
-
-
-def is_dataset(x):
-    """Whether `x` brings its own order: `tf.data`, grain, `DataLoader`."""
-    packages = {"tensorflow", "grain", "torch"}
-    return bool(packages_of(x) & packages) and not hasattr(x, "shape")
-
-
-class AudioSeparator(keras_hub.models.Task):
+class AudioSeparator(SeparationTraining, keras_hub.models.Task):
     """Base of all separators: waveform in, one waveform per stem out.
 
     STFT, the shared encoder (`backbone`), one decoder per stem (`decoders`),
@@ -191,19 +101,11 @@ class AudioSeparator(keras_hub.models.Task):
         waveform = keras.Input((backbone.num_channels, None), name="waveform")
         spectrogram = stft(waveform)
         features = backbone.encode(spectrogram, stems)
-        spectrograms, waveforms = {}, {}
-        for stem, decoder in decoders.items():
-            mask = decoder(features[stem])
-            spectrograms[stem] = ApplyMask(name=f"{stem}_masking")(
-                spectrogram, mask
-            )
-            # Named like the stem: Keras names the output after its layer.
-            waveforms[stem] = ISTFT(backbone.n_fft, hop_length, name=stem)(
-                spectrograms[stem], waveform
-            )
+        masks = {s: decoder(features[s]) for s, decoder in decoders.items()}
+        domains = apply_masks(stft, spectrogram, masks, waveform)
         self.backbone = backbone
         self.preprocessor = preprocessor
-        super().__init__(inputs=waveform, outputs=waveforms, **kwargs)
+        super().__init__(inputs=waveform, outputs=domains[WAVEFORM], **kwargs)
         # === Config ===
         self.stems = list(stems)
         self.decoders = decoders
@@ -212,11 +114,7 @@ class AudioSeparator(keras_hub.models.Task):
         self.pad_mode = pad_mode
         self.mlp_dim = mlp_dim
         self.metadata = {}
-        # Closures, since Keras would save a second graph's layers twice.
-        domains = keras.Function(
-            waveform, {WAVEFORM: waveforms, SPECTROGRAM: spectrograms}
-        )
-        self._run_domains = functools.partial(lambda f, x: f(x), domains)
+        self.keep_domains(waveform, domains)
 
     @property
     def sample_rate(self):
@@ -227,181 +125,6 @@ class AudioSeparator(keras_hub.models.Task):
     def num_channels(self):
         """Channels of the input; `None`: any number, each on its own."""
         return self.backbone.num_channels
-
-    # Training
-
-    def call(self, inputs, training=None, mask=None):
-        if getattr(self, "_in_loss_step", False):
-            return self._run_domains(inputs)
-        return super().call(inputs, training=training, mask=mask)
-
-    @contextlib.contextmanager
-    def _loss_step(self):
-        """Inside, a call also returns the masked spectrograms."""
-        object.__setattr__(self, "_in_loss_step", True)
-        try:
-            yield
-        finally:
-            object.__setattr__(self, "_in_loss_step", False)
-
-    def train_step(self, *args, **kwargs):
-        with self._loss_step():
-            return super().train_step(*args, **kwargs)
-
-    def test_step(self, *args, **kwargs):
-        with self._loss_step():
-            return super().test_step(*args, **kwargs)
-
-    def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):
-        metrics = metrics or []
-        if not isinstance(metrics, (list, tuple)):
-            metrics = [metrics] if not isinstance(metrics, dict) else metrics
-        own, other = [], metrics
-        if not isinstance(metrics, dict):
-            own = [m for m in metrics if isinstance(m, SeparationMetric)]
-            other = [m for m in metrics if not isinstance(m, SeparationMetric)]
-        super().compile(
-            optimizer=optimizer, loss=loss, metrics=other or None, **kwargs
-        )
-        own = [
-            type(m).from_config({**m.get_config(), "stems": self.stems})
-            for m in own
-        ]
-        # Not tracked: a recompiled model would keep the former metrics.
-        object.__setattr__(self, "_separation_metrics", own)
-        if isinstance(loss, SeparationLoss):
-            # `compute_loss` calls the loss itself. Left unbuilt, Keras would
-            # run the whole model symbolically before every `fit`.
-            self._compile_loss.built = True
-
-    @property
-    def metrics(self):
-        return [*super().metrics, *getattr(self, "_separation_metrics", [])]
-
-    def get_compile_config(self):
-        config = super().get_compile_config()
-        if config:
-            # A file is read with the optimizer built (below), and Keras warns
-            # where its variables were not saved.
-            build_optimizer(self)
-        own = getattr(self, "_separation_metrics", [])
-        if config and own:
-            own = [keras.saving.serialize_keras_object(m) for m in own]
-            config["metrics"] = [*(config.get("metrics") or []), *own]
-        return config
-
-    def compile_from_config(self, config):
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built:
-            build_optimizer(self)
-
-    def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
-        targets = self._targets(y)
-        if not isinstance(self.loss, SeparationLoss):
-            y_pred = y_pred.get(WAVEFORM, y_pred)
-            return super().compute_loss(
-                x, targets, y_pred, sample_weight, training
-            )
-        targets = {
-            WAVEFORM: targets,
-            SPECTROGRAM: {
-                stem: ops.stop_gradient(self.stft(target))
-                for stem, target in targets.items()
-            },
-        }
-        return sum(
-            (self._aggregate_additional_loss(extra) for extra in self.losses),
-            start=self.loss(targets, y_pred, sample_weight),
-        )
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        targets = self._targets(y)
-        y_pred = y_pred.get(WAVEFORM, y_pred)
-        for metric in self._separation_metrics:
-            metric.update_state(targets, y_pred, sample_weight)
-        return super().compute_metrics(x, targets, y_pred, sample_weight)
-
-    def _targets(self, y):
-        """The targets of this model's stems, in their order."""
-        if not isinstance(y, dict):
-            raise ValueError(
-                f"targets must be a dict with stems {self.stems}; got "
-                f"{type(y).__name__}"
-            )
-        check_stems(y, self.stems)
-        return {stem: y[stem] for stem in self.stems}
-
-    # KerasHub's own methods apply a preprocessor, but refuse `PyDataset`,
-    # generators and `DataLoader`, and dicts of targets for one batch. Keras's
-    # take all of these.
-
-    def _keras_or_hub(self, method, x, *args, **kwargs):
-        if self.preprocessor is not None:
-            function = getattr(super(), method)
-        else:
-            function = functools.partial(getattr(keras.Model, method), self)
-        with keeps_variables(self):
-            return function(x, *args, **kwargs)
-
-    def fit(self, x=None, y=None, **kwargs):
-        if is_dataset(x):
-            # Keras's default, True, only makes it warn.
-            kwargs.setdefault("shuffle", False)
-        if self.preprocessor is None:
-            epochs = kwargs.get("epochs", 1)
-            x, kwargs["steps_per_epoch"] = as_steps(
-                x, kwargs.get("steps_per_epoch"), epochs, "steps_per_epoch"
-            )
-            kwargs["validation_data"], kwargs["validation_steps"] = as_steps(
-                kwargs.get("validation_data"),
-                kwargs.get("validation_steps"),
-                epochs,
-                "validation_steps",
-            )
-        build_optimizer(self)
-        return self._keras_or_hub("fit", x, y=y, **kwargs)
-
-    def evaluate(self, x=None, y=None, steps=None, **kwargs):
-        if self.preprocessor is None:
-            x, steps = as_steps(x, steps)
-        return self._keras_or_hub("evaluate", x, y=y, steps=steps, **kwargs)
-
-    def predict(self, x=None, steps=None, **kwargs):
-        if self.preprocessor is None:
-            x, steps = as_steps(x, steps)
-        return self._keras_or_hub("predict", x, steps=steps, **kwargs)
-
-    def train_on_batch(self, x, y=None, **kwargs):
-        build_optimizer(self)
-        return self._keras_or_hub("train_on_batch", x, y=y, **kwargs)
-
-    def test_on_batch(self, x, y=None, **kwargs):
-        return self._keras_or_hub("test_on_batch", x, y=y, **kwargs)
-
-    def predict_on_batch(self, x):
-        if self.preprocessor is not None:
-            return self._keras_or_hub("predict_on_batch", x)
-        with keeps_variables(self):
-            return predict_on_batch(self, x)
-
-    def predictor(self, calls):
-        """The function that is done first with some batches of one shape.
-
-        Args:
-            calls: int. How many batches there are.
-
-        Returns:
-            `predict_on_batch`, or a function that returns the same without
-            compiling. That is for the first few batches only: many
-            recordings, each short, compile as well.
-        """
-        calls += getattr(self, "_untraced_calls", 0)
-        if self.preprocessor is not None or repays_tracing(self, calls):
-            return self.predict_on_batch
-        object.__setattr__(self, "_untraced_calls", calls)
-        return functools.partial(predict_untraced, self)
 
     # Stems
 
@@ -420,7 +143,7 @@ class AudioSeparator(keras_hub.models.Task):
             ValueError: if a stem has no decoder here.
         """
         check_stem_names(stems)
-        self._check_has(stems)
+        self.check_has(stems)
         separator = type(self)(**self._arguments_for(stems))
         separator.metadata = dict(self.metadata)
         return separator
@@ -465,7 +188,7 @@ class AudioSeparator(keras_hub.models.Task):
         Raises:
             ValueError: if the stem has no decoder, or is the last one.
         """
-        self._check_has([stem])
+        self.check_has([stem])
         decoder = self.decoders[stem]
         self._rewire([s for s in self.stems if s != stem], dict(self.decoders))
         return decoder
@@ -500,7 +223,8 @@ class AudioSeparator(keras_hub.models.Task):
             "decoders": {stem: self.decoders[stem] for stem in stems},
         }
 
-    def _check_has(self, stems):
+    def check_has(self, stems):
+        """Raises `ValueError` if one of the stems has no decoder."""
         unknown = [stem for stem in stems if stem not in self.decoders]
         if unknown:
             raise ValueError(
@@ -517,7 +241,7 @@ class AudioSeparator(keras_hub.models.Task):
         Raises:
             ValueError: if the stem has no decoder or the path another end.
         """
-        self._check_has([stem])
+        self.check_has([stem])
         path = os.fspath(path)
         if not path.endswith(".weights.h5"):
             raise ValueError(f"path must end in .weights.h5; got {path!r}")

@@ -5,9 +5,11 @@ import functools
 import keras
 from keras import ops
 
-from keras_bandit.layers import ISTFT, ApplyMask
-from keras_bandit.losses import SPECTROGRAM, WAVEFORM
-from keras_bandit.models import AudioSeparator
+from keras_bandit.losses import WAVEFORM
+from keras_bandit.models.separation_training import (
+    SeparationTraining,
+    apply_masks,
+)
 
 
 class FoldChannels(keras.layers.Layer):
@@ -27,7 +29,7 @@ class FoldChannels(keras.layers.Layer):
         return (None, *features_shape[2:])
 
 
-class FeatureLearner(AudioSeparator):
+class FeatureLearner(SeparationTraining, keras.Model):
     """Decoders of a separator, trained on features from a `FeatureCache`.
 
     What they learn is what they would learn behind the frozen encoder, which
@@ -49,7 +51,7 @@ class FeatureLearner(AudioSeparator):
 
     def __init__(self, separator, stems=None):
         stems = list(stems or separator.stems)
-        separator._check_has(stems)
+        separator.check_has(stems)
         backbone = separator.backbone
         # === Functional model ===
         inputs = {
@@ -68,24 +70,17 @@ class FeatureLearner(AudioSeparator):
         }
         spectrogram = separator.stft(inputs["waveform"])
         features = FoldChannels(name="fold_channels")(inputs["features"])
-        spectrograms, waveforms = {}, {}
-        for stem in stems:
-            spectrograms[stem] = ApplyMask(name=f"{stem}_masking")(
-                spectrogram, separator.decoders[stem](features)
-            )
-            waveforms[stem] = ISTFT(
-                backbone.n_fft, separator.hop_length, name=stem
-            )(spectrograms[stem], inputs["waveform"])
-        # Over `AudioSeparator`, whose graph begins with the encoder.
-        super(AudioSeparator, self).__init__(inputs=inputs, outputs=waveforms)
+        decoders = {stem: separator.decoders[stem] for stem in stems}
+        masks = {s: decoder(features) for s, decoder in decoders.items()}
+        domains = apply_masks(
+            separator.stft, spectrogram, masks, inputs["waveform"]
+        )
+        super().__init__(inputs=inputs, outputs=domains[WAVEFORM])
         # === Config ===
         self.stems = stems
-        self.decoders = {stem: separator.decoders[stem] for stem in stems}
+        self.decoders = decoders
         self.stft = separator.stft
-        domains = keras.Function(
-            inputs, {WAVEFORM: waveforms, SPECTROGRAM: spectrograms}
-        )
-        self._run_domains = functools.partial(lambda f, x: f(x), domains)
+        self.keep_domains(inputs, domains)
         # In a closure, so that its encoder is not among our variables.
         self._separator = functools.partial(lambda x: x, separator)
 

@@ -1,0 +1,257 @@
+"""How separators are trained and run: Keras's loops, losses per domain."""
+
+import contextlib
+import functools
+
+import keras
+from keras import ops
+
+from keras_bandit.backend.interruption import keeps_variables
+from keras_bandit.backend.optimizers import build_optimizer
+from keras_bandit.backend.predictions import (
+    predict_on_batch,
+    predict_untraced,
+    repays_tracing,
+)
+from keras_bandit.layers import ISTFT, ApplyMask
+from keras_bandit.losses import (
+    SPECTROGRAM,
+    WAVEFORM,
+    SeparationLoss,
+    check_stems,
+)
+from keras_bandit.metrics import SeparationMetric
+from keras_bandit.models.grain_datasets import as_steps
+
+
+def packages_of(x):
+    """Names of the packages that an object's class and its bases come from."""
+    return {base.__module__.partition(".")[0] for base in type(x).__mro__}
+
+
+def is_dataset(x):
+    """Whether `x` brings its own order: `tf.data`, grain, `DataLoader`."""
+    packages = {"tensorflow", "grain", "torch"}
+    return bool(packages_of(x) & packages) and not hasattr(x, "shape")
+
+
+def apply_masks(stft, spectrogram, masks, waveform):
+    """The end of a graph, from masks to stems.
+
+    Args:
+        stft: `STFT` that made the spectrogram.
+        spectrogram: of the mixture.
+        masks: `{stem: mask}`.
+        waveform: the mixture.
+
+    Returns:
+        `{"waveform": {stem: …}, "spectrogram": {stem: …}}`.
+    """
+    spectrograms, waveforms = {}, {}
+    for stem, mask in masks.items():
+        spectrograms[stem] = ApplyMask(name=f"{stem}_masking")(
+            spectrogram, mask
+        )
+        # Named like the stem: Keras names the output after its layer.
+        waveforms[stem] = ISTFT(stft.n_fft, stft.hop_length, name=stem)(
+            spectrograms[stem], waveform
+        )
+    return {WAVEFORM: waveforms, SPECTROGRAM: spectrograms}
+
+
+class SeparationTraining:
+    """What models with an output for each stem add to a `keras.Model`.
+
+    A loss of `keras_bandit.losses` is given the masked spectrograms beside
+    the waveforms; metrics of `keras_bandit.metrics` are logged for each stem;
+    `fit`, `evaluate` and `predict` take every kind of data.
+
+    For classes derived from `keras.Model`, named after this one. They have
+    `stems` and `stft`, and call `keep_domains` when their graph is made.
+    """
+
+    preprocessor = None
+
+    def keep_domains(self, inputs, domains):
+        """Keeps a second graph of the same layers, with all of `apply_masks`.
+
+        Args:
+            inputs: the model's.
+            domains: what `apply_masks` returned.
+        """
+        # In a closure, since Keras would save its layers twice.
+        function = keras.Function(inputs, domains)
+        self._run_domains = functools.partial(lambda f, x: f(x), function)
+
+    def call(self, inputs, training=None, mask=None):
+        if getattr(self, "_in_loss_step", False):
+            return self._run_domains(inputs)
+        return super().call(inputs, training=training, mask=mask)
+
+    @contextlib.contextmanager
+    def _loss_step(self):
+        """Inside, a call also returns the masked spectrograms."""
+        object.__setattr__(self, "_in_loss_step", True)
+        try:
+            yield
+        finally:
+            object.__setattr__(self, "_in_loss_step", False)
+
+    def train_step(self, *args, **kwargs):
+        with self._loss_step():
+            return super().train_step(*args, **kwargs)
+
+    def test_step(self, *args, **kwargs):
+        with self._loss_step():
+            return super().test_step(*args, **kwargs)
+
+    def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):
+        metrics = metrics or []
+        if not isinstance(metrics, (list, tuple)):
+            metrics = [metrics] if not isinstance(metrics, dict) else metrics
+        own, other = [], metrics
+        if not isinstance(metrics, dict):
+            own = [m for m in metrics if isinstance(m, SeparationMetric)]
+            other = [m for m in metrics if not isinstance(m, SeparationMetric)]
+        super().compile(
+            optimizer=optimizer, loss=loss, metrics=other or None, **kwargs
+        )
+        own = [
+            type(m).from_config({**m.get_config(), "stems": self.stems})
+            for m in own
+        ]
+        # Not tracked: a recompiled model would keep the former metrics.
+        object.__setattr__(self, "_separation_metrics", own)
+        if isinstance(loss, SeparationLoss):
+            # `compute_loss` calls the loss itself. Left unbuilt, Keras would
+            # run the whole model symbolically before every `fit`.
+            self._compile_loss.built = True
+
+    @property
+    def metrics(self):
+        return [*super().metrics, *getattr(self, "_separation_metrics", [])]
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        if config:
+            # A file is read with the optimizer built (below), and Keras warns
+            # where its variables were not saved.
+            build_optimizer(self)
+        own = getattr(self, "_separation_metrics", [])
+        if config and own:
+            own = [keras.saving.serialize_keras_object(m) for m in own]
+            config["metrics"] = [*(config.get("metrics") or []), *own]
+        return config
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            build_optimizer(self)
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        targets = self._targets(y)
+        if not isinstance(self.loss, SeparationLoss):
+            y_pred = y_pred.get(WAVEFORM, y_pred)
+            return super().compute_loss(
+                x, targets, y_pred, sample_weight, training
+            )
+        targets = {
+            WAVEFORM: targets,
+            SPECTROGRAM: {
+                stem: ops.stop_gradient(self.stft(target))
+                for stem, target in targets.items()
+            },
+        }
+        return sum(
+            (self._aggregate_additional_loss(extra) for extra in self.losses),
+            start=self.loss(targets, y_pred, sample_weight),
+        )
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        targets = self._targets(y)
+        y_pred = y_pred.get(WAVEFORM, y_pred)
+        for metric in self._separation_metrics:
+            metric.update_state(targets, y_pred, sample_weight)
+        return super().compute_metrics(x, targets, y_pred, sample_weight)
+
+    def _targets(self, y):
+        """The targets of this model's stems, in their order."""
+        if not isinstance(y, dict):
+            raise ValueError(
+                f"targets must be a dict with stems {self.stems}; got "
+                f"{type(y).__name__}"
+            )
+        check_stems(y, self.stems)
+        return {stem: y[stem] for stem in self.stems}
+
+    # KerasHub's own methods apply a preprocessor, but refuse `PyDataset`,
+    # generators and `DataLoader`, and dicts of targets for one batch. Keras's
+    # take all of these.
+
+    def _keras_or_hub(self, method, x, *args, **kwargs):
+        if self.preprocessor is not None:
+            function = getattr(super(), method)
+        else:
+            function = functools.partial(getattr(keras.Model, method), self)
+        with keeps_variables(self):
+            return function(x, *args, **kwargs)
+
+    def fit(self, x=None, y=None, **kwargs):
+        if is_dataset(x):
+            # Keras's default, True, only makes it warn.
+            kwargs.setdefault("shuffle", False)
+        if self.preprocessor is None:
+            epochs = kwargs.get("epochs", 1)
+            x, kwargs["steps_per_epoch"] = as_steps(
+                x, kwargs.get("steps_per_epoch"), epochs, "steps_per_epoch"
+            )
+            kwargs["validation_data"], kwargs["validation_steps"] = as_steps(
+                kwargs.get("validation_data"),
+                kwargs.get("validation_steps"),
+                epochs,
+                "validation_steps",
+            )
+        build_optimizer(self)
+        return self._keras_or_hub("fit", x, y=y, **kwargs)
+
+    def evaluate(self, x=None, y=None, steps=None, **kwargs):
+        if self.preprocessor is None:
+            x, steps = as_steps(x, steps)
+        return self._keras_or_hub("evaluate", x, y=y, steps=steps, **kwargs)
+
+    def predict(self, x=None, steps=None, **kwargs):
+        if self.preprocessor is None:
+            x, steps = as_steps(x, steps)
+        return self._keras_or_hub("predict", x, steps=steps, **kwargs)
+
+    def train_on_batch(self, x, y=None, **kwargs):
+        build_optimizer(self)
+        return self._keras_or_hub("train_on_batch", x, y=y, **kwargs)
+
+    def test_on_batch(self, x, y=None, **kwargs):
+        return self._keras_or_hub("test_on_batch", x, y=y, **kwargs)
+
+    def predict_on_batch(self, x):
+        if self.preprocessor is not None:
+            return self._keras_or_hub("predict_on_batch", x)
+        with keeps_variables(self):
+            return predict_on_batch(self, x)
+
+    def predictor(self, calls):
+        """The function that is done first with some batches of one shape.
+
+        Args:
+            calls: int. How many batches there are.
+
+        Returns:
+            `predict_on_batch`, or a function that returns the same without
+            compiling. That is for the first few batches only: many
+            recordings, each short, compile as well.
+        """
+        calls += getattr(self, "_untraced_calls", 0)
+        if self.preprocessor is not None or repays_tracing(self, calls):
+            return self.predict_on_batch
+        object.__setattr__(self, "_untraced_calls", calls)
+        return functools.partial(predict_untraced, self)
