@@ -1182,9 +1182,9 @@ def evaluate_command(args):
     _check_writable(output)
     engine = _choose_engine(args)
     choose_backend(args.backend)
-    data_set, tracks = _open_tracks(args)
+    dataset, tracks = _open_tracks(args)
     metrics = ["snr", "si_snr"]
-    if data_set.startswith("musdb18_hq/"):
+    if dataset.startswith("musdb18_hq/"):
         metrics += ["usdr", "csdr"]
     if args.museval:
         metrics.append("museval")
@@ -1211,7 +1211,7 @@ def evaluate_command(args):
             mixture_consistency=args.mixture_consistency,
             progress=not args.quiet and sys.stderr.isatty(),
             model_name=os.path.basename(os.path.normpath(args.preset)),
-            data_set=data_set,
+            dataset=dataset,
             split=args.split,
             report=lambda line: _report(f"error: {line}"),
         )

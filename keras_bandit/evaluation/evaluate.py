@@ -43,7 +43,7 @@ def evaluate(
     num_workers=0,
     progress=False,
     model_name="Model",
-    data_set=None,
+    dataset=None,
     split=None,
     report=None,
     engine="keras",
@@ -95,7 +95,7 @@ def evaluate(
         progress: bool. Whether to show a bar with the time left on standard
             error.
         model_name: str. The model's name in tables.
-        data_set: str. Name of the data, such as `"dnr"` or
+        dataset: str. Name of the data, such as `"dnr"` or
             `"dnr/v2_paths/1.0.0"`; recorded, and what the paper's numbers are
             chosen by.
         split: str, such as `"test"`; likewise.
@@ -133,7 +133,7 @@ def evaluate(
     running = with_engine(separator, engine, precision)
     settings = {
         "model": describe_model(separator),
-        "data_set": data_set,
+        "dataset": dataset,
         "split": split,
         "stems": plan.stems,
         "composites": plan.composites,

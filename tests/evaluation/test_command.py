@@ -77,7 +77,7 @@ def test_results_are_written_and_shown(dataset, model, capsys):
     assert page in shown.out
     assert page.startswith("# mine\n\n- Data: film_mix/paths/1.0.0 test, 3 ")
     settings = read_json("evaluation/config.json")["settings"]
-    assert settings["data_set"] == "film_mix/paths/1.0.0"
+    assert settings["dataset"] == "film_mix/paths/1.0.0"
     assert settings["hop_seconds"] == 0.05
     assert settings["oracles"] == ["mixture", "irm", "psf"]
     assert settings["metrics"] == ["snr", "si_snr"]
