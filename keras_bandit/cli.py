@@ -25,6 +25,7 @@ from keras_bandit.inference import (
     DEFAULT_HOPS_PER_CHUNK,
 )
 from keras_bandit.inference.engines import ENGINES, PRECISIONS, choose_engine
+from keras_bandit.one_line import one_line
 
 _EXIT_STATUS = """\
 exit status:
@@ -638,7 +639,7 @@ def load_separator(preset):
             return AudioSeparator.from_preset(found)
     except (OSError, ValueError) as error:
         raise CommandError(
-            f"cannot load preset {preset}: {_one_line(error)}"
+            f"cannot load preset {preset}: {explain(error)}"
         ) from error
 
 
@@ -667,12 +668,12 @@ def load_on_openvino(preset, precision, cache_dir):
         )
     except ImportError as error:
         raise NotOnOpenVINOError(
-            f"OpenVINO cannot be imported: {_one_line(error)}"
+            f"OpenVINO cannot be imported: {explain(error)}"
         ) from error
     try:
         check_precision(precision)
     except ValueError as error:
-        raise CommandError(_one_line(error)) from error
+        raise CommandError(explain(error)) from error
     found = find_preset(preset)
     try:
         network = openvino_network.read_network(found)
@@ -682,7 +683,7 @@ def load_on_openvino(preset, precision, cache_dir):
         try:
             network = openvino_network.network_of(separator)
         except openvino_network.UnsupportedModelError as error:
-            raise NotOnOpenVINOError(_one_line(error), separator) from error
+            raise NotOnOpenVINOError(explain(error), separator) from error
     return OpenVINOSeparator(network, precision, cache_dir)
 
 
@@ -790,7 +791,7 @@ def _choose_engine(args):
     try:
         return choose_engine(engine, args.precision)
     except (ImportError, ValueError) as error:
-        raise CommandError(_one_line(error)) from error
+        raise CommandError(explain(error)) from error
 
 
 def _load(args, engine):
@@ -1030,7 +1031,7 @@ def _write_stems(job, plan, stems, args):
                     job.subtype,
                 )
     except OSError as error:
-        raise CommandError(_one_line(error)) from error
+        raise CommandError(explain(error)) from error
     for stem, samples in stems.items():
         _warn_clipped(paths[stem], samples, job.subtype)
 
@@ -1092,11 +1093,11 @@ def convert_command(args):
             str(checkpoint), sample_rate=args.sample_rate
         )
     except (ImportError, OSError, ValueError) as error:
-        raise CommandError(f"{checkpoint}: {_one_line(error)}") from error
+        raise CommandError(f"{checkpoint}: {explain(error)}") from error
     try:
         _save_preset(separator, out_dir)
     except OSError as error:
-        raise CommandError(_one_line(error)) from error
+        raise CommandError(explain(error)) from error
     _say(f"{checkpoint} -> {out_dir}\n{_describe(separator)}")
     return 0
 
@@ -1216,7 +1217,7 @@ def evaluate_command(args):
             report=lambda line: _report(f"error: {line}"),
         )
     except (ImportError, OSError, RuntimeError, ValueError) as error:
-        raise CommandError(_one_line(error)) from error
+        raise CommandError(explain(error)) from error
     if not summary["num_tracks"]:
         return 2
     if not args.quiet:
@@ -1235,7 +1236,7 @@ def _open_tracks(args):
         directory = find_prepared(dataset, args.data_dir)
         tracks = data.open_tracks(dataset, args.split, args.data_dir)
     except (ImportError, OSError, ValueError) as error:
-        raise CommandError(_one_line(error)) from error
+        raise CommandError(explain(error)) from error
     if not tracks:
         raise CommandError(f"{directory}: no tracks in split {args.split}")
     return "/".join(directory.parts[-3:]), tracks[: args.limit]
@@ -1291,7 +1292,7 @@ def prepare_command(args):
         # Several lines where several files are at fault.
         raise CommandError(str(error)) from error
     except (ImportError, OSError) as error:
-        raise CommandError(_one_line(error)) from error
+        raise CommandError(explain(error)) from error
     for note in notes:
         _report(f"note: {note}")
     if not args.quiet:
@@ -1304,11 +1305,11 @@ def prepare_command(args):
 # --------------------------------------------------------------------------
 
 
-def _one_line(error):
-    """Returns an exception's message in one line."""
+def explain(error):
+    """Returns an exception's message in one line, a file's name first."""
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error)
 
 
 def _report(message):

@@ -14,7 +14,7 @@ PACKAGE = pathlib.Path(keras_bandit.__file__).parent
 # docs/architecture.md, lowest first; one line's modules do not see each other
 # unless they are in one folder.
 LEVELS = [
-    {"bands", "presets", "hidden_modules"},
+    {"bands", "presets", "hidden_modules", "one_line"},
     {"preset_sizes"},
     {"preset_table", "backend"},
     {"layers"},
