@@ -46,7 +46,8 @@ def dataset(monkeypatch, tmp_path, tracks):
 def model(monkeypatch, make_model):
     """A model behind any preset."""
     model = make_model()
-    monkeypatch.setattr(cli, "load_separator", lambda preset: model)
+    name = "keras_bandit.cli.evaluate.load_separator"
+    monkeypatch.setattr(name, lambda preset: model)
     return model
 
 
