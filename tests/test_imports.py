@@ -15,7 +15,7 @@ PACKAGE = pathlib.Path(keras_bandit.__file__).parent
 # docs/architecture.md, lowest first; one line's modules do not see each other
 # unless they are in one folder.
 LEVELS = [
-    {"bands", "presets", "hidden_modules"},
+    {"bands", "presets", "hidden_modules", "one_line"},
     {"preset_sizes"},
     {"preset_table", "backend"},
     {"layers"},
@@ -27,14 +27,33 @@ LEVELS = [
     {"cli"},
     {"__main__"},
 ]
-LEVEL = {name: i for i, names in enumerate(LEVELS) for name in names}
+
+# Inside `cli`, the same; `__init__` is the package itself.
+CLI_LEVELS = [
+    {"console"},
+    {"backend", "folders", "stems"},
+    {"model"},
+    {"convert", "evaluate", "prepare", "presets", "separate"},
+    {"arguments"},
+    {"__init__"},
+]
+
+
+def level_of(levels):
+    return {name: i for i, names in enumerate(levels) for name in names}
+
+
+LEVEL, CLI_LEVEL = level_of(LEVELS), level_of(CLI_LEVELS)
 
 # `AudioSeparator.separate` reaches up, when it is called.
 ALLOWED = {("models", "inference")}
 
 
 def imports(path):
-    """Parts of the package that a file imports, by their top-level name."""
+    """Parts of the package that a file imports, each as a list of names.
+
+    `from keras_bandit.cli.model import X` gives `["cli", "model", "X"]`.
+    """
     for node in ast.walk(ast.parse(path.read_text())):
         names = []
         if isinstance(node, ast.Import):
@@ -45,8 +64,8 @@ def imports(path):
             parts = name.split(".")
             if parts[0] == "keras_bandit" and len(parts) > 1:
                 # `from keras_bandit import X` names X, not where it lives.
-                home = keras_bandit._HOME.get(parts[1], f"_.{parts[1]}")
-                yield home.split(".")[1]
+                home = keras_bandit._HOME.get(parts[1])
+                yield home.split(".")[1:] if home else parts[1:]
 
 
 def files():
@@ -58,10 +77,23 @@ def files():
 )
 def test_import_direction(path):
     own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    for other in set(imports(path)) - {own, "__version__"}:
+    others = {parts[0] for parts in imports(path)}
+    for other in others - {own, "__version__"}:
         if (own, other) in ALLOWED:
             continue
         assert LEVEL[other] < LEVEL[own], f"{own} imports {other}"
+
+
+@pytest.mark.parametrize(
+    "path", [*(PACKAGE / "cli").glob("*.py")], ids=lambda p: p.name
+)
+def test_import_direction_inside_cli(path):
+    for first, *rest in imports(path):
+        if first != "cli":
+            continue
+        # What is no module there stands in `__init__.py`.
+        other = rest[0] if rest and rest[0] in CLI_LEVEL else "__init__"
+        assert CLI_LEVEL[other] < CLI_LEVEL[path.stem], f"imports {other}"
 
 
 # Outside `backend/`: a way of training for each backend, and records of which
@@ -72,7 +104,7 @@ ASKERS = {
     "training/run.py",
     "training/configuration.py",
     "evaluation/record.py",
-    "cli.py",
+    "cli/backend.py",
 }
 
 

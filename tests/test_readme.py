@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from keras_bandit import cli
+from keras_bandit.cli import arguments
 from keras_bandit.data import film_clip
 from keras_bandit.presets import PRESETS
 
@@ -34,7 +35,7 @@ def newcomer(tmp_path, monkeypatch, checkpoint):
     Both are small, and the command line's chunks as short as the film.
     """
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "DEFAULT_CHUNK_SECONDS", 1.0)
+    monkeypatch.setattr(arguments, "DEFAULT_CHUNK_SECONDS", 1.0)
     film = sum(film_clip(seconds=1.0, sample_rate=48000).values())
     soundfile.write("film.wav", film.T, 48000, subtype="FLOAT")
     shutil.copy(checkpoint("bandit_v1_musical12"), CHECKPOINT)

@@ -23,6 +23,7 @@ from keras_bandit.inference.separation import (
     chunk_and_hop,
     separate,
 )
+from keras_bandit.one_line import one_line
 
 AUTHORS_HOP_SECONDS = 0.5
 """From chunk to chunk, a twelfth of the chunk."""
@@ -43,7 +44,7 @@ def evaluate(
     num_workers=0,
     progress=False,
     model_name="Model",
-    data_set=None,
+    dataset=None,
     split=None,
     report=None,
     engine="keras",
@@ -95,7 +96,7 @@ def evaluate(
         progress: bool. Whether to show a bar with the time left on standard
             error.
         model_name: str. The model's name in tables.
-        data_set: str. Name of the data, such as `"dnr"` or
+        dataset: str. Name of the data, such as `"dnr"` or
             `"dnr/v2_paths/1.0.0"`; recorded, and what the paper's numbers are
             chosen by.
         split: str, such as `"test"`; likewise.
@@ -133,7 +134,7 @@ def evaluate(
     running = with_engine(separator, engine, precision)
     settings = {
         "model": describe_model(separator),
-        "data_set": data_set,
+        "dataset": dataset,
         "split": split,
         "stems": plan.stems,
         "composites": plan.composites,
@@ -183,9 +184,9 @@ def evaluate(
                     track, plan.read_in(track), scores
                 )
             else:
-                failed[track.name] = _one_line(error)
+                failed[track.name] = one_line(error)
                 with tqdm.external_write_mode(file=sys.stderr):
-                    _report(report, f"track {track.name}: {_one_line(error)}")
+                    _report(report, f"track {track.name}: {one_line(error)}")
             bar.update()
 
     summary = {"num_tracks": len(done), "failed": failed}
@@ -223,10 +224,6 @@ def _computing(separator, plan):
     if needed == list(separator.stems):
         return separator
     return separator.with_stems(needed)
-
-
-def _one_line(error):
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _report(report, line):

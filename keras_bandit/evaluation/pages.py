@@ -39,9 +39,7 @@ def write_results(
         },
     )
     rates = {track.sample_rate for track in tracks}
-    paper = paper_rows(
-        settings["data_set"], settings["split"], rates, separator
-    )
+    paper = paper_rows(settings["dataset"], settings["split"], rates, separator)
     tables = result_tables(summary, plan, model_name, paper)
     page = _head(results, summary, tracks, model_name)
     if paper:
@@ -71,7 +69,7 @@ def _head(results, summary, tracks, model_name):
     """What was run and on what: the first lines of `results.md`."""
     settings, model = results.settings, results.settings["model"]
     hours = sum(t.num_samples / t.sample_rate for t in tracks) / 3600
-    data = " ".join(filter(None, [settings["data_set"], settings["split"]]))
+    data = " ".join(filter(None, [settings["dataset"], settings["split"]]))
     rates = sorted({track.sample_rate for track in tracks})
     lines = [
         f"# {model_name}",

@@ -24,11 +24,11 @@ MNE_DECODER = (14.1, 13.9)
 TABLE_2_MODEL = (5.5, 6.4, 4.4, 3.6, 5.0)
 
 
-def paper_rows(data_set, split, sample_rates, separator):
+def paper_rows(dataset, split, sample_rates, separator):
     """What the paper prints for the rows of an evaluation.
 
     Args:
-        data_set: str or `None`. The paper has "dnr" and "musdb18_hq"; what
+        dataset: str or `None`. The paper has "dnr" and "musdb18_hq"; what
             follows a slash, config and version, is not looked at.
         split: str or `None`. The paper has "test".
         sample_rates: set of int. Of the tracks, in Hz. DnR v2 and
@@ -42,16 +42,16 @@ def paper_rows(data_set, split, sample_rates, separator):
     """
     if split != "test" or sample_rates != {44100}:
         return {}
-    data_set = (data_set or "").partition("/")[0]
+    dataset = (dataset or "").partition("/")[0]
     preset = architecture(separator)
-    if data_set == "dnr":
+    if dataset == "dnr":
         rows = {
             row: [("paper", _table_1_scores(numbers))]
             for row, numbers in TABLE_1.items()
         }
         rows["model"] = _table_1_models(preset, "mne" in separator.stems)
         return rows
-    if data_set == "musdb18_hq" and preset == "bandit_musical64":
+    if dataset == "musdb18_hq" and preset == "bandit_musical64":
         names = [*MUSDB_STEMS, "average"]
         scores = {"snr": dict(zip(names, TABLE_2_MODEL, strict=True))}
         return {"model": [("paper: BandIt, frozen encoder", scores)]}

@@ -23,7 +23,7 @@ _ALIASES = {"sfx": "effects"}
 
 
 def stem_name(stem):
-    """The name that a stem of a model has in data sets and results."""
+    """The name that a stem of a model has in datasets and results."""
     return _ALIASES.get(stem, stem)
 
 

@@ -15,7 +15,7 @@ METRICS = ("snr", "si_snr", "usdr", "csdr", "museval")
 """What can be asked for; `museval` gives the four scores of `MUSEVAL`."""
 
 MEDIANS = ("csdr", *MUSEVAL)
-"""Scores whose figure for a data set is the median over tracks, by
+"""Scores whose figure for a dataset is the median over tracks, by
 convention; that of the others is the mean."""
 
 
@@ -94,7 +94,7 @@ def usdr(target, estimate):
 
     `10 log10((sum s² + ε) / (sum (s - ŝ)² + ε))` over all samples of all
     channels, ε = 1e-7 (Music Demixing Challenge 2021, Mitsufuji et al.
-    2022); its figure for a data set is the mean over tracks (BSRNN's uSDR).
+    2022); its figure for a dataset is the mean over tracks (BSRNN's uSDR).
 
     Args:
         target: `(channels, samples)`.
@@ -115,7 +115,7 @@ def csdr(target, estimate, sample_rate):
     museval computes it (in which the distortion filters cancel) without its
     cost, except that museval leaves a chunk out as soon as any stem is
     silent, and that ε (as in `usdr`) keeps perfect estimates finite. Its
-    figure for a data set is the median over tracks (BSRNN's cSDR).
+    figure for a dataset is the median over tracks (BSRNN's cSDR).
 
     Args:
         target: `(channels, samples)`.

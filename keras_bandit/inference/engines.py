@@ -66,6 +66,16 @@ def choose_engine(engine, precision):
     return engine
 
 
+def may_stay_on_keras(engine, precision):
+    """Whether Keras may compute a model that OpenVINO cannot run.
+
+    Args:
+        engine: as it was asked for, before `choose_engine`.
+        precision: likewise.
+    """
+    return engine == "auto" and precision == "float32"
+
+
 def with_engine(separator, engine="keras", precision="float32"):
     """Puts a separator on an engine.
 
@@ -100,13 +110,12 @@ def with_engine(separator, engine="keras", precision="float32"):
         return separator
     from keras_bandit.inference.openvino_network import UnsupportedModelError
 
-    may_stay = engine == "auto" and precision == "float32"
     try:
         from keras_bandit.inference.openvino_separator import OpenVINOSeparator
 
         return OpenVINOSeparator.from_separator(separator, precision)
     except ImportError as error:
-        if not may_stay:
+        if not may_stay_on_keras(engine, precision):
             raise
         warnings.warn(
             f"OpenVINO cannot be imported, Keras computes: {error}",
@@ -115,6 +124,6 @@ def with_engine(separator, engine="keras", precision="float32"):
         )
         return separator
     except UnsupportedModelError:
-        if not may_stay:
+        if not may_stay_on_keras(engine, precision):
             raise
         return separator

@@ -46,7 +46,8 @@ def dataset(monkeypatch, tmp_path, tracks):
 def model(monkeypatch, make_model):
     """A model behind any preset."""
     model = make_model()
-    monkeypatch.setattr(cli, "load_separator", lambda preset: model)
+    name = "keras_bandit.cli.evaluate.load_separator"
+    monkeypatch.setattr(name, lambda preset: model)
     return model
 
 
@@ -77,7 +78,7 @@ def test_results_are_written_and_shown(dataset, model, capsys):
     assert page in shown.out
     assert page.startswith("# mine\n\n- Data: film_mix/paths/1.0.0 test, 3 ")
     settings = read_json("evaluation/config.json")["settings"]
-    assert settings["data_set"] == "film_mix/paths/1.0.0"
+    assert settings["dataset"] == "film_mix/paths/1.0.0"
     assert settings["hop_seconds"] == 0.05
     assert settings["oracles"] == ["mixture", "irm", "psf"]
     assert settings["metrics"] == ["snr", "si_snr"]

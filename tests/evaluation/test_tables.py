@@ -231,7 +231,7 @@ def test_files_for_the_reader(make_model, tracks, tmp_path):
         chunk_seconds=0.1,
         hop_seconds=0.05,
         model_name="Mine",
-        data_set="film_mix",
+        dataset="film_mix",
         split="test",
     )
     page = (tmp_path / "results.md").read_text()

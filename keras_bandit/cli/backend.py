@@ -1,0 +1,61 @@
+"""Keras's backend: chosen before Keras is imported, and a quiet import."""
+
+import contextlib
+import importlib
+import importlib.util
+import os
+import sys
+
+from keras_bandit.cli.console import CommandError, hidden_stderr
+from keras_bandit.hidden_modules import hidden_module
+
+
+def choose_backend(backend):
+    """Sets Keras' backend, before Keras is imported.
+
+    Args:
+        backend: "tensorflow", "jax" or "torch"; `None` leaves the choice to
+            `KERAS_BACKEND` and Keras' own configuration.
+
+    Raises:
+        CommandError: if the backend isn't installed, or Keras already runs
+            on another one.
+    """
+    if backend is None:
+        return
+    if "keras" in sys.modules:
+        running = sys.modules["keras"].backend.backend()
+        if running != backend:
+            raise CommandError(
+                f"Keras already runs on {running} in this process; got "
+                f"--backend {backend}"
+            )
+    if importlib.util.find_spec(backend) is None:
+        raise CommandError(
+            f"the backend {backend} is not installed: "
+            f"pip install 'keras-bandit[{backend}]'"
+        )
+    os.environ["KERAS_BACKEND"] = backend
+
+
+def import_keras():
+    """Imports Keras and KerasHub without TensorFlow's start messages.
+
+    `TF_CPP_MIN_LOG_LEVEL=3` silences them but for those on missing GPUs
+    (TensorFlow 2.21, `cudart_stub.cc`). All are shown if the user has set that
+    variable.
+
+    Where `KERAS_BACKEND` names another backend, JAX is not imported either:
+    Keras (3.15) and TensorFlow's converter would, for most of a second.
+    """
+    silent = without_jax = contextlib.nullcontext()
+    if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+        silent = hidden_stderr()
+    if os.environ.get("KERAS_BACKEND", "jax") != "jax":
+        without_jax = hidden_module("jax")
+    with silent, without_jax:
+        from keras_bandit.backend.process import without_tensorflow
+
+        with without_tensorflow():
+            importlib.import_module("keras_hub")

@@ -1,0 +1,100 @@
+"""`keras-bandit convert`: a released checkpoint to a preset directory."""
+
+import os
+import pathlib
+import shutil
+
+from keras_bandit.cli.backend import choose_backend, import_keras
+from keras_bandit.cli.console import CommandError, explain, say
+from keras_bandit.cli.folders import check_writable
+
+
+def _check_replaceable(out_dir, overwrite):
+    """Refuses a file, and a full directory unless it is a preset to replace."""
+    if out_dir.exists() and not out_dir.is_dir():
+        raise CommandError(f"{out_dir}: not a directory")
+    if not out_dir.is_dir() or not any(out_dir.iterdir()):
+        return
+    if not overwrite:
+        raise CommandError(f"{out_dir}: already there; --overwrite replaces")
+    if not (out_dir / "config.json").is_file():
+        raise CommandError(
+            f"{out_dir}: not a preset directory (no config.json), so it is "
+            "not replaced"
+        )
+
+
+def _save_preset(separator, out_dir):
+    """Saves a preset under a temporary name and renames it."""
+    out_dir = pathlib.Path(os.path.abspath(out_dir))
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    made = out_dir.with_name(f".{out_dir.name}.{os.getpid()}.tmp")
+    former = out_dir.with_name(f".{out_dir.name}.{os.getpid()}.old")
+    try:
+        separator.save_to_preset(str(made))
+        if out_dir.exists():
+            os.rename(out_dir, former)
+        try:
+            os.rename(made, out_dir)
+        except BaseException:
+            if former.exists():
+                os.rename(former, out_dir)
+            raise
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(former, ignore_errors=True)
+
+
+def _describe_bands(separator):
+    """Names the layout, or each stem's where they have their own."""
+    backbone = separator.backbone
+    layouts = backbone.band_layout
+    if not isinstance(layouts, dict):
+        layouts = dict.fromkeys(separator.stems, layouts)
+    bands = {}
+    for stem in separator.stems:
+        layout = layouts[stem] if isinstance(layouts[stem], str) else "own"
+        bands[stem] = f"{len(backbone.decoder_bands(stem))} {layout}"
+    if len(set(bands.values())) == 1:
+        return bands[separator.stems[0]]
+    return ", ".join(f"{stem}: {text}" for stem, text in bands.items())
+
+
+def _describe(separator):
+    """Says in a few lines what a model is."""
+    return "\n".join(
+        [
+            f"  class       {type(separator).__name__}",
+            f"  bands       {_describe_bands(separator)}",
+            f"  stems       {', '.join(separator.stems)}",
+            f"  rate        {separator.sample_rate} Hz",
+            f"  channels    {separator.num_channels or 'any number'}",
+            f"  parameters  {separator.count_params():,}",
+        ]
+    )
+
+
+def convert_command(args):
+    """Runs `keras-bandit convert`; returns the exit status."""
+    checkpoint = pathlib.Path(args.checkpoint)
+    out_dir = pathlib.Path(args.out_dir)
+    if not checkpoint.exists():
+        raise CommandError(f"{checkpoint}: No such file or directory")
+    _check_replaceable(out_dir, args.overwrite)
+    check_writable(out_dir.absolute().parent)
+    choose_backend(args.backend)
+    import_keras()
+    from keras_bandit import convert
+
+    try:
+        separator = convert.from_checkpoint(
+            str(checkpoint), sample_rate=args.sample_rate
+        )
+    except (ImportError, OSError, ValueError) as error:
+        raise CommandError(f"{checkpoint}: {explain(error)}") from error
+    try:
+        _save_preset(separator, out_dir)
+    except OSError as error:
+        raise CommandError(explain(error)) from error
+    say(f"{checkpoint} -> {out_dir}\n{_describe(separator)}")
+    return 0

@@ -1,0 +1,44 @@
+"""`keras-bandit prepare`: a dataset, ready for training and evaluation."""
+
+import sys
+
+from keras_bandit.cli.console import CommandError, explain, report, say
+
+
+def prepare_command(args):
+    """Runs `keras-bandit prepare`; returns the exit status."""
+    options = {
+        "counts": args.num_tracks,
+        "seconds": args.seconds,
+        "sample_rate": args.sample_rate,
+        "seed": args.seed,
+        "workers": args.workers,
+        "overwrite": args.remix or None,
+    }
+    mixing = {key: value for key, value in options.items() if value is not None}
+    from keras_bandit.prepare import describe, prepare
+
+    try:
+        directory, notes = prepare(
+            args.dataset,
+            args.manual_dir,
+            args.data_dir,
+            config=args.config,
+            overwrite=args.overwrite,
+            show_progress=not args.quiet and sys.stderr.isatty(),
+            mixing=mixing,
+        )
+    except FileExistsError as error:
+        raise CommandError(
+            f"{error.filename or error}; --overwrite makes it again"
+        ) from error
+    except ValueError as error:
+        # Several lines where several files are at fault.
+        raise CommandError(str(error)) from error
+    except (ImportError, OSError) as error:
+        raise CommandError(explain(error)) from error
+    for note in notes:
+        report(f"note: {note}")
+    if not args.quiet:
+        say(f"{directory}: {describe(directory)}")
+    return 0

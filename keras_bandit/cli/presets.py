@@ -1,0 +1,12 @@
+"""`keras-bandit presets`: the table of the built-in architectures."""
+
+from keras_bandit.cli.console import say
+
+
+def presets_command(args):
+    """Runs `keras-bandit presets`; returns the exit status."""
+    del args
+    from keras_bandit.preset_table import preset_table
+
+    say(preset_table())
+    return 0

@@ -1,0 +1,13 @@
+"""An exception's message in one line."""
+
+
+def one_line(error):
+    """Puts an exception's message in one line, or its class if it has none.
+
+    Args:
+        error: exception.
+
+    Returns:
+        str, not empty.
+    """
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,99 @@
+"""What the tests of the command line share: a model of gains, and files."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import types
+
+import numpy as np
+import soundfile
+
+from keras_bandit import cli
+
+
+class Gains:
+    """Stands in for an `AudioSeparator`: each stem is the mixture, scaled."""
+
+    sample_rate = 8000
+    hop_length = 64
+    backbone = types.SimpleNamespace(
+        band_layout="musical", decoder_bands=lambda stem: [None] * 12
+    )
+
+    def __init__(self, gains=None, num_channels=None):
+        self.gains = gains or {"speech": 0.5, "music": 0.25, "effects": 0.125}
+        self.num_channels = num_channels
+        self.computed = []
+
+    @property
+    def stems(self):
+        return list(self.gains)
+
+    def with_stems(self, stems):
+        few = Gains({stem: self.gains[stem] for stem in stems})
+        few.computed = self.computed
+        return few
+
+    def predict_on_batch(self, batch):
+        self.computed.append(self.stems)
+        return {stem: gain * batch for stem, gain in self.gains.items()}
+
+    def count_params(self):
+        return 1234567
+
+    def save_to_preset(self, folder):
+        os.makedirs(folder)
+        for name in ("config.json", "model.weights.h5"):
+            pathlib.Path(folder, name).write_text("new")
+
+
+def write(name, num_channels=1, num_samples=4000, rate=8000, **kwargs):
+    """Writes noise within ±0.5; returns it as `(channels, samples)`."""
+    rng = np.random.default_rng(0)
+    audio = rng.uniform(-0.5, 0.5, (num_samples, num_channels))
+    pathlib.Path(name).parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(name, audio, rate, **{"subtype": "FLOAT", **kwargs})
+    return soundfile.read(name, always_2d=True)[0].T
+
+
+def read(name):
+    """Reads a file as `(channels, samples)`."""
+    return soundfile.read(name, always_2d=True)[0].T
+
+
+def separate(*args):
+    """Runs `keras-bandit separate` on Keras; returns the exit status."""
+    own = ["--preset", "p", "--chunk-seconds", "0.1", "--engine", "keras"]
+    return cli.main(["separate", *own, *args])
+
+
+def found(folder="."):
+    """Files below a folder, as sorted relative names, hidden ones too."""
+    return sorted(
+        str(path.relative_to(folder))
+        for path in pathlib.Path(folder).rglob("*")
+        if path.is_file()
+    )
+
+
+def error_line(capsys):
+    """The one line of an error, without the program's name."""
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.endswith("\n")
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith("keras-bandit: error: ")
+    return captured.err.removeprefix("keras-bandit: error: ").rstrip()
+
+
+def python(*args, **options):
+    """Runs Python in a process of its own, in the repository's root."""
+    return subprocess.run(
+        [sys.executable, *args],
+        **options,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=pathlib.Path(__file__).parents[2],
+    )

@@ -1,0 +1,20 @@
+"""A model behind any preset."""
+
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from command_line import Gains
+
+
+@pytest.fixture
+def model(monkeypatch, tmp_path):
+    """A model behind any preset, and an empty working directory."""
+    model = Gains()
+    name = "keras_bandit.cli.model.load_separator"
+    monkeypatch.setattr(name, lambda preset: model)
+    monkeypatch.chdir(tmp_path)
+    return model

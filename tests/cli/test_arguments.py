@@ -1,0 +1,59 @@
+"""Mistakes in the arguments: one line, status 2, and nothing is done."""
+
+import pytest
+from command_line import error_line, found, separate, write
+
+from keras_bandit import cli
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--stems", "speech,voice"], "no voice; it has speech, music, eff"),
+        (["--stems", ","], "names separated by commas"),
+        (["--hop-seconds", "0.2"], "at most --chunk-seconds; got 0.2 and 0.1"),
+        (["--hop-seconds", "0"], "--hop-seconds: must be a positive"),
+        (["--hop-seconds", "nan"], "--hop-seconds: must be a positive"),
+        (["--chunk-seconds", "x"], "--chunk-seconds: must be a positive"),
+        (["--chunk-seconds", "0.01"], "at least 256 samples"),
+        (["--batch-size", "0"], "--batch-size: must be a positive integer"),
+        (["--batch-size", "1.5"], "--batch-size: must be a positive integer"),
+        (["--format", "mp3"], "invalid choice: 'mp3'"),
+        (["--format", "flac", "--subtype", "FLOAT"], "PCM_16, PCM_24; got F"),
+        (["--output", "film.wav"], "film.wav: not a directory"),
+        (["--output", ""], "--output: must be a directory's path; got ''"),
+        (["--colour"], "unrecognized arguments: --colour"),
+    ],
+)
+def test_bad_arguments_are_one_line_and_status_2(model, capsys, args, message):
+    write("film.wav")
+    assert separate("film.wav", *args) == 2
+    assert message in error_line(capsys)
+    assert found() == ["film.wav"]
+    assert model.computed == []
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["separate", "film.wav", "--preset", "bandit_demo", "--engine-cache"],
+        ["convert", "x.ckpt"],
+        ["prepare", "dnr", "--data-dir", "data", "--manual-dir"],
+        ["prepare", "dnr", "--manual-dir", "dnr", "--data-dir"],
+        ["evaluate", "--preset", "bandit_demo", "--data-dir"],
+        ["evaluate", "--preset", "p", "--data-dir", "data", "--output"],
+    ],
+)
+def test_an_empty_folder_is_not_the_current_one(
+    tmp_path, monkeypatch, capsys, argv
+):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main([*argv, ""]) == 2
+    assert "must be a directory's path; got ''" in error_line(capsys)
+    assert found() == []
+
+
+@pytest.mark.parametrize("argv", [[], ["separate"], ["separate", "x.wav"]])
+def test_missing_arguments(capsys, argv):
+    assert cli.main(argv) == 2
+    assert "required" in error_line(capsys)

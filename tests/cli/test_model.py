@@ -1,0 +1,296 @@
+"""Loading a preset: where it is found, and the engine that it runs on."""
+
+import os
+import subprocess
+import sys
+import types
+
+import keras
+import numpy as np
+import pytest
+from command_line import Gains, error_line, found, python, read, separate, write
+
+import keras_bandit
+from keras_bandit import presets
+from keras_bandit.cli import model as model_module
+from keras_bandit.cli.console import CommandError
+from keras_bandit.cli.model import load_on_openvino, load_separator
+from keras_bandit.inference import engines
+
+
+@pytest.fixture
+def names(monkeypatch, tmp_path):
+    """Two names of presets, and a place where presets load as their name."""
+    monkeypatch.setattr(model_module, "import_keras", lambda: None)
+    folders = {"bare": None, "trained": "trained"}
+    monkeypatch.setattr(presets, "list_presets", lambda: list(folders))
+    monkeypatch.setattr(presets, "weights_directory", folders.get)
+    loader = types.SimpleNamespace(from_preset=lambda preset: preset)
+    monkeypatch.setattr(keras_bandit, "AudioSeparator", loader, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return loader
+
+
+@pytest.mark.parametrize("preset", ["trained", "hf://someone/model"])
+def test_names_and_urls_are_loaded(names, preset):
+    assert load_separator(preset) == preset
+
+
+@pytest.mark.parametrize("name", ["presets/mine", "bare", "trained"])
+def test_directory_goes_before_a_name(names, tmp_path, name):
+    (tmp_path / name).mkdir(parents=True)
+    (tmp_path / name / "config.json").touch()
+    assert load_separator(name) == str(tmp_path / name)
+
+
+def test_bad_presets(names, tmp_path):
+    (tmp_path / "folder").mkdir()
+    for preset, message in [
+        ("bare", "preset bare has an architecture but no trained weights"),
+        ("nothing", "preset nothing: no such directory, and no such name"),
+        ("folder", "folder: not a preset directory"),
+    ]:
+        with pytest.raises(CommandError, match=message):
+            load_separator(preset)
+
+
+def test_preset_that_does_not_load_is_one_line(names):
+    def refuse(preset):
+        raise ValueError("several\nlines")
+
+    names.from_preset = refuse
+    with pytest.raises(CommandError, match="trained: several lines"):
+        load_separator("trained")
+
+
+BACKEND = keras.config.backend()
+
+
+def test_a_separator_is_loaded_without_other_backends():
+    code = (
+        "import sys; from keras_bandit.cli.model import load_separator; "
+        "separator = load_separator('bandit_demo'); "
+        "print(*({'tensorflow', 'jax', 'torch'} & set(sys.modules))); "
+        "import tensorflow, jax"
+    )
+    result = python("-c", code, env={**os.environ, "KERAS_BACKEND": BACKEND})
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == f"{BACKEND}\n"
+
+
+@pytest.mark.parametrize("preset", ["bandit_demo", "gs://bucket/preset"])
+def test_only_remote_presets_may_need_tensorflow(preset, monkeypatch):
+    # KerasHub asks TensorFlow for the file systems that it knows.
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    seen = []
+    monkeypatch.setattr(
+        keras_bandit.AudioSeparator,
+        "from_preset",
+        lambda found: seen.append(sys.modules.get("tensorflow", "free")),
+    )
+    load_separator(preset)
+    hidden = preset == "bandit_demo" and BACKEND != "tensorflow"
+    assert seen == [None if hidden else "free"]
+    assert "tensorflow" not in sys.modules
+
+
+# Engines
+
+
+class Network(Gains):
+    """Stands in for an `OpenVINOSeparator`."""
+
+    precision = "float32"
+
+
+@pytest.fixture
+def engine(model, monkeypatch):
+    """OpenVINO behind any preset; lists what was loaded on it."""
+    loaded = []
+
+    def load(preset, precision, cache_dir):
+        loaded.append((preset, precision, cache_dir))
+        return Network(), None
+
+    monkeypatch.setattr(model_module, "load_on_openvino", load)
+    monkeypatch.setattr(engines, "has_openvino", lambda: True)
+    monkeypatch.setattr(engines, "has_gpu", lambda: False)
+    return loaded
+
+
+@pytest.mark.parametrize(
+    ("args", "loaded", "said"),
+    [
+        (["auto"], [("p", "float32", None)], "openvino, float32"),
+        (["auto", "--backend", "torch"], [], "keras, float32"),
+        (["keras"], [], None),
+        (["openvino"], [("p", "float32", None)], None),
+        (
+            ["auto", "--precision", "bfloat16", "--engine-cache", "c"],
+            [("p", "bfloat16", "c")],
+            "openvino, bfloat16",
+        ),
+    ],
+)
+def test_engine_is_chosen_and_said(
+    engine, capsys, monkeypatch, args, loaded, said
+):
+    name = "keras_bandit.cli.separate.choose_backend"
+    monkeypatch.setattr(name, lambda backend: None)
+    mixture = write("film.wav")
+    assert separate("film.wav", "--engine", *args) == 0
+    assert engine == loaded
+    captured = capsys.readouterr().err
+    assert captured == (
+        f"keras-bandit: computing with {said}\n" if said else ""
+    )
+    np.testing.assert_allclose(
+        read("separated/film/speech.wav"), 0.5 * mixture, atol=1e-6
+    )
+    assert (
+        separate("film.wav", "--engine", *args, "--quiet", "--overwrite") == 0
+    )
+    assert capsys.readouterr().err == ""
+
+
+def test_auto_says_that_keras_computes(engine, monkeypatch, capsys):
+    def load(preset, precision, cache_dir):
+        return Gains(), "got a toy"
+
+    monkeypatch.setattr(model_module, "load_on_openvino", load)
+    write("film.wav")
+    assert separate("film.wav", "--engine", "auto") == 0
+    assert capsys.readouterr().err == (
+        "keras-bandit: computing with keras, float32: got a toy\n"
+    )
+    args = ["--engine", "auto", "--engine-cache", "c", "--quiet"]
+    assert separate("film.wav", "--overwrite", *args) == 0
+    assert capsys.readouterr().err == (
+        "keras-bandit: warning: --engine-cache is not used: Keras computes\n"
+    )
+    for args, advice in [
+        (["openvino"], "--engine keras"),
+        (
+            ["auto", "--precision", "bfloat16"],
+            "--engine keras --precision float32",
+        ),
+    ]:
+        assert separate("film.wav", "--overwrite", "--engine", *args) == 2
+        assert error_line(capsys) == f"preset p: got a toy; {advice} can"
+
+
+def test_damaged_openvino_is_one_line(model, monkeypatch, capsys):
+    # It is found, and its import fails.
+    monkeypatch.setattr(engines, "has_openvino", lambda: True)
+    monkeypatch.setattr(engines, "has_gpu", lambda: False)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    for name in ("separator", "graph", "runtime"):
+        name = f"openvino_{name}"
+        module = f"keras_bandit.inference.{name}"
+        monkeypatch.delitem(sys.modules, module, raising=False)
+        monkeypatch.delattr(keras_bandit.inference, name, raising=False)
+    mixture = write("film.wav")
+    assert separate("film.wav", "--engine", "auto") == 0
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "keras-bandit: computing with keras, float32: OpenVINO cannot be "
+    )
+    assert said.count("\n") == 1
+    np.testing.assert_allclose(
+        read("separated/film/speech.wav"), 0.5 * mixture, atol=1e-6
+    )
+    for args in (["openvino"], ["auto", "--precision", "bfloat16"]):
+        assert separate("film.wav", "--overwrite", "--engine", *args) == 2
+        line = error_line(capsys)
+        assert line.startswith("preset p: OpenVINO cannot be imported: ")
+        assert "; --engine keras" in line
+
+
+def test_what_only_openvino_has_is_refused_with_keras(engine, capsys):
+    write("film.wav")
+    for args, message in [
+        (
+            ["--engine", "auto", "--backend", "jax", "--precision", "bfloat16"],
+            "--precision bfloat16 is OpenVINO's; got --backend jax and "
+            "--precision bfloat16",
+        ),
+        (
+            ["--engine", "auto", "--backend", "jax", "--engine-cache", "c"],
+            "--engine-cache is OpenVINO's; got --backend jax and "
+            "--engine-cache c",
+        ),
+        (
+            ["--engine", "keras", "--engine-cache", "c"],
+            "--engine-cache is OpenVINO's; got --engine keras and "
+            "--engine-cache c",
+        ),
+    ]:
+        assert separate("film.wav", *args) == 2
+        assert error_line(capsys) == message
+    assert found() == ["film.wav"]
+
+
+def test_engine_cache_is_checked_before_loading(engine, capsys):
+    write("film.wav")
+    args = ["--engine", "openvino", "--engine-cache", "film.wav"]
+    assert separate("film.wav", *args) == 2
+    assert error_line(capsys) == (
+        "film.wav: not a directory; cannot write there"
+    )
+    assert engine == []
+
+
+def test_model_that_only_keras_reads_comes_from_keras(monkeypatch, tmp_path):
+    pytest.importorskip("openvino", reason="extra openvino is not installed")
+    from keras_bandit.models import BSRNNAudioSeparator, BSRNNBackbone
+
+    sizes = {"n_fft": 64, "sample_rate": 8000, "num_pairs": 1}
+    backbone = BSRNNBackbone(
+        ["a"], {"a": [(0, 33)]}, embed_dim=3, rnn_dim=4, **sizes
+    )
+    bsrnn = BSRNNAudioSeparator(backbone, ["a"], hop_length=16, mlp_dim=5)
+    bsrnn.save_to_preset(tmp_path / "bsrnn")
+    preset = str(tmp_path / "bsrnn")
+    engine, reason = load_on_openvino(preset, "float32", None)
+    assert reason is None
+    assert engine.precision == "float32"
+    assert engine.stems == ["a"]
+
+    toy = Gains()
+    monkeypatch.setattr(model_module, "load_separator", lambda preset: toy)
+    separator, reason = load_on_openvino(preset, "float32", None)
+    assert separator is toy
+    assert "SimpleNamespace" in reason
+
+
+def test_engine_that_cannot_be_had_is_one_line(model, monkeypatch, capsys):
+    monkeypatch.setattr(engines, "has_openvino", lambda: False)
+    write("film.wav")
+    assert separate("film.wav", "--engine", "openvino") == 2
+    assert error_line(capsys) == (
+        "engine openvino is not installed: pip install 'keras-bandit[openvino]'"
+    )
+    assert separate("film.wav", "--precision", "bfloat16") == 2
+    assert "needs engine='openvino'" in error_line(capsys)
+    args = ["--engine", "openvino", "--backend", "torch"]
+    assert separate("film.wav", *args) == 2
+    assert "--backend torch and --engine openvino" in error_line(capsys)
+    assert found() == ["film.wav"]
+
+
+def test_bandit_is_separated_without_keras(tmp_path, monkeypatch):
+    pytest.importorskip("openvino", reason="extra openvino is not installed")
+    monkeypatch.chdir(tmp_path)
+    write("film.wav", 1, 9000, 44100)
+    command = ["separate", "film.wav", "--preset", "bandit_demo"]
+    command += ["--engine", "openvino", "--chunk-seconds", "0.1"]
+    code = (
+        "import sys\nfrom keras_bandit import cli\n"
+        f"assert cli.main({command}) == 0\n"
+        "print({'keras', 'tensorflow', 'torch', 'jax'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == "set()", done.stderr
+    assert len(found("separated")) == 3

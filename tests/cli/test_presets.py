@@ -1,0 +1,9 @@
+"""`keras-bandit presets`."""
+
+from keras_bandit import cli
+from keras_bandit.preset_table import preset_table
+
+
+def test_presets_prints_the_table(capsys):
+    assert cli.main(["presets"]) == 0
+    assert capsys.readouterr() == (f"{preset_table()}\n", "")
