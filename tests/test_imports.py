@@ -14,7 +14,7 @@ PACKAGE = pathlib.Path(keras_bandit.__file__).parent
 # docs/architecture.md, lowest first; one line's modules do not see each other
 # unless they are in one folder.
 LEVELS = [
-    {"bands", "presets", "hidden_modules"},
+    {"bands", "files", "presets", "hidden_modules"},
     {"preset_sizes"},
     {"preset_table", "backend"},
     {"layers"},
@@ -81,6 +81,10 @@ def modules_after(code):
 
 def test_bands_need_numpy_alone():
     assert "keras" not in modules_after("import keras_bandit.bands")
+
+
+def test_files_need_the_standard_library_alone():
+    assert "numpy" not in modules_after("import keras_bandit.files")
 
 
 def test_layers_do_not_load_keras_hub():

@@ -4,7 +4,6 @@ import concurrent.futures
 import csv
 import json
 import multiprocessing
-import os
 import pathlib
 import shutil
 
@@ -17,6 +16,7 @@ from keras_bandit.data.sound_sources import (
     find_sounds,
     share_sounds,
 )
+from keras_bandit.files import write_text
 
 FOLDERS = {"train": "tr", "validation": "cv", "test": "tt"}
 """DnR v2's folder of each split."""
@@ -164,9 +164,7 @@ def _begin(output_dir, record):
         for folder in FOLDERS.values():
             shutil.rmtree(output_dir / folder, ignore_errors=True)
     output_dir.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(record, indent=1), encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, json.dumps(record, indent=1))
 
 
 def _check_files(folders, sounds):

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import json
 import os
+import pathlib
 import re
 import tempfile
 import warnings
@@ -19,6 +20,7 @@ from keras_bandit.backend.predictions import (
     predict_untraced,
     repays_tracing,
 )
+from keras_bandit.files import complete_files
 from keras_bandit.layers import (
     ISTFT,
     STFT,
@@ -521,11 +523,9 @@ class AudioSeparator(keras_hub.models.Task):
         path = os.fspath(path)
         if not path.endswith(".weights.h5"):
             raise ValueError(f"path must end in .weights.h5; got {path!r}")
-        folder = os.path.dirname(path) or "."
-        with tempfile.TemporaryDirectory(dir=folder) as partial:
-            temporary = os.path.join(partial, "decoder.weights.h5")
-            self.decoders[stem].save_weights(temporary)
-            os.replace(temporary, path)
+        path = pathlib.Path(path)
+        with complete_files([path], overwrite=True) as temporary:
+            self.decoders[stem].save_weights(temporary[path])
 
     def load_decoder(self, stem, path):
         """Reads one decoder's weights, attaching a decoder if there is none.
