@@ -14,7 +14,8 @@ PACKAGE = pathlib.Path(keras_bandit.__file__).parent
 # docs/architecture.md, lowest first; one line's modules do not see each other
 # unless they are in one folder.
 LEVELS = [
-    {"bands", "files", "presets", "hidden_modules"},
+    {"checks", "files"},
+    {"bands", "presets", "hidden_modules"},
     {"preset_sizes"},
     {"preset_table", "backend"},
     {"layers"},
@@ -83,8 +84,9 @@ def test_bands_need_numpy_alone():
     assert "keras" not in modules_after("import keras_bandit.bands")
 
 
-def test_files_need_the_standard_library_alone():
-    assert "numpy" not in modules_after("import keras_bandit.files")
+@pytest.mark.parametrize("name", ["checks", "files"])
+def test_lowest_modules_need_the_standard_library_alone(name):
+    assert "numpy" not in modules_after(f"import keras_bandit.{name}")
 
 
 def test_layers_do_not_load_keras_hub():

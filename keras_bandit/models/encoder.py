@@ -1,6 +1,7 @@
 """The layers from spectrogram to features that BandIt and BSRNN share."""
 
 from keras_bandit.bands import as_bands
+from keras_bandit.checks import check_integer
 from keras_bandit.layers import BandSplit, ResidualGRUPair, ResidualLSTMPair
 
 PAIR_LAYERS = {"gru": ResidualGRUPair, "lstm": ResidualLSTMPair}
@@ -9,8 +10,7 @@ PAIR_LAYERS = {"gru": ResidualGRUPair, "lstm": ResidualLSTMPair}
 def check_sizes(rnn_type, **sizes):
     """Raises `ValueError` for a size below 1 or an unknown `rnn_type`."""
     for name, size in sizes.items():
-        if not isinstance(size, int) or size < 1:
-            raise ValueError(f"{name} must be a positive int; got {size!r}")
+        check_integer(name, size, 1)
     if rnn_type not in PAIR_LAYERS:
         raise ValueError(
             f"rnn_type must be one of {tuple(PAIR_LAYERS)}; got {rnn_type!r}"

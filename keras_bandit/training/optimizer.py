@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_bandit.checks import check_whole
+
 LEARNING_RATE = 1e-3
 
 
@@ -25,10 +27,9 @@ def paper_optimizer(
     Raises:
         ValueError: for fewer than one accumulation step.
     """
-    if accumulation_steps < 1:
-        raise ValueError(
-            f"accumulation_steps must be at least 1; got {accumulation_steps}"
-        )
+    accumulation_steps = check_whole(
+        "accumulation_steps", accumulation_steps, 1
+    )
     return keras.optimizers.Adam(
         learning_rate,
         epsilon=1e-8,
