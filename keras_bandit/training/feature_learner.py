@@ -10,7 +10,8 @@ from keras_bandit.losses import SPECTROGRAM, WAVEFORM
 from keras_bandit.models import AudioSeparator
 
 
-class FoldChannels(keras.layers.Layer):
+@keras.saving.register_keras_serializable(package="keras_bandit")
+class FoldFeatureChannels(keras.layers.Layer):
     """Makes every channel's features an item of their own.
 
     Call arguments:
@@ -67,7 +68,7 @@ class FeatureLearner(AudioSeparator):
             ),
         }
         spectrogram = separator.stft(inputs["waveform"])
-        features = FoldChannels(name="fold_channels")(inputs["features"])
+        features = FoldFeatureChannels(name="fold_channels")(inputs["features"])
         spectrograms, waveforms = {}, {}
         for stem in stems:
             spectrograms[stem] = ApplyMask(name=f"{stem}_masking")(

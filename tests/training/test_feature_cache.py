@@ -16,6 +16,7 @@ from keras_bandit.training import (
 )
 from keras_bandit.training.devices import Devices
 from keras_bandit.training.feature_cache import encoder_of
+from keras_bandit.training.feature_learner import FoldFeatureChannels
 
 STEMS = ["speech", "music"]
 
@@ -264,3 +265,15 @@ def test_one_encoder_for_all_stems_is_needed():
     separator = tiny.build_bsrnn(STEMS)
     with pytest.raises(ValueError, match="one encoder for all stems"):
         encoder_of(separator)
+
+
+def test_folding_features_is_a_layer_that_can_be_saved():
+    layer = FoldFeatureChannels(name="fold_channels")
+    config = keras.saving.serialize_keras_object(layer)
+    assert config["registered_name"] == "keras_bandit>FoldFeatureChannels"
+    features = np.arange(2 * 3 * 4 * 5 * 6, dtype="float32")
+    features = features.reshape(2, 3, 4, 5, 6)
+    folded = keras.saving.deserialize_keras_object(config)(features)
+    np.testing.assert_array_equal(
+        keras.ops.convert_to_numpy(folded), features.reshape(6, 4, 5, 6)
+    )
