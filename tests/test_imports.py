@@ -15,7 +15,7 @@ PACKAGE = pathlib.Path(keras_bandit.__file__).parent
 # unless they are in one folder.
 LEVELS = [
     {"checks", "files"},
-    {"bands", "presets", "hidden_modules"},
+    {"bands", "numpy_spectral", "presets", "hidden_modules"},
     {"preset_sizes"},
     {"preset_table", "backend"},
     {"layers"},
@@ -80,8 +80,9 @@ def modules_after(code):
     return set(done.stdout.split())
 
 
-def test_bands_need_numpy_alone():
-    assert "keras" not in modules_after("import keras_bandit.bands")
+@pytest.mark.parametrize("name", ["bands", "numpy_spectral"])
+def test_tables_and_transforms_need_numpy_alone(name):
+    assert "keras" not in modules_after(f"import keras_bandit.{name}")
 
 
 @pytest.mark.parametrize("name", ["checks", "files"])
