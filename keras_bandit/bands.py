@@ -7,6 +7,7 @@ the refined BSRNN. NumPy only: nothing here needs a backend of Keras.
 """
 
 import dataclasses
+import functools
 import itertools
 import math
 
@@ -401,7 +402,7 @@ def _triangular_filterbank(name, num_bands, n_fft, sample_rate):
     return filterbank
 
 
-def _bark_filterbank(name, num_bands, n_fft, sample_rate):
+def _bark_filterbank(num_bands, n_fft, sample_rate):
     """Filters `(num_bands, bins)` of the Bark filterbank of spafe 0.3.
 
     float64. Each filter has a flat top of 1 Bark and falls 25 dB per Bark
@@ -427,7 +428,7 @@ def _bark_filterbank(name, num_bands, n_fft, sample_rate):
     return filterbank
 
 
-def _musical_filterbank(name, num_bands, n_fft, sample_rate):
+def _musical_filterbank(num_bands, n_fft, sample_rate):
     """Rectangular filters `(num_bands, bins)` at even steps in pitch.
 
     From bin 1 to the Nyquist frequency, `octaves / (num_bands - 1)` apart;
@@ -452,10 +453,10 @@ def _musical_filterbank(name, num_bands, n_fft, sample_rate):
 
 _FILTERBANKS = {
     "musical": _musical_filterbank,
-    "mel": _triangular_filterbank,
+    "mel": functools.partial(_triangular_filterbank, "mel"),
     "bark": _bark_filterbank,
-    "tribark": _triangular_filterbank,
-    "erb": _triangular_filterbank,
+    "tribark": functools.partial(_triangular_filterbank, "tribark"),
+    "erb": functools.partial(_triangular_filterbank, "erb"),
 }
 
 
@@ -464,7 +465,7 @@ def _filterbank_bands(name, num_bands, n_fft, sample_rate):
 
     BandIt, Sec. III-B, eq. 3.
     """
-    filterbank = _FILTERBANKS[name](name, num_bands, n_fft, sample_rate)
+    filterbank = _FILTERBANKS[name](num_bands, n_fft, sample_rate)
     setting = f"layout {name!r} at {n_fft=} and {sample_rate=}"
     empty = np.flatnonzero(~filterbank.any(axis=1))
     if empty.size:

@@ -32,7 +32,6 @@ def encode(
     num_pairs,
     rnn_type,
     dtype,
-    prefix="",
 ):
     """Band split, then a stack of residual pairs.
 
@@ -44,15 +43,12 @@ def encode(
         num_pairs: int.
         rnn_type: `"gru"` or `"lstm"`.
         dtype: dtype policy of the layers, or `None`.
-        prefix: str. Start of the layers' names.
 
     Returns:
         `KerasTensor` `(batch, bands, frames, embed_dim)`.
     """
-    x = BandSplit(bands, embed_dim, dtype=dtype, name=f"{prefix}band_split")(
-        spectrogram
-    )
+    x = BandSplit(bands, embed_dim, dtype=dtype, name="band_split")(spectrogram)
     pair = PAIR_LAYERS[rnn_type]
     for i in range(num_pairs):
-        x = pair(rnn_dim, dtype=dtype, name=f"{prefix}pair_{i}")(x)
+        x = pair(rnn_dim, dtype=dtype, name=f"pair_{i}")(x)
     return x
