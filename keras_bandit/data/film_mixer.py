@@ -236,9 +236,9 @@ def mix_film_tracks(
 
     Writes the folders of DnR v2 (Petermann et al. 2022, arXiv:2110.09958):
     `output_dir/{tr,cv,tt}/<number>/{mix,speech,music,sfx}.wav`, mono, 32-bit
-    floats, and `annots.csv` with the events. How a track is mixed says
-    `keras_bandit.data.film_track.mix_film_track`; what was mixed stands in
-    `output_dir/film_mix.json`.
+    floats, and `annots.csv` with the events.
+    `keras_bandit.data.film_track.mix_film_track` describes the mixing;
+    `output_dir/film_mix.json` records its settings and the files used.
 
     Each class takes its sounds from a folder of the user's, searched with the
     folders below it, or, without one, from the package's generators: babble

@@ -114,7 +114,7 @@ def chunk_and_hop(separator, chunk_seconds, hop_seconds):
 
 
 def check_channels(num_channels, model_channels):
-    """Says whether a model can separate a recording's channels.
+    """Checks that a model can separate a recording's channels.
 
     Args:
         num_channels: int. Channels of the recording.
@@ -240,7 +240,7 @@ def _predictor(separator, items, chunk, hop, batch_size):
 
 
 def check_adds_up(stems):
-    """Says whether stems can be made to add up to the mixture.
+    """Checks that stems can be made to add up to the mixture.
 
     Args:
         stems: list of str. All that are computed.

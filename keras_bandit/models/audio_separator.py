@@ -18,7 +18,7 @@ from keras_bandit.backend.optimizers import build_optimizer
 from keras_bandit.backend.predictions import (
     predict_on_batch,
     predict_untraced,
-    repays_tracing,
+    tracing_pays_off,
 )
 from keras_bandit.files import complete_files
 from keras_bandit.layers import (
@@ -389,7 +389,7 @@ class AudioSeparator(keras_hub.models.Task):
             return predict_on_batch(self, x)
 
     def predictor(self, calls):
-        """The function that is done first with some batches of one shape.
+        """The faster prediction function for `calls` batches of one shape.
 
         Args:
             calls: int. How many batches there are.
@@ -400,7 +400,7 @@ class AudioSeparator(keras_hub.models.Task):
             recordings, each short, compile as well.
         """
         calls += getattr(self, "_untraced_calls", 0)
-        if self.preprocessor is not None or repays_tracing(self, calls):
+        if self.preprocessor is not None or tracing_pays_off(self, calls):
             return self.predict_on_batch
         object.__setattr__(self, "_untraced_calls", calls)
         return functools.partial(predict_untraced, self)

@@ -203,7 +203,7 @@ class TrainingRun:
         clip_every=10,
         **kwargs,
     ):
-        """Trains, or goes on training, until the end or until it is no use.
+        """Trains, or goes on training, for `epochs` or until it stops early.
 
         The process is tuned for it, see `keras_bandit.backend.process`.
 
