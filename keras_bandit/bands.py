@@ -7,28 +7,19 @@ the refined BSRNN. NumPy only: nothing here needs a backend of Keras.
 """
 
 import dataclasses
+import functools
 import itertools
 import math
-import operator
 
 import numpy as np
 
-
-def _integer(name, value, minimum):
-    """Returns `value` as an int; ValueError if it is not one, or too small."""
-    expected = f"{name} must be an integer of at least {minimum}"
-    try:
-        integer = operator.index(value)
-    except TypeError:
-        raise ValueError(f"{expected}; got {value!r}") from None
-    if isinstance(value, bool) or integer < minimum:
-        raise ValueError(f"{expected}; got {value!r}")
-    return integer
+from keras_bandit.checks import check_integer
 
 
 def _bin_range(start, stop):
     """Returns both as int; ValueError if no bin lies between them."""
-    start, stop = _integer("start", start, 0), _integer("stop", stop, 0)
+    start = check_integer("start", start, 0)
+    stop = check_integer("stop", stop, 0)
     if stop <= start:
         raise ValueError(
             "a band must hold at least one bin, so stop must be above start; "
@@ -171,7 +162,7 @@ def check_bands(bands, num_bins):
         ValueError: if there is no band, a band ends above `num_bins`, bands
             are not sorted, or another bin than the highest is not covered.
     """
-    num_bins = _integer("num_bins", num_bins, 1)
+    num_bins = check_integer("num_bins", num_bins, 1)
     if not bands:
         raise ValueError("bands must hold at least one band; got none")
     covered = np.zeros(num_bins, dtype=bool)
@@ -411,7 +402,7 @@ def _triangular_filterbank(name, num_bands, n_fft, sample_rate):
     return filterbank
 
 
-def _bark_filterbank(name, num_bands, n_fft, sample_rate):
+def _bark_filterbank(num_bands, n_fft, sample_rate):
     """Filters `(num_bands, bins)` of the Bark filterbank of spafe 0.3.
 
     float64. Each filter has a flat top of 1 Bark and falls 25 dB per Bark
@@ -437,7 +428,7 @@ def _bark_filterbank(name, num_bands, n_fft, sample_rate):
     return filterbank
 
 
-def _musical_filterbank(name, num_bands, n_fft, sample_rate):
+def _musical_filterbank(num_bands, n_fft, sample_rate):
     """Rectangular filters `(num_bands, bins)` at even steps in pitch.
 
     From bin 1 to the Nyquist frequency, `octaves / (num_bands - 1)` apart;
@@ -462,10 +453,10 @@ def _musical_filterbank(name, num_bands, n_fft, sample_rate):
 
 _FILTERBANKS = {
     "musical": _musical_filterbank,
-    "mel": _triangular_filterbank,
+    "mel": functools.partial(_triangular_filterbank, "mel"),
     "bark": _bark_filterbank,
-    "tribark": _triangular_filterbank,
-    "erb": _triangular_filterbank,
+    "tribark": functools.partial(_triangular_filterbank, "tribark"),
+    "erb": functools.partial(_triangular_filterbank, "erb"),
 }
 
 
@@ -474,7 +465,7 @@ def _filterbank_bands(name, num_bands, n_fft, sample_rate):
 
     BandIt, Sec. III-B, eq. 3.
     """
-    filterbank = _FILTERBANKS[name](name, num_bands, n_fft, sample_rate)
+    filterbank = _FILTERBANKS[name](num_bands, n_fft, sample_rate)
     setting = f"layout {name!r} at {n_fft=} and {sample_rate=}"
     empty = np.flatnonzero(~filterbank.any(axis=1))
     if empty.size:
@@ -503,10 +494,10 @@ def _filterbank_bands(name, num_bands, n_fft, sample_rate):
 
 def _check_resolution(n_fft, sample_rates):
     """Raises ValueError unless these are integers, `n_fft` an even one."""
-    if _integer("n_fft", n_fft, 2) % 2:
+    if check_integer("n_fft", n_fft, 2) % 2:
         raise ValueError(f"n_fft must be even; got {n_fft}")
     for sample_rate in sample_rates:
-        _integer("sample_rate", sample_rate, 1)
+        check_integer("sample_rate", sample_rate, 1)
 
 
 def layout_names():
@@ -559,7 +550,7 @@ def band_layout(name, num_bands=None, n_fft=2048, sample_rate=44100):
     """
     _check_resolution(n_fft, [sample_rate])
     if num_bands is not None:
-        num_bands = _integer("num_bands", num_bands, 1)
+        num_bands = check_integer("num_bands", num_bands, 1)
 
     if isinstance(name, str) and name not in layout_names():
         raise ValueError(
@@ -624,7 +615,7 @@ def find_layout(
         ValueError: if a width or sample rate is not a positive integer,
             `n_fft` not an even one, or `weights` are not as many as the bands.
     """
-    widths = [_integer("band_widths", width, 1) for width in band_widths]
+    widths = [check_integer("band_widths", width, 1) for width in band_widths]
     sample_rates = tuple(sample_rates)
     _check_resolution(n_fft, sample_rates)
     if weights is not None and len(weights) != len(widths):

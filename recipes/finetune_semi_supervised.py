@@ -28,9 +28,9 @@ from keras_bandit.data import (
     validation_chunks,
 )
 from keras_bandit.data.track import Track
+from keras_bandit.files import complete_files
 from keras_bandit.inference.audio import (
     AudioFileError,
-    complete_files,
     read_audio,
     write_audio,
 )

@@ -23,7 +23,6 @@ import concurrent.futures
 import functools
 import json
 import math
-import os
 import shutil
 import struct
 import subprocess
@@ -46,6 +45,7 @@ from keras_bandit.data.synthesis import (
     pan_gains,
     white_noise,
 )
+from keras_bandit.files import write_text
 
 SPLITS = ("tr", "cv", "tt")
 
@@ -796,9 +796,7 @@ def prepare_output(output, options, overwrite):
                 "choose another folder or --overwrite"
             )
     output.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(options, indent=1))
-    os.replace(partial, path)
+    write_text(path, json.dumps(options, indent=1))
     return None
 
 

@@ -15,7 +15,8 @@ PACKAGE = pathlib.Path(keras_bandit.__file__).parent
 # docs/architecture.md, lowest first; one line's modules do not see each other
 # unless they are in one folder.
 LEVELS = [
-    {"bands", "presets", "hidden_modules", "one_line"},
+    {"checks", "files", "one_line"},
+    {"bands", "numpy_spectral", "presets", "hidden_modules"},
     {"preset_sizes"},
     {"preset_table", "backend"},
     {"layers"},
@@ -124,8 +125,14 @@ def modules_after(code):
     return set(done.stdout.split())
 
 
-def test_bands_need_numpy_alone():
-    assert "keras" not in modules_after("import keras_bandit.bands")
+@pytest.mark.parametrize("name", ["bands", "numpy_spectral"])
+def test_tables_and_transforms_need_numpy_alone(name):
+    assert "keras" not in modules_after(f"import keras_bandit.{name}")
+
+
+@pytest.mark.parametrize("name", ["checks", "files"])
+def test_lowest_modules_need_the_standard_library_alone(name):
+    assert "numpy" not in modules_after(f"import keras_bandit.{name}")
 
 
 def test_layers_do_not_load_keras_hub():

@@ -147,9 +147,13 @@ def test_wrong_folders_are_refused(tmp_path):
         with pytest.raises(FolderError, match=r"empty is empty\n  .*ownload"):
             prepare(dataset, tmp_path / "empty", data)
     (tmp_path / "empty" / "notes.txt").write_text("not empty any more")
-    with pytest.raises(FolderError, match=r"is not DnR v2.* tr, cv, tt"):
+    with pytest.raises(
+        FolderError, match=r"is not DnR v2.*lacks the folders tr, cv, tt"
+    ):
         prepare("dnr", tmp_path / "empty", data)
-    with pytest.raises(FolderError, match=r"is not MUSDB18-HQ(.|\n)*unzip"):
+    with pytest.raises(
+        FolderError, match=r"is not MUSDB18-HQ.* lacks the(.|\n)*unzip"
+    ):
         prepare("musdb18_hq", tmp_path / "empty", data)
     with pytest.raises(FolderError, match="subset eng"):
         prepare("dnr", tmp_path / "empty", data, "v3_eng_paths")

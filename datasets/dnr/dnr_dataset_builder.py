@@ -209,8 +209,8 @@ class Builder(TrackBuilder):
                     return [(f"{path.name}/", path) for path in subsets]
         wanted = f"the subset {subset}, with " if subset else ""
         raise FolderError(
-            f"{manual_dir} is not DnR {self.builder_config.release}: it has "
-            f"not {wanted}the folders {', '.join(folders)}"
+            f"{manual_dir} is not DnR {self.builder_config.release}: it lacks "
+            f"{wanted}the folders {', '.join(folders)}"
         )
 
     def _note_counts(self, splits, release):

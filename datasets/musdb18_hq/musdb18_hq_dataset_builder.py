@@ -59,7 +59,7 @@ class Builder(TrackBuilder):
         home = pathlib.Path(manual_dir)
         if not any((home / folder).is_dir() for folder in ("train", "test")):
             raise FolderError(
-                f"{manual_dir} is not MUSDB18-HQ: it has not the folders "
+                f"{manual_dir} is not MUSDB18-HQ: it lacks the folders "
                 "train, test"
             )
         found, problems = find_splits(

@@ -1,12 +1,11 @@
 """`keras-bandit convert`: a released checkpoint to a preset directory."""
 
-import os
 import pathlib
-import shutil
 
 from keras_bandit.cli.backend import choose_backend, import_keras
 from keras_bandit.cli.console import CommandError, explain, say
 from keras_bandit.cli.folders import check_writable
+from keras_bandit.files import replace_directory
 
 
 def _check_replaceable(out_dir, overwrite):
@@ -22,27 +21,6 @@ def _check_replaceable(out_dir, overwrite):
             f"{out_dir}: not a preset directory (no config.json), so it is "
             "not replaced"
         )
-
-
-def _save_preset(separator, out_dir):
-    """Saves a preset under a temporary name and renames it."""
-    out_dir = pathlib.Path(os.path.abspath(out_dir))
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    made = out_dir.with_name(f".{out_dir.name}.{os.getpid()}.tmp")
-    former = out_dir.with_name(f".{out_dir.name}.{os.getpid()}.old")
-    try:
-        separator.save_to_preset(str(made))
-        if out_dir.exists():
-            os.rename(out_dir, former)
-        try:
-            os.rename(made, out_dir)
-        except BaseException:
-            if former.exists():
-                os.rename(former, out_dir)
-            raise
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-        shutil.rmtree(former, ignore_errors=True)
 
 
 def _describe_bands(separator):
@@ -93,7 +71,7 @@ def convert_command(args):
     except (ImportError, OSError, ValueError) as error:
         raise CommandError(f"{checkpoint}: {explain(error)}") from error
     try:
-        _save_preset(separator, out_dir)
+        replace_directory(out_dir, separator.save_to_preset)
     except OSError as error:
         raise CommandError(explain(error)) from error
     say(f"{checkpoint} -> {out_dir}\n{_describe(separator)}")

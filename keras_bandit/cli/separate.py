@@ -11,6 +11,7 @@ from keras_bandit.cli.console import CommandError, explain, report, say
 from keras_bandit.cli.folders import check_writable
 from keras_bandit.cli.model import load_on_engine, resolve_engine
 from keras_bandit.cli.stems import choose_stems
+from keras_bandit.files import complete_files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,9 +163,7 @@ def _write_stems(job, chosen, stems, args):
     try:
         with (
             _made_folder(job.folder),
-            audio.complete_files(
-                list(paths.values()), args.overwrite
-            ) as temporary,
+            complete_files(list(paths.values()), args.overwrite) as temporary,
         ):
             for stem, samples in stems.items():
                 audio.write_audio(

@@ -17,16 +17,21 @@ def to_array(name, value):
         value: PyTorch tensor or array.
 
     Raises:
-        ValueError: if it is neither, or not of numbers.
+        ValueError: if it is neither, or not of real numbers.
     """
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         value = value.float() if value.is_floating_point() else value
         value = value.numpy()
-    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu":
+    if not isinstance(value, np.ndarray):
         raise ValueError(
             f"checkpoint entries must be tensors; {name} is a "
             f"{type(value).__name__}"
+        )
+    if value.dtype.kind not in "fiu":
+        raise ValueError(
+            f"checkpoint entries must be real numbers; {name} has dtype "
+            f"{value.dtype}"
         )
     return value.astype("float32")
 
@@ -94,11 +99,13 @@ def unwrap(checkpoint):
             checkpoint.get(wrapper), dict
         ):
             checkpoint = checkpoint[wrapper]
-    if not isinstance(checkpoint, dict) or not checkpoint:
+    if not isinstance(checkpoint, dict):
         raise ValueError(
             "a checkpoint must be a dict of tensors; got "
             f"{type(checkpoint).__name__}"
         )
+    if not checkpoint:
+        raise ValueError("a checkpoint must hold tensors; got an empty dict")
     prefix = "model."
     names = [str(name) for name in checkpoint]
     if any(name.startswith(prefix) for name in names):

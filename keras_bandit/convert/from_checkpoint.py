@@ -5,6 +5,7 @@ import os
 import numpy as np
 
 from keras_bandit.bands import band_layout
+from keras_bandit.checks import check_integer
 from keras_bandit.convert.checkpoint_file import (
     find_setting,
     read_hparams,
@@ -177,12 +178,8 @@ def from_checkpoint(checkpoint, sample_rate=None):
             or the bands are unknown, or tensors are missing, unexpected or
             misshapen (all are listed).
     """
-    if sample_rate is not None and not (
-        isinstance(sample_rate, int) and sample_rate > 0
-    ):
-        raise ValueError(
-            f"sample_rate must be a positive int (Hz); got {sample_rate!r}"
-        )
+    if sample_rate is not None:
+        sample_rate = check_integer("sample_rate", sample_rate, 1)
     metadata, hparams = {}, {}
     if isinstance(checkpoint, (str, os.PathLike)):
         path, checkpoint = checkpoint, read_state_dict(checkpoint)

@@ -3,6 +3,7 @@
 import bisect
 import itertools
 
+from keras_bandit.checks import check_integer
 from keras_bandit.data.stem_reader import StemReader, crop_samples, rows
 
 
@@ -95,10 +96,7 @@ def validation_chunks(
             "hop_seconds must be at least one sample; got "
             f"hop_seconds={hop_seconds}"
         )
-    if batch_size < 1:
-        raise ValueError(
-            f"batch_size must be at least 1; got batch_size={batch_size}"
-        )
+    check_integer("batch_size", batch_size, 1)
     source = ChunkSource(
         reader, chunk_seconds, hop_seconds, batch_size, bool(last_chunk)
     )

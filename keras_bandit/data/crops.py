@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from keras_bandit.checks import check_whole
 from keras_bandit.data.stem_reader import StemReader, crop_samples, rows
 
 # What a random number generator is for, so that none serves two purposes.
@@ -157,13 +158,6 @@ class CropSource:
         return int(rng.integers(track.num_samples - self.samples + 1))
 
 
-def _check_integer(name, value, least):
-    if isinstance(value, bool) or value != int(value) or value < least:
-        raise ValueError(
-            f"{name} must be a whole number ≥ {least}; got {name}={value}"
-        )
-
-
 def random_crops(
     tracks,
     stems,
@@ -240,11 +234,11 @@ def random_crops(
         ValueError: if an argument is out of its range, tracks differ in rate
             or channels, a track is shorter than a crop or lacks a stem.
     """
-    _check_integer("batch_size", batch_size, 1)
-    _check_integer("epoch_size", epoch_size, batch_size)
-    _check_integer("seed", seed, 0)
-    _check_integer("start_epoch", start_epoch, 0)
-    _check_integer("num_workers", num_workers, 0)
+    batch_size = check_whole("batch_size", batch_size, 1)
+    epoch_size = check_whole("epoch_size", epoch_size, batch_size)
+    seed = check_whole("seed", seed, 0)
+    start_epoch = check_whole("start_epoch", start_epoch, 0)
+    num_workers = check_whole("num_workers", num_workers, 0)
     if independent and not shuffle:
         raise ValueError(
             "independent=True draws a track for each stem and needs "

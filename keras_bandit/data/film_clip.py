@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_bandit.checks import check_whole
 from keras_bandit.data.generated_effects import generate_effects
 from keras_bandit.data.generated_music import generate_music
 from keras_bandit.data.generated_speech import generate_speech
@@ -23,15 +24,8 @@ def _check(seconds, sample_rate, channels):
             "seconds must be finite and at least 1 (less may hold no word); "
             f"got seconds={seconds}"
         )
-    if int(sample_rate) != sample_rate or sample_rate < 8000:
-        raise ValueError(
-            "sample_rate must be a whole number of Hz, at least 8000; got "
-            f"sample_rate={sample_rate}"
-        )
-    if int(channels) != channels or channels < 1:
-        raise ValueError(
-            f"channels must be a whole number ≥ 1; got channels={channels}"
-        )
+    check_whole("sample_rate", sample_rate, 8000)
+    check_whole("channels", channels, 1)
 
 
 def film_clip(seconds, sample_rate=44100, channels=1, seed=0):

@@ -4,12 +4,12 @@ import concurrent.futures
 import csv
 import json
 import multiprocessing
-import os
 import pathlib
 import shutil
 
 import soundfile
 
+from keras_bandit.checks import check_whole
 from keras_bandit.data.film_track import KINDS, mix_film_track
 from keras_bandit.data.loudness import require_pyloudnorm
 from keras_bandit.data.sound_sources import (
@@ -17,6 +17,7 @@ from keras_bandit.data.sound_sources import (
     find_sounds,
     share_sounds,
 )
+from keras_bandit.files import write_text
 
 FOLDERS = {"train": "tr", "validation": "cv", "test": "tt"}
 """DnR v2's folder of each split."""
@@ -30,25 +31,22 @@ _PARTIAL = ".partial"
 def _check(counts, seconds, sample_rate, seed, workers):
     """The counts that are not zero, in the order of `FOLDERS`."""
     unknown = set(counts) - set(FOLDERS)
-    whole = all(int(n) == n and n >= 0 for n in counts.values())
-    if unknown or not whole or not any(counts.values()):
+    if unknown or not any(counts.values()):
         raise ValueError(
             f"counts must give a number of tracks for some of {list(FOLDERS)}; "
             f"got counts={counts}"
         )
     if not 1 <= seconds < float("inf"):
         raise ValueError(f"seconds must be at least 1; got seconds={seconds}")
-    if int(sample_rate) != sample_rate or sample_rate < 8000:
-        raise ValueError(
-            "sample_rate must be a whole number of Hz, at least 8000; got "
-            f"sample_rate={sample_rate}"
-        )
-    for name, value, least in (("seed", seed, 0), ("workers", workers, 1)):
-        if int(value) != value or value < least:
-            raise ValueError(
-                f"{name} must be an integer ≥ {least}; got {value}"
-            )
-    return {split: int(counts[split]) for split in FOLDERS if counts.get(split)}
+    check_whole("sample_rate", sample_rate, 8000)
+    check_whole("seed", seed, 0)
+    check_whole("workers", workers, 1)
+    checked = {
+        split: check_whole(f"counts[{split!r}]", counts[split], 0)
+        for split in FOLDERS
+        if split in counts
+    }
+    return {split: count for split, count in checked.items() if count}
 
 
 def _kind_folders(speech_dir, music_dir, effects_dir):
@@ -164,9 +162,7 @@ def _begin(output_dir, record):
         for folder in FOLDERS.values():
             shutil.rmtree(output_dir / folder, ignore_errors=True)
     output_dir.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(record, indent=1), encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, json.dumps(record, indent=1))
 
 
 def _check_files(folders, sounds):
@@ -240,9 +236,9 @@ def mix_film_tracks(
 
     Writes the folders of DnR v2 (Petermann et al. 2022, arXiv:2110.09958):
     `output_dir/{tr,cv,tt}/<number>/{mix,speech,music,sfx}.wav`, mono, 32-bit
-    floats, and `annots.csv` with the events. How a track is mixed says
-    `keras_bandit.data.film_track.mix_film_track`; what was mixed stands in
-    `output_dir/film_mix.json`.
+    floats, and `annots.csv` with the events.
+    `keras_bandit.data.film_track.mix_film_track` describes the mixing;
+    `output_dir/film_mix.json` records its settings and the files used.
 
     Each class takes its sounds from a folder of the user's, searched with the
     folders below it, or, without one, from the package's generators: babble

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from keras_bandit.numpy_spectral import hann_window
+
 _TABLE_SIZE = 2048
 
 
@@ -38,7 +40,7 @@ def filter_frames(signal, response, sample_rate):
     count = -(-len(signal) // hop) + 1
     padded = np.zeros((count + 1) * hop, "float32")
     padded[hop : hop + len(signal)] = signal
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(frame) / frame)
+    window = hann_window(frame)
     frames = np.lib.stride_tricks.sliding_window_view(padded, frame)[::hop]
     spectra = np.fft.rfft(frames * window.astype("float32"), 2 * frame)
     pieces = np.fft.irfft(spectra * response, 2 * frame)

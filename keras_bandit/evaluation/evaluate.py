@@ -5,6 +5,7 @@ import warnings
 
 from tqdm import tqdm
 
+from keras_bandit.checks import check_whole
 from keras_bandit.evaluation.pages import write_results
 from keras_bandit.evaluation.plan import (
     estimates_of,
@@ -122,8 +123,7 @@ def evaluate(
         RuntimeError: if a worker died; the tracks that are done stay.
     """
     tracks = list(tracks)
-    if num_workers != int(num_workers) or num_workers < 0:
-        raise ValueError(f"num_workers must be 0 or more; got {num_workers!r}")
+    num_workers = check_whole("num_workers", num_workers, 0)
     plan = make_plan(separator.stems, stems, composites, oracles, metrics)
     _check_tracks(tracks, plan)
     chunk_and_hop(separator, chunk_seconds, hop_seconds)

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_bandit.numpy_spectral import framed, overlap_add, unit_window
+
 # Bins of less than this magnitude have no phase to speak of; the authors
 # leave them as they are.
 _SILENT_BIN = 1e-8
@@ -54,7 +56,8 @@ ORACLES = {
     "psf": phase_sensitive_filter,
     "ibm": ideal_binary_mask,
 }
-"""Masks by name. The authors' definitions (facts, section 9)."""
+"""Masks by name, as the authors define them in `core/model/oracle/idealmask.py`
+of `karnwatcharasupat/bandit` (735a57c)."""
 
 
 def _magnitudes(target, mixture):
@@ -106,14 +109,16 @@ def oracle_estimate(name, mixture, target, n_fft=2048, hop_length=512):
             f"{mixture.shape} and {target.shape}"
         )
     samples = mixture.shape[-1]
-    window = _window(n_fft)
+    # Of unit energy: bins have the scale that `_SILENT_BIN` is meant for.
+    window = unit_window(n_fft)
     mixture, target = (
-        _framed(_padded(x, n_fft), n_fft, hop_length) for x in (mixture, target)
+        framed(x.astype("float32", copy=False), n_fft, hop_length)
+        for x in (mixture, target)
     )
     num_frames = mixture.shape[1]
-    length = (num_frames - 1) * hop_length + n_fft
-    total = np.zeros((len(mixture), length), "float32")
-    weight = np.zeros((1, length), "float32")
+    weight = np.broadcast_to(window**2, (num_frames, n_fft))
+    weight = overlap_add(weight, hop_length)
+    total = np.zeros((len(mixture), len(weight)), "float32")
     for start in range(0, num_frames, _BLOCK_FRAMES):
         block = slice(start, start + _BLOCK_FRAMES)
         spectrum, wanted = (
@@ -121,44 +126,8 @@ def oracle_estimate(name, mixture, target, n_fft=2048, hop_length=512):
         )
         masked = ORACLES[name](wanted, spectrum) * spectrum
         frames = np.fft.irfft(masked, n_fft) * window
-        _add_frames(total, frames, start, hop_length)
-        squared = np.broadcast_to(window**2, (1, *frames.shape[1:]))
-        _add_frames(weight, squared, start, hop_length)
+        added = overlap_add(frames, hop_length)
+        first = start * hop_length
+        total[:, first : first + added.shape[-1]] += added
     inside = slice(n_fft // 2, n_fft // 2 + samples)
-    return total[:, inside] / weight[:, inside]
-
-
-def _window(n_fft):
-    """Periodic Hann window, `(n_fft,)` float32, of energy 1.
-
-    Of unit energy, so that bins have the scale that `_SILENT_BIN` is meant
-    for; synthesis divides by the sum of squares, and the scale cancels.
-    """
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
-    return (window / np.sqrt(np.sum(window**2))).astype("float32")
-
-
-def _padded(audio, n_fft):
-    half = n_fft // 2
-    return np.pad(audio.astype("float32", copy=False), [(0, 0), (half, half)])
-
-
-def _framed(padded, n_fft, hop_length):
-    """View `(channels, frames, n_fft)`, `frames = 1 + samples // hop`."""
-    frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft, axis=-1)
-    return frames[:, ::hop_length]
-
-
-def _add_frames(total, frames, start, hop_length):
-    """Adds frames `(channels, count, n_fft)`, the first of index `start`.
-
-    The pieces of one hop that stand at one place in all frames follow each
-    other without a gap: one addition for each place.
-    """
-    count = frames.shape[1]
-    for offset in range(0, frames.shape[-1], hop_length):
-        pieces = frames[:, :, offset : offset + hop_length]
-        first = start * hop_length + offset
-        total[:, first : first + count * hop_length] += pieces.reshape(
-            len(total), -1
-        )
+    return total[:, inside] / weight[inside]

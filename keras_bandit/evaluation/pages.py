@@ -11,7 +11,7 @@ from keras_bandit.evaluation.results import (
 )
 from keras_bandit.evaluation.scores import score_names
 from keras_bandit.evaluation.tables import result_tables
-from keras_bandit.inference.audio import complete_files
+from keras_bandit.files import complete_files
 
 
 def write_results(

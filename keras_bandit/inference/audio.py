@@ -1,6 +1,5 @@
-"""Audio files: read whole, written exactly, seen only when complete."""
+"""Audio files: read whole, written exactly."""
 
-import contextlib
 import dataclasses
 import io
 import math
@@ -257,59 +256,3 @@ def write_audio(path, audio, sample_rate, file_format, subtype):
                 raise OSError(
                     f"{path}: writing broke off; is the disk full?"
                 ) from error
-
-
-@contextlib.contextmanager
-def complete_files(paths, overwrite=False):
-    """Lets files appear together, and only when they are complete.
-
-    Gives each path a hidden temporary name in the same directory, and
-    renames all when the block ends without an exception; otherwise, Ctrl-C
-    included, removes what was written.
-
-        with complete_files([path]) as temporary:
-            write_audio(temporary[path], audio, 48000, "wav", "FLOAT")
-
-    Args:
-        paths: list of `pathlib.Path`. Their directories must exist.
-        overwrite: bool. Whether files that exist are replaced. If not, one
-            that comes into being in the meantime isn't replaced either.
-
-    Yields:
-        dict of each path's temporary path.
-
-    Raises:
-        FileExistsError: if a file exists and `overwrite` is false.
-    """
-    temporary = {
-        path: path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        for path in paths
-    }
-    claimed = []
-    try:
-        yield temporary
-        for path, written in temporary.items():
-            if not overwrite:
-                _claim(path, written)
-                claimed.append(path)
-            os.replace(written, path)
-    except BaseException:
-        for path in claimed:
-            path.unlink(missing_ok=True)
-        raise
-    finally:
-        for written in temporary.values():
-            written.unlink(missing_ok=True)
-
-
-def _claim(path, written):
-    """Makes `path` ours, or raises FileExistsError if it exists."""
-    try:
-        # Complete from the first moment, and never over another file.
-        os.link(written, path)
-    except FileExistsError as error:
-        raise FileExistsError(error.errno, error.strerror, str(path)) from None
-    except OSError:
-        # A file system without hard links: an empty file holds the name
-        # until the rename a moment later.
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))

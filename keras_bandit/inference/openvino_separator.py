@@ -11,7 +11,7 @@ from keras_bandit.inference.engines import PRECISIONS
 from keras_bandit.inference.openvino_graph import build_graph
 from keras_bandit.inference.openvino_network import network_of, read_network
 from keras_bandit.inference.openvino_runtime import openvino
-from keras_bandit.inference.openvino_spectral import istft, stft
+from keras_bandit.numpy_spectral import istft, stft
 from keras_bandit.presets import PRESETS, weights_directory
 
 DEVICE = "CPU"

@@ -88,8 +88,9 @@ def overlap_add(
 ):
     """Separates recordings chunk by chunk and cross-fades the estimates.
 
-    The authors' `OverlapAddFader` (facts, section 7: reflected edges, Hann
-    window, chunks at multiples of the hop), without the chunks that touch
+    The authors' `OverlapAddFader` (`core/utils/audio.py` of
+    `karnwatcharasupat/bandit` at 735a57c: reflected edges, Hann window,
+    chunks at multiples of the hop), without the chunks that touch
     nothing but padding and without its lower limit on the length. A chunk
     that is exactly silent is not computed: the model multiplies the mixture
     with masks, so its estimates are silent too.

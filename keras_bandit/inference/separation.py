@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_bandit.checks import check_whole
 from keras_bandit.inference import (
     DEFAULT_BATCH_SIZE,
     DEFAULT_CHUNK_SECONDS,
@@ -33,11 +34,7 @@ def check_audio(audio, sample_rate):
             (samples, channels), is empty, or has NaN or infinity (the first
             place is given).
     """
-    if sample_rate != int(sample_rate) or sample_rate < 1:
-        raise ValueError(
-            "sample_rate must be a positive integer in Hz; got "
-            f"sample_rate={sample_rate!r}"
-        )
+    check_whole("sample_rate", sample_rate, 1)
     audio = np.asarray(audio)
     if not np.issubdtype(audio.dtype, np.floating):
         raise ValueError(
@@ -117,7 +114,7 @@ def chunk_and_hop(separator, chunk_seconds, hop_seconds):
 
 
 def check_channels(num_channels, model_channels):
-    """Says whether a model can separate a recording's channels.
+    """Checks that a model can separate a recording's channels.
 
     Args:
         num_channels: int. Channels of the recording.
@@ -203,10 +200,7 @@ def separate(
     shape, mixture = audio.shape, np.atleast_2d(audio)
     check_channels(len(mixture), separator.num_channels)
     chunk, hop = chunk_and_hop(separator, chunk_seconds, hop_seconds)
-    if batch_size != int(batch_size) or batch_size < 1:
-        raise ValueError(
-            f"batch_size must be a positive integer; got {batch_size!r}"
-        )
+    batch_size = check_whole("batch_size", batch_size, 1)
     separator = with_engine(separator, engine, precision)
     separator = _with_stems(separator, stems)
     if mixture_consistency:
@@ -222,7 +216,7 @@ def separate(
         list(separator.stems),
         chunk,
         hop,
-        int(batch_size),
+        batch_size,
         progress,
     )
     separated = {}
@@ -242,11 +236,11 @@ def _predictor(separator, items, chunk, hop, batch_size):
     if not hasattr(separator, "predictor"):
         return separator.predict_on_batch
     chunks = len(chunk_starts(items.shape[-1], chunk, hop)) * len(items)
-    return separator.predictor(-(-chunks // int(batch_size)))
+    return separator.predictor(-(-chunks // batch_size))
 
 
 def check_adds_up(stems):
-    """Says whether stems can be made to add up to the mixture.
+    """Checks that stems can be made to add up to the mixture.
 
     Args:
         stems: list of str. All that are computed.

@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_bandit.bands import as_bands, check_bands
+from keras_bandit.checks import check_integer
 from keras_bandit.layers.band_groups import (
     band_positions,
     group_bands,
@@ -55,8 +56,7 @@ class BandSplit(keras.layers.Layer):
 
     def __init__(self, bands, embed_dim, kernel_initializer=None, **kwargs):
         super().__init__(autocast=False, **kwargs)
-        if embed_dim < 1:
-            raise ValueError(f"embed_dim must be at least 1; got {embed_dim}")
+        check_integer("embed_dim", embed_dim, 1)
         self.bands = as_bands(bands)
         self.embed_dim = embed_dim
         self.kernel_initializer = keras.initializers.get(kernel_initializer)

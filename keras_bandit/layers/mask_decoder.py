@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_bandit.backend import split
 from keras_bandit.bands import as_bands
+from keras_bandit.checks import check_integer
 from keras_bandit.layers.band_groups import (
     band_positions,
     group_bands,
@@ -60,12 +61,8 @@ class MaskDecoder(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        for name, value in (
-            ("mlp_dim", mlp_dim),
-            ("num_channels", num_channels),
-        ):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1; got {value}")
+        check_integer("mlp_dim", mlp_dim, 1)
+        check_integer("num_channels", num_channels, 1)
         self.bands = as_bands(bands)
         self.mlp_dim = mlp_dim
         self.num_channels = num_channels

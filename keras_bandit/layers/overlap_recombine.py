@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_bandit.backend import take
 from keras_bandit.bands import as_bands, check_bands
+from keras_bandit.checks import check_integer
 
 
 def recombination_table(bands, num_bins):
@@ -67,10 +68,7 @@ class OverlapRecombine(keras.layers.Layer):
     def __init__(self, bands, num_bins, num_channels=1, **kwargs):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
-        if num_channels < 1:
-            raise ValueError(
-                f"num_channels must be at least 1; got {num_channels}"
-            )
+        check_integer("num_channels", num_channels, 1)
         self.bands = as_bands(bands)
         check_bands(self.bands, num_bins)
         self.num_bins = num_bins

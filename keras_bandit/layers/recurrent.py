@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_bandit import backend
 from keras_bandit.backend.compilation import recurrence_supports_jit
+from keras_bandit.checks import check_integer
 from keras_bandit.layers.initializers import initializer_for
 
 
@@ -19,8 +20,7 @@ class _Bidirectional(keras.layers.Layer):
 
     def __init__(self, units, kernel_initializer=None, **kwargs):
         super().__init__(**kwargs)
-        if units < 1:
-            raise ValueError(f"units must be at least 1; got {units}")
+        check_integer("units", units, 1)
         self.units = units
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.input_spec = keras.layers.InputSpec(ndim=3)

@@ -5,14 +5,9 @@ import numpy as np
 from keras import ops
 
 from keras_bandit.backend import irfft, rfft
+from keras_bandit.numpy_spectral import hann_window
 
 PAD_MODES = ("constant", "reflect")
-
-
-def hann_window(n_fft):
-    """Periodic Hann window, `(n_fft,)` float32."""
-    n = np.arange(n_fft)
-    return (0.5 - 0.5 * np.cos(2 * np.pi * n / n_fft)).astype("float32")
 
 
 def check_frame_sizes(n_fft, hop_length):
@@ -99,7 +94,7 @@ class STFT(keras.layers.Layer):
         self.hop_length = hop_length
         self.pad_mode = pad_mode
         self.input_spec = keras.layers.InputSpec(ndim=3)
-        window = hann_window(n_fft)
+        window = hann_window(n_fft).astype("float32")
         # The 1 / sqrt(sum w²) of the transform, folded into the window.
         self._window = window / np.sqrt(np.sum(window.astype("float64") ** 2))
 
@@ -185,7 +180,7 @@ class ISTFT(keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(
             ndim=5, axes={3: n_fft // 2 + 1, 4: 2}
         )
-        window = hann_window(n_fft).astype("float64")
+        window = hann_window(n_fft).astype("float32").astype("float64")
         self._window = (window * np.sqrt(np.sum(window**2))).astype("float32")
         self._squared_window = (window**2).astype("float32")
 

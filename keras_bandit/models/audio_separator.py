@@ -2,12 +2,14 @@
 
 import json
 import os
+import pathlib
 import re
 import tempfile
 
 import keras
 import keras_hub
 
+from keras_bandit.files import complete_files
 from keras_bandit.layers import STFT
 from keras_bandit.losses import WAVEFORM
 from keras_bandit.models.decoder import (
@@ -245,11 +247,9 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
         path = os.fspath(path)
         if not path.endswith(".weights.h5"):
             raise ValueError(f"path must end in .weights.h5; got {path!r}")
-        folder = os.path.dirname(path) or "."
-        with tempfile.TemporaryDirectory(dir=folder) as partial:
-            temporary = os.path.join(partial, "decoder.weights.h5")
-            self.decoders[stem].save_weights(temporary)
-            os.replace(temporary, path)
+        path = pathlib.Path(path)
+        with complete_files([path], overwrite=True) as temporary:
+            self.decoders[stem].save_weights(temporary[path])
 
     def load_decoder(self, stem, path):
         """Reads one decoder's weights, attaching a decoder if there is none.

@@ -1,6 +1,7 @@
 """The layers from spectrogram to features that BandIt and BSRNN share."""
 
 from keras_bandit.bands import as_bands
+from keras_bandit.checks import check_integer
 from keras_bandit.layers import BandSplit, ResidualGRUPair, ResidualLSTMPair
 
 PAIR_LAYERS = {"gru": ResidualGRUPair, "lstm": ResidualLSTMPair}
@@ -9,8 +10,7 @@ PAIR_LAYERS = {"gru": ResidualGRUPair, "lstm": ResidualLSTMPair}
 def check_sizes(rnn_type, **sizes):
     """Raises `ValueError` for a size below 1 or an unknown `rnn_type`."""
     for name, size in sizes.items():
-        if not isinstance(size, int) or size < 1:
-            raise ValueError(f"{name} must be a positive int; got {size!r}")
+        check_integer(name, size, 1)
     if rnn_type not in PAIR_LAYERS:
         raise ValueError(
             f"rnn_type must be one of {tuple(PAIR_LAYERS)}; got {rnn_type!r}"
@@ -32,7 +32,6 @@ def encode(
     num_pairs,
     rnn_type,
     dtype,
-    prefix="",
 ):
     """Band split, then a stack of residual pairs.
 
@@ -44,15 +43,12 @@ def encode(
         num_pairs: int.
         rnn_type: `"gru"` or `"lstm"`.
         dtype: dtype policy of the layers, or `None`.
-        prefix: str. Start of the layers' names.
 
     Returns:
         `KerasTensor` `(batch, bands, frames, embed_dim)`.
     """
-    x = BandSplit(bands, embed_dim, dtype=dtype, name=f"{prefix}band_split")(
-        spectrogram
-    )
+    x = BandSplit(bands, embed_dim, dtype=dtype, name="band_split")(spectrogram)
     pair = PAIR_LAYERS[rnn_type]
     for i in range(num_pairs):
-        x = pair(rnn_dim, dtype=dtype, name=f"{prefix}pair_{i}")(x)
+        x = pair(rnn_dim, dtype=dtype, name=f"pair_{i}")(x)
     return x

@@ -11,7 +11,7 @@ from keras_bandit.backend.optimizers import build_optimizer
 from keras_bandit.backend.predictions import (
     predict_on_batch,
     predict_untraced,
-    repays_tracing,
+    tracing_pays_off,
 )
 from keras_bandit.layers import ISTFT, ApplyMask
 from keras_bandit.losses import (
@@ -240,7 +240,7 @@ class SeparationTraining:
             return predict_on_batch(self, x)
 
     def predictor(self, calls):
-        """The function that is done first with some batches of one shape.
+        """The faster prediction function for `calls` batches of one shape.
 
         Args:
             calls: int. How many batches there are.
@@ -251,7 +251,7 @@ class SeparationTraining:
             recordings, each short, compile as well.
         """
         calls += getattr(self, "_untraced_calls", 0)
-        if self.preprocessor is not None or repays_tracing(self, calls):
+        if self.preprocessor is not None or tracing_pays_off(self, calls):
             return self.predict_on_batch
         object.__setattr__(self, "_untraced_calls", calls)
         return functools.partial(predict_untraced, self)

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from keras_bandit.checks import check_whole
 from keras_bandit.metrics import SeparationMetric
 
 
@@ -172,10 +173,7 @@ class AlternatingStems(keras.callbacks.Callback):
 
     def __init__(self, subsets=None, steps_per_turn=1, seed=None):
         super().__init__()
-        if steps_per_turn < 1:
-            raise ValueError(
-                f"steps_per_turn must be at least 1; got {steps_per_turn}"
-            )
+        steps_per_turn = check_whole("steps_per_turn", steps_per_turn, 1)
         self.subsets = subsets
         self.steps_per_turn = steps_per_turn
         self.seed = seed

@@ -1,12 +1,13 @@
 """The state of training in one file, from which it goes on exactly."""
 
 import json
-import os
 import pathlib
 import warnings
 
 import h5py
 import keras
+
+from keras_bandit.files import replace_file
 
 STATE = "keras_bandit_state"
 
@@ -22,11 +23,13 @@ def save_backup(path, model, state):
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"partial_{path.name}")
-    model.save_weights(temporary, overwrite=True)
-    with h5py.File(temporary, "a") as file:
-        file.attrs[STATE] = json.dumps(state)
-    os.replace(temporary, path)
+
+    def write(partial):
+        model.save_weights(partial)
+        with h5py.File(partial, "a") as file:
+            file.attrs[STATE] = json.dumps(state)
+
+    replace_file(path, write)
 
 
 def read_state(path):

@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import soundfile
 
+from keras_bandit.checks import check_whole
+
 TRAIN, VALIDATION = "train", "validation"
 
 
@@ -138,8 +140,7 @@ class EventLog(keras.callbacks.Callback):
 
     def __init__(self, folder, start_epoch=0, clip=None, clip_every=10):
         super().__init__()
-        if clip_every < 1:
-            raise ValueError(f"clip_every must be at least 1; got {clip_every}")
+        clip_every = check_whole("clip_every", clip_every, 1)
         self.folder = pathlib.Path(folder)
         self.start_epoch = start_epoch
         self.clip = clip

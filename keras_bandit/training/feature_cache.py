@@ -5,15 +5,14 @@ import functools
 import hashlib
 import itertools
 import json
-import os
 import pathlib
 
 import keras
 import numpy as np
 
 from keras_bandit.backend.predictions import predict_on_batch
+from keras_bandit.files import replace_file, write_text
 from keras_bandit.training.devices import Devices
-from keras_bandit.training.files import write_text
 from keras_bandit.training.shared_batches import batch_items, has_batches
 
 INDEX = "index.json"
@@ -213,12 +212,6 @@ def example_file(number):
     return f"{number:07}.npz"
 
 
-def _write_example(path, arrays):
-    temporary = path.with_name(f"partial_{path.name}")
-    np.savez(temporary, **arrays)
-    os.replace(temporary, path)
-
-
 def _encode(encoder, mixture):
     """Features of a batch, `(batch, channels, bands, frames, embed_dim)`."""
     features = predict_on_batch(encoder, mixture)
@@ -278,7 +271,10 @@ def cache_features(
                 "waveform": mixture[i],
                 **{f"stem_{stem}": x[i] for stem, x in targets.items()},
             }
-            _write_example(directory / example_file(number + i), arrays)
+            replace_file(
+                directory / example_file(number + i),
+                functools.partial(np.savez, **arrays),
+            )
             count += 1
     count = devices.total(count)
     if not count:

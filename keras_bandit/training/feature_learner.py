@@ -12,7 +12,8 @@ from keras_bandit.models.separation_training import (
 )
 
 
-class FoldChannels(keras.layers.Layer):
+@keras.saving.register_keras_serializable(package="keras_bandit")
+class FoldFeatureChannels(keras.layers.Layer):
     """Makes every channel's features an item of their own.
 
     Call arguments:
@@ -69,7 +70,7 @@ class FeatureLearner(SeparationTraining, keras.Model):
             ),
         }
         spectrogram = separator.stft(inputs["waveform"])
-        features = FoldChannels(name="fold_channels")(inputs["features"])
+        features = FoldFeatureChannels(name="fold_channels")(inputs["features"])
         decoders = {stem: separator.decoders[stem] for stem in stems}
         masks = {s: decoder(features) for s, decoder in decoders.items()}
         domains = apply_masks(

@@ -2,16 +2,19 @@
 
 import keras
 
+from keras_bandit.checks import check_whole
+
 LEARNING_RATE = 1e-3
 
 
 def paper_optimizer(
     learning_rate=LEARNING_RATE, global_clipnorm=5.0, accumulation_steps=1
 ):
-    """Adam as the authors of BandIt train (`bandit_facts.md`, section 9).
+    """Adam as the authors of BandIt train.
 
-    PyTorch's ε of 1e-8 in place of Keras's 1e-7, and gradients clipped by
-    their global norm. With accumulation the gradients of several batches are
+    As `configs/optimizer/bsrnn.yaml` and `configs/trainer/bsrnn-noaccum.yaml`
+    of `karnwatcharasupat/bandit` (735a57c) have it: PyTorch's ε of 1e-8 in
+    place of Keras's 1e-7, and gradients clipped by their global norm. With accumulation the gradients of several batches are
     averaged, then clipped: the step of one batch as large as all of them.
 
     Args:
@@ -25,10 +28,9 @@ def paper_optimizer(
     Raises:
         ValueError: for fewer than one accumulation step.
     """
-    if accumulation_steps < 1:
-        raise ValueError(
-            f"accumulation_steps must be at least 1; got {accumulation_steps}"
-        )
+    accumulation_steps = check_whole(
+        "accumulation_steps", accumulation_steps, 1
+    )
     return keras.optimizers.Adam(
         learning_rate,
         epsilon=1e-8,

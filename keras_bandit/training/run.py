@@ -7,6 +7,11 @@ import pathlib
 import keras
 
 from keras_bandit.backend.process import tune_process
+from keras_bandit.files import (
+    recover_directory,
+    replace_directory,
+    write_text,
+)
 from keras_bandit.training.backup import Backup
 from keras_bandit.training.configuration import (
     as_json,
@@ -16,11 +21,6 @@ from keras_bandit.training.configuration import (
 from keras_bandit.training.devices import Devices
 from keras_bandit.training.early_stopping import EarlyStopping
 from keras_bandit.training.event_log import EventLog
-from keras_bandit.training.files import (
-    recover_directory,
-    replace_directory,
-    write_text,
-)
 from keras_bandit.training.history import HistoryFile, read_history
 from keras_bandit.training.progress import Progress
 from keras_bandit.training.refuses_nan import RefusesNaN
@@ -203,7 +203,7 @@ class TrainingRun:
         clip_every=10,
         **kwargs,
     ):
-        """Trains, or goes on training, until the end or until it is no use.
+        """Trains, or goes on training, for `epochs` or until it stops early.
 
         The process is tuned for it, see `keras_bandit.backend.process`.
 

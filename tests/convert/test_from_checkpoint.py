@@ -238,14 +238,29 @@ def test_no_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "bad", [{}, {"state_dict": {}}, [1], {"a": np.ones(1)}]
+    ("bad", "message"),
+    [
+        ({}, "must hold tensors; got an empty dict"),
+        ({"state_dict": {}}, "must hold tensors; got an empty dict"),
+        ([1], "must be a dict of tensors; got list"),
+        ({"a": np.ones(1)}, "checkpoint must be of BandIt v1"),
+    ],
 )
-def test_not_a_state_dict(bad):
-    with pytest.raises(ValueError, match="checkpoint must be"):
+def test_not_a_state_dict(bad, message):
+    with pytest.raises(ValueError, match=message):
         from_checkpoint(bad)
 
 
 def test_entries_that_are_no_tensors(tensors):
     tensors["bsrnn.band_split.norm_fc_modules.0.fc.bias"] = "x"
-    with pytest.raises(ValueError, match="entries must be tensors"):
+    with pytest.raises(ValueError, match=r"be tensors; .*bias is a str"):
+        from_checkpoint(tensors)
+
+
+@pytest.mark.parametrize("kind", [bool, complex])
+def test_entries_that_are_no_real_numbers(tensors, kind):
+    tensors["bsrnn.band_split.norm_fc_modules.0.fc.bias"] = np.ones(1, kind)
+    with pytest.raises(
+        ValueError, match=rf"be real numbers; .*bias has dtype {kind.__name__}"
+    ):
         from_checkpoint(tensors)

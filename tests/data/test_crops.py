@@ -314,12 +314,12 @@ def test_peaks_above_full_scale_are_scaled_together():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"batch_size": 0}, "batch_size=0"),
-        ({"batch_size": 13}, "epoch_size=12"),
-        ({"epoch_size": 2.5}, "epoch_size=2.5"),
-        ({"seed": -1}, "seed=-1"),
-        ({"start_epoch": -1}, "start_epoch=-1"),
-        ({"num_workers": -1}, "num_workers=-1"),
+        ({"batch_size": 0}, "batch_size .*; got 0"),
+        ({"batch_size": 13}, "epoch_size .*; got 12"),
+        ({"epoch_size": 2.5}, "epoch_size .*; got 2.5"),
+        ({"seed": -1}, "seed .*; got -1"),
+        ({"start_epoch": -1}, "start_epoch .*; got -1"),
+        ({"num_workers": -1}, "num_workers .*; got -1"),
         ({"crop_seconds": 0}, "crop_seconds=0"),
         ({"crop_seconds": float("nan")}, "crop_seconds=nan"),
         ({"crop_seconds": 0.51}, "track0 is shorter than crop_seconds=0.51"),

@@ -1,7 +1,6 @@
-"""Audio files: exact samples, honest refusals, nothing half-written."""
+"""Audio files: exact samples, honest refusals."""
 
 import os
-import stat
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from keras_bandit.inference.audio import (
     AudioFileError,
     AudioFormat,
     choose_subtype,
-    complete_files,
     count_clipped,
     decibels,
     probe,
@@ -216,81 +214,3 @@ def test_full_disk_is_an_error(tmp_path):
             )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
-def test_files_appear_together_when_all_are_complete(tmp_path):
-    paths = [tmp_path / "a", tmp_path / "b"]
-    with complete_files(paths) as temporary:
-        for path in paths:
-            temporary[path].write_text(path.name)
-        assert not any(path.exists() for path in paths)
-        assert all(name.startswith(".") for name in names(tmp_path))
-    assert names(tmp_path) == ["a", "b"]
-    assert paths[1].read_text() == "b"
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, SystemExit])
-def test_nothing_is_left_after_an_interruption(tmp_path, error):
-    paths = [tmp_path / "a", tmp_path / "b"]
-
-    def write_first_and_break_off():
-        with complete_files(paths) as temporary:
-            temporary[paths[0]].write_text("half")
-            raise error
-
-    with pytest.raises(error):
-        write_first_and_break_off()
-    assert names(tmp_path) == []
-
-
-def _deny_link(source, target):
-    raise PermissionError(1, "Operation not permitted", source)
-
-
-@pytest.mark.parametrize("hard_links", [True, False])
-def test_file_that_appears_meanwhile_is_not_replaced(
-    tmp_path, monkeypatch, hard_links
-):
-    if not hard_links:
-        monkeypatch.setattr(os, "link", _deny_link)
-    paths = [tmp_path / "a", tmp_path / "b"]
-
-    def write_while_another_does():
-        with complete_files(paths) as temporary:
-            for path in paths:
-                temporary[path].write_text("ours")
-            paths[1].write_text("another's")
-
-    with pytest.raises(FileExistsError) as caught:
-        write_while_another_does()
-    assert caught.value.filename == str(paths[1])
-    assert paths[1].read_text() == "another's"
-    assert names(tmp_path) == ["b"]
-
-
-@pytest.mark.parametrize("hard_links", [True, False])
-@pytest.mark.parametrize("overwrite", [True, False])
-def test_new_file_and_overwriting(tmp_path, monkeypatch, hard_links, overwrite):
-    if not hard_links:
-        monkeypatch.setattr(os, "link", _deny_link)
-    path = tmp_path / "a"
-    if overwrite:
-        path.write_text("old")
-    with complete_files([path], overwrite) as temporary:
-        temporary[path].write_text("new")
-    assert path.read_text() == "new"
-    assert names(tmp_path) == ["a"]
-
-
-def test_files_have_the_usual_permissions(tmp_path):
-    plain, path = tmp_path / "plain", tmp_path / "x.wav"
-    plain.touch()
-    with complete_files([path]) as temporary:
-        write_audio(temporary[path], noise(1, 10), 8000, "wav", "FLOAT")
-    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(
-        plain.stat().st_mode
-    )

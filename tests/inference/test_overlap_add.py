@@ -30,7 +30,9 @@ def noise(*shape, seed=0):
 
 
 def authors_fader(audio, chunk, hop):
-    """The facts' description, section 7, in float64 and all at once.
+    """What the authors' `OverlapAddFader` does, in float64 and all at once.
+
+    `core/utils/audio.py` of `karnwatcharasupat/bandit` at 735a57c.
 
     Needs an even number of hops in the chunk, an even chunk, and more
     samples than the padding.

@@ -116,7 +116,5 @@ def test_targets_are_not_written_again(tmp_path, separator):
 
 
 def test_clip_every_must_be_positive(tmp_path):
-    with pytest.raises(
-        ValueError, match="clip_every must be at least 1; got 0"
-    ):
+    with pytest.raises(ValueError, match=r"clip_every .* at least 1; got 0"):
         EventLog(tmp_path, clip_every=0)

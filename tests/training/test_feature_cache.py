@@ -16,6 +16,7 @@ from keras_bandit.training import (
 )
 from keras_bandit.training.devices import Devices
 from keras_bandit.training.feature_cache import encoder_of
+from keras_bandit.training.feature_learner import FoldFeatureChannels
 
 STEMS = ["speech", "music"]
 
@@ -178,12 +179,8 @@ class OneOfTwo(Devices):
 
 
 def test_processes_share_the_computing(tmp_path, frozen):
-    class Counted(Batches):
-        read = ()
-
-        def __getitem__(self, index):
-            self.read += (index,)
-            return super().__getitem__(index)
+    class Counted(tiny.CountsReads, Batches):
+        pass
 
     dataset = Counted()
     for index in (1, 0):  # the first one writes the index, when all are done
@@ -264,3 +261,15 @@ def test_one_encoder_for_all_stems_is_needed():
     separator = tiny.build_bsrnn(STEMS)
     with pytest.raises(ValueError, match="one encoder for all stems"):
         encoder_of(separator)
+
+
+def test_folding_features_is_a_layer_that_can_be_saved():
+    layer = FoldFeatureChannels(name="fold_channels")
+    config = keras.saving.serialize_keras_object(layer)
+    assert config["registered_name"] == "keras_bandit>FoldFeatureChannels"
+    features = np.arange(2 * 3 * 4 * 5 * 6, dtype="float32")
+    features = features.reshape(2, 3, 4, 5, 6)
+    folded = keras.saving.deserialize_keras_object(config)(features)
+    np.testing.assert_array_equal(
+        keras.ops.convert_to_numpy(folded), features.reshape(6, 4, 5, 6)
+    )

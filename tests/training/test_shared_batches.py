@@ -228,12 +228,8 @@ def test_means_are_those_over_the_items(items, size, count):
 
 
 def test_processes_read_their_own_batches_alone():
-    class Counted(Numbers):
-        read = ()
-
-        def __getitem__(self, index):
-            self.read += (index,)
-            return super().__getitem__(index)
+    class Counted(tiny.CountsReads, Numbers):
+        pass
 
     numbers = Counted(items=12, size=2)
     share = EvenBatches(numbers, 3, 1)

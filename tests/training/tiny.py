@@ -73,6 +73,16 @@ def batch(seed, size=2, samples=400, stems=CONFIG["stems"]):
     return sum(targets.values()), targets
 
 
+class CountsReads:
+    """Mixed into a `PyDataset`: keeps the indices that were read."""
+
+    read = ()
+
+    def __getitem__(self, index):
+        self.read += (index,)
+        return super().__getitem__(index)
+
+
 class Epochs(keras.utils.PyDataset):
     """Batches that depend on nothing but seed, epoch and index."""
 

@@ -1,0 +1,135 @@
+"""Files and directories that appear complete or not at all."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+
+
+@contextlib.contextmanager
+def complete_files(paths, overwrite=False):
+    """Lets files appear together, and only when they are complete.
+
+    Gives each path a hidden temporary name in the same directory, with the
+    same ending, and renames all when the block ends without an exception;
+    otherwise, Ctrl-C included, removes what was written. The names are the
+    process's own, so that two may write at once.
+
+        with complete_files([path]) as temporary:
+            temporary[path].write_bytes(content)
+
+    Args:
+        paths: list of `pathlib.Path`. Their directories must exist.
+        overwrite: bool. Whether files that exist are replaced. If not, one
+            that comes into being in the meantime isn't replaced either.
+
+    Yields:
+        dict of each path's temporary path.
+
+    Raises:
+        FileExistsError: if a file exists and `overwrite` is false.
+    """
+    temporary = {
+        path: path.with_name(f".{os.getpid()}.tmp.{path.name}")
+        for path in paths
+    }
+    claimed = []
+    try:
+        yield temporary
+        for path, written in temporary.items():
+            if not overwrite:
+                _claim(path, written)
+                claimed.append(path)
+            os.replace(written, path)
+    except BaseException:
+        for path in claimed:
+            path.unlink(missing_ok=True)
+        raise
+    finally:
+        for written in temporary.values():
+            written.unlink(missing_ok=True)
+
+
+def _claim(path, written):
+    """Makes `path` ours, or raises FileExistsError if it exists."""
+    try:
+        # Complete from the first moment, and never over another file.
+        os.link(written, path)
+    except FileExistsError as error:
+        raise FileExistsError(error.errno, error.strerror, str(path)) from None
+    except OSError:
+        # A file system without hard links: an empty file holds the name
+        # until the rename a moment later.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+
+
+def replace_file(path, write):
+    """Makes a file, in place of a former one of that name.
+
+    Killed at any time, it is the former file or the new one. What a killed
+    process left beside it is overwritten the next time, where
+    `complete_files` would leave one more: for one writer, which starts anew.
+
+    Args:
+        path: of the file. Its directory must exist.
+        write: function of a path, a hidden one with the same ending, that
+            writes the file there. If it raises, the former file stays.
+    """
+    path = pathlib.Path(path)
+    partial = path.with_name(f".partial.{path.name}")
+    try:
+        write(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path, text):
+    """Writes a text file, UTF-8, as `replace_file` does."""
+    replace_file(path, lambda p: p.write_text(text, encoding="utf-8"))
+
+
+def _names(path):
+    """Names of the new and of the former directory while one is replaced."""
+    path = pathlib.Path(path)
+    return (
+        path.with_name(f".{path.name}.partial"),
+        path.with_name(f".{path.name}.former"),
+    )
+
+
+def recover_directory(path):
+    """Undoes a `replace_directory` that was killed half-way."""
+    path = pathlib.Path(path)
+    partial, former = _names(path)
+    if former.exists() and not path.exists():
+        former.rename(path)
+    for remains in (partial, former):
+        shutil.rmtree(remains, ignore_errors=True)
+
+
+def replace_directory(path, write):
+    """Makes a directory, in place of a former one of that name.
+
+    A full directory cannot be renamed onto another, so that for a moment
+    there is none; `recover_directory` brings the former one back if the
+    process was killed then.
+
+    Args:
+        path: of the directory.
+        write: function of a path, called with an empty directory to fill. If
+            it raises, the former directory stays.
+    """
+    path = pathlib.Path(path)
+    recover_directory(path)
+    partial, former = _names(path)
+    partial.mkdir(parents=True)
+    try:
+        write(partial)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    if path.exists():
+        path.rename(former)
+    partial.rename(path)
+    shutil.rmtree(former, ignore_errors=True)
