@@ -114,7 +114,7 @@ def test_convert_that_breaks_off_leaves_the_former_preset(
     before = found()
 
     def break_off(self, folder):
-        os.mkdir(folder)
+        os.makedirs(folder, exist_ok=True)
         pathlib.Path(folder, "config.json").write_text("half")
         raise error
 
