@@ -43,7 +43,7 @@ class Gains:
         return 1234567
 
     def save_to_preset(self, folder):
-        os.makedirs(folder)
+        os.makedirs(folder, exist_ok=True)
         for name in ("config.json", "model.weights.h5"):
             pathlib.Path(folder, name).write_text("new")
 
