@@ -80,6 +80,11 @@ def replace_file(path, write):
     try:
         write(partial)
         os.replace(partial, path)
+    except OSError as error:
+        # A write that breaks off does not say of what.
+        if error.errno and error.filename is None:
+            error.filename = str(path)
+        raise
     finally:
         partial.unlink(missing_ok=True)
 

@@ -1,6 +1,7 @@
 """Prepares datasets on disk for `keras_bandit.data.open_tracks`."""
 
 import contextlib
+import errno
 import importlib
 import io
 import json
@@ -178,9 +179,16 @@ def _check_folder(manual_dir, builder):
 def _run(builder, manual_dir):
     import tensorflow_datasets as tfds
 
-    builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
-    )
+    try:
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
+        )
+    except RuntimeError as error:
+        # ArrayRecord's and TensorFlow's writers have no OSError.
+        full = os.strerror(errno.ENOSPC)
+        if full not in str(error):
+            raise
+        raise OSError(errno.ENOSPC, full, str(builder.data_path)) from error
 
 
 @contextlib.contextmanager

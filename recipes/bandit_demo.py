@@ -30,6 +30,7 @@ from keras_bandit.data import (
     random_crops,
 )
 from keras_bandit.data.track import ArrayTrack, Track
+from keras_bandit.files import replace_file
 from keras_bandit.inference.resample import resample
 from keras_bandit.metrics import SISNR
 from keras_bandit.models import (
@@ -136,13 +137,18 @@ def deepened(separator, num_pairs):
 
 def build(config):
     """The compiled separator that `config` describes."""
+    steps = config["epochs"] * config["steps_per_epoch"]
+    if config["warmup_steps"] >= steps:
+        raise ValueError(
+            "warmup_steps must be less than epochs times steps_per_epoch, "
+            f"{steps}; got {config['warmup_steps']}"
+        )
     if config["initial"] is None:
         separator = new_separator(config)
     else:
         separator = deepened(
             AudioSeparator.from_preset(config["initial"]), config["num_pairs"]
         )
-    steps = config["epochs"] * config["steps_per_epoch"]
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0,
         steps - config["warmup_steps"],
@@ -265,20 +271,22 @@ def halve(path):
     by less than -50 dB (tests/recipes/test_bandit_demo.py). Keras reads it as
     any other.
     """
-    made = path.with_name(f"{path.name}.half")
-    with h5py.File(path) as source, h5py.File(made, "w") as target:
 
-        def copy(name, item):
-            if isinstance(item, h5py.Dataset):
-                half = item.dtype == np.float32
-                target[name] = item[...].astype("float16" if half else None)
-            else:
-                target.require_group(name)
-            target[name].attrs.update(item.attrs)
+    def write(made):
+        with h5py.File(path) as source, h5py.File(made, "w") as target:
 
-        source.visititems(copy)
-        target.attrs.update(source.attrs)
-    made.replace(path)
+            def copy(name, item):
+                if isinstance(item, h5py.Dataset):
+                    half = item.dtype == np.float32
+                    target[name] = item[...].astype("float16" if half else None)
+                else:
+                    target.require_group(name)
+                target[name].attrs.update(item.attrs)
+
+            source.visititems(copy)
+            target.attrs.update(source.attrs)
+
+    replace_file(path, write)
 
 
 def export(source, directory, **metadata):

@@ -111,6 +111,14 @@ def test_former_file_stays_when_writing_fails(tmp_path):
     assert names(tmp_path) == ["a.npz"]
 
 
+def test_an_error_names_the_file(tmp_path):
+    def write(path):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match=r"No space left on device: .*report"):
+        replace_file(tmp_path / "report.txt", write)
+
+
 def test_what_a_killed_process_left_is_overwritten(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         for module, name in ((os, "replace"), (os, "unlink")):

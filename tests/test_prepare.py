@@ -8,6 +8,7 @@ import soundfile
 
 from keras_bandit import cli
 from keras_bandit.data import open_tracks
+from keras_bandit.data.track_builder import TrackBuilder
 from keras_bandit.data.track_files import FolderError
 from keras_bandit.prepare import (
     DATASETS,
@@ -180,6 +181,15 @@ def test_unknown_names_are_refused(tmp_path):
     # Any subset of version 3, also one that nobody has thought of.
     config = load_builder("dnr", tmp_path, "v3_multi-v2b_tracks").builder_config
     assert (config.subset, config.storage) == ("multi-v2b", "tracks")
+
+
+def test_a_full_disk_is_named(dnr, tmp_path, monkeypatch):
+    def fill(self, **kwargs):
+        raise RuntimeError("write() failed: No space left on device; …")
+
+    monkeypatch.setattr(TrackBuilder, "download_and_prepare", fill)
+    with pytest.raises(OSError, match=r"No space left on device: .*v2_"):
+        prepare("dnr", dnr, tmp_path / "data")
 
 
 def test_overwrite_keeps_what_it_cannot_replace(dnr, tmp_path):

@@ -17,6 +17,7 @@ from keras_bandit.data.sound_sources import (
     find_sounds,
     share_sounds,
 )
+from keras_bandit.data.track_files import FolderError
 from keras_bandit.files import write_text
 
 FOLDERS = {"train": "tr", "validation": "cv", "test": "tt"}
@@ -132,7 +133,7 @@ def _compare(path, record):
         raise ValueError(
             f"{path.parent} holds tracks mixed otherwise: "
             f"{'; '.join(changed)}; choose another folder, or overwrite=True "
-            "to lose them"
+            "(--remix) to lose them"
         )
 
 
@@ -167,10 +168,18 @@ def _begin(output_dir, record):
 
 def _check_files(folders, sounds):
     """Reads every file once, whatever its kinds."""
+    # One kind of each folder: a folder may serve two.
     kinds = {folder: kind for kind, folder in folders.items() if folder}
-    for folder, kind in kinds.items():
+    problems = []
+    for kind in kinds.values():
         files = [file for split in sounds.values() for file in split[kind]]
-        check_sounds(folder, files)
+        problems += check_sounds(files)
+    if problems:
+        raise FolderError(
+            "files that cannot be mixed; mend them, remove them, or name them "
+            "in skip=",
+            problems,
+        )
 
 
 def _write_annotations(path, events):
@@ -193,10 +202,16 @@ def _write_track(output_dir, split, index, record, sounds):
     partial = output_dir / _PARTIAL / f"{split}_{index}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    for stem, samples in audio.items():
-        path = partial / f"{stem}.wav"
-        soundfile.write(path, samples, sample_rate, subtype="FLOAT")
-    _write_annotations(partial / "annots.csv", events)
+    try:
+        for stem, samples in audio.items():
+            path = partial / f"{stem}.wav"
+            soundfile.write(path, samples, sample_rate, subtype="FLOAT")
+        _write_annotations(partial / "annots.csv", events)
+    except (AssertionError, soundfile.LibsndfileError) as error:
+        # soundfile asserts that all samples were taken.
+        raise OSError(
+            f"{path}: writing broke off; is the disk full?"
+        ) from error
     folder = output_dir / FOLDERS[split]
     folder.mkdir(exist_ok=True)
     partial.rename(folder / str(index))
@@ -306,9 +321,11 @@ def mix_film_tracks(
     done = total - len(jobs)
     if progress:
         progress(done, total)
-    for _ in _run(jobs, workers):
-        done += 1
-        if progress:
-            progress(done, total)
-    shutil.rmtree(output_dir / _PARTIAL, ignore_errors=True)
+    try:
+        for _ in _run(jobs, workers):
+            done += 1
+            if progress:
+                progress(done, total)
+    finally:
+        shutil.rmtree(output_dir / _PARTIAL, ignore_errors=True)
     return tracks

@@ -116,8 +116,8 @@ def _cut(rng, kind, sound, longest, sample_rate):
         if np.isfinite(lufs):
             return start, audio, lufs
     raise ValueError(
-        f"{sound.name}: {_TRIES} random pieces of it are all silent; name it "
-        "in skip"
+        f"{getattr(sound, 'path', sound.name)}: {_TRIES} random pieces of it "
+        "are all silent; remove it, or name it in skip="
     )
 
 

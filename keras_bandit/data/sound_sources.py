@@ -25,6 +25,7 @@ SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff")
 
 _BLOCK = 2**20  # samples per channel that are checked at a time
 _SILENCE = 10 ** (-70 / 20)
+_SHORTEST_SECONDS = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,38 +178,36 @@ def find_sounds(folder, skip=()):
     return sounds
 
 
-def check_sounds(folder, sounds):
+def check_sounds(sounds):
     """Reads files to their end.
 
     Args:
-        folder: path, for the message.
         sounds: list of `FileSound`.
 
-    Raises:
-        FolderError: naming every file that is damaged, shorter than its
-            header says, silent (no sample above -70 dB full scale), or that
-            holds a number that is not finite.
+    Returns:
+        list of str: what is wrong with those that are damaged, shorter than
+        their header says or than 10 ms, silent (no sample above -70 dB full
+        scale), or that hold a number that is not finite.
     """
     problems = []
     for sound in sounds:
         try:
-            problem = _problem(sound.path)
+            problem = _problem(sound)
         except (soundfile.LibsndfileError, TrackFileError) as error:
             problem = f"damaged ({error})"
         if problem:
-            problems.append(f"{sound.name}: {problem}")
-    if problems:
-        raise FolderError(
-            f"{folder}: files that cannot be mixed; mend them, remove them, or "
-            "name them in skip",
-            problems,
-        )
+            problems.append(f"{sound.path}: {problem}")
+    return problems
 
 
-def _problem(path):
+def _problem(sound):
     """What is wrong with a file's samples, or `None`."""
+    if sound.seconds < _SHORTEST_SECONDS:
+        return (
+            f"shorter than {_SHORTEST_SECONDS} s; it has {sound.seconds:.6f} s"
+        )
     peak, frames = 0.0, 0
-    with soundfile.SoundFile(path) as file:
+    with soundfile.SoundFile(sound.path) as file:
         if file.subtype in SUBTYPES:
             check_length(file)
         for block in file.blocks(_BLOCK, dtype="float32", always_2d=True):

@@ -1,5 +1,8 @@
 """Separation of a recording of any length, rate and number of channels."""
 
+import math
+import numbers
+
 import numpy as np
 
 from keras_bandit.checks import check_whole
@@ -78,6 +81,13 @@ def _check_finite(audio, sample_rate):
     )
 
 
+def _check_positive(name, seconds):
+    if not isinstance(seconds, numbers.Real) or not 0 < seconds < math.inf:
+        raise ValueError(
+            f"{name} must be a positive number of seconds; got {seconds!r}"
+        )
+
+
 def chunk_and_hop(separator, chunk_seconds, hop_seconds):
     """Returns the lengths of a chunk and of the hop, in samples.
 
@@ -94,11 +104,13 @@ def chunk_and_hop(separator, chunk_seconds, hop_seconds):
         ValueError: if either is not positive, the hop is longer than the
             chunk, or the chunk is shorter than four STFT hops (one frame).
     """
+    _check_positive("chunk_seconds", chunk_seconds)
     if hop_seconds is None:
         hop_seconds = chunk_seconds / DEFAULT_HOPS_PER_CHUNK
-    if not 0 < hop_seconds <= chunk_seconds < float("inf"):
+    _check_positive("hop_seconds", hop_seconds)
+    if hop_seconds > chunk_seconds:
         raise ValueError(
-            "hop_seconds must be positive and at most chunk_seconds; got "
+            "hop_seconds must be at most chunk_seconds; got "
             f"hop_seconds={hop_seconds}, chunk_seconds={chunk_seconds}"
         )
     chunk = round(chunk_seconds * separator.sample_rate)
@@ -171,7 +183,8 @@ def separate(
             0.5 s.
         batch_size: int. Chunks (of one channel each, if the model's
             channels are independent) per call of the model.
-        stems: list of str, the stems to compute; `None` for all. To
+        stems: list of str, the stems to return; `None` for all. Others
+            are not computed, but for `mixture_consistency`. To
             separate many recordings, call `with_stems` once instead: each
             call of it makes a model that is compiled anew.
         progress: bool or str. True shows a bar with the time left on
@@ -185,7 +198,8 @@ def separate(
             is shared out among them, in equal parts: they then add up to it
             (Wisdom et al. 2019, "Differentiable Consistency Constraints for
             Improved Deep Speech Enhancement", arXiv:1811.08521, with equal
-            weights). For models whose stems are all there is.
+            weights). For models whose stems are all there is: all of them
+            are computed, whichever `stems` names.
 
     Returns:
         dict of each stem's float32 array, shaped like `audio`.
@@ -202,9 +216,11 @@ def separate(
     chunk, hop = chunk_and_hop(separator, chunk_seconds, hop_seconds)
     batch_size = check_whole("batch_size", batch_size, 1)
     separator = with_engine(separator, engine, precision)
-    separator = _with_stems(separator, stems)
+    stems = _check_stems(separator.stems, stems)
     if mixture_consistency:
         check_adds_up(separator.stems)
+    elif stems != list(separator.stems):
+        separator = separator.with_stems(stems)
 
     items = _to_items(
         resample(mixture, sample_rate, separator.sample_rate),
@@ -228,7 +244,7 @@ def separate(
         ).reshape(shape)
     if mixture_consistency:
         _share_out_residual(separated, audio)
-    return separated
+    return {stem: separated[stem] for stem in stems}
 
 
 def _predictor(separator, items, chunk, hop, batch_size):
@@ -264,17 +280,20 @@ def _share_out_residual(separated, audio):
         estimate += residual
 
 
-def _with_stems(separator, stems):
+def _check_stems(available, stems):
+    """Returns the stems as a list, or says what is wrong with them."""
     if stems is None:
-        return separator
-    if isinstance(stems, str) or not list(stems):
+        return list(available)
+    if (
+        isinstance(stems, str)
+        or not list(stems)
+        or not set(stems) <= set(available)
+    ):
         raise ValueError(
-            f"stems must be a list of some of {list(separator.stems)}, or "
-            f"None for all; got {stems!r}"
+            f"stems must be a list of some of {list(available)}, or None for "
+            f"all; got {stems!r}"
         )
-    if list(stems) == list(separator.stems):
-        return separator
-    return separator.with_stems(list(stems))
+    return list(stems)
 
 
 def _to_items(mixture, model_channels):

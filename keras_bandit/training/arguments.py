@@ -1,7 +1,19 @@
 """Command lines of recipes: an option for every entry of a configuration."""
 
 import argparse
+import math
 import pathlib
+
+# All other numbers are positive.
+MAY_BE_ZERO = {
+    "copies_at_speeds",
+    "gain_db",
+    "generated_clips",
+    "num_workers",
+    "patience",
+    "speed_octaves",
+    "warmup_steps",
+}
 
 
 def _names(text):
@@ -18,6 +30,18 @@ def _optional(kind):
     return parse
 
 
+def _number(kind, may_be_zero):
+    def parse(text):
+        value = kind(text)
+        if not (0 < value < math.inf or (may_be_zero and value == 0)):
+            accepted = "at least 0" if may_be_zero else "positive"
+            raise argparse.ArgumentTypeError(f"must be {accepted}; got {text}")
+        return value
+
+    parse.__name__ = kind.__name__
+    return parse
+
+
 def _add_option(parser, name, value):
     flag = f"--{name.replace('_', '-')}"
     if isinstance(value, bool):
@@ -28,8 +52,10 @@ def _add_option(parser, name, value):
     if isinstance(value, (list, tuple)):
         kind, shown = _names, ",".join(value)
     else:
-        kind = _optional(str if value is None else type(value))
-        shown = value
+        kind, shown = str if value is None else type(value), value
+        if kind in (int, float):
+            kind = _number(kind, name in MAY_BE_ZERO)
+        kind = _optional(kind)
     parser.add_argument(
         flag, type=kind, default=value, metavar="X", help=f"default: {shown}"
     )
@@ -42,7 +68,8 @@ def parse_recipe(argv, doc, config, *positional):
     `--output` (the run's directory; given again, the run goes on) and
     `--seed`. Each entry of its configuration is an option of the same name
     with the entry as default; `none` stands for `None`, lists are names
-    separated by commas.
+    separated by commas. Numbers are positive, or zero where `MAY_BE_ZERO`
+    has their name.
 
     Args:
         argv: list of str, or `None`: those of the process.

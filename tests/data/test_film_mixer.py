@@ -238,6 +238,25 @@ def test_the_tracks_of_others_are_left_alone(tmp_path, overwrite):
     assert not (tmp_path / "tr").exists()
 
 
+def test_a_full_disk_leaves_no_half_written_track(
+    tmp_path, folders, monkeypatch
+):
+    write, written = soundfile.write, []
+
+    def break_off(path, *args, **kwargs):
+        if len(written) == 5:  # the second file of the second track
+            raise soundfile.LibsndfileError(2)
+        written.append(path)
+        write(path, *args, **kwargs)
+
+    monkeypatch.setattr(film_mixer.soundfile, "write", break_off)
+    out, arguments = tmp_path / "out", {**folders, **SMALL}
+    with pytest.raises(OSError, match=r"speech\.wav: writing broke off"):
+        mix_film_tracks(out, {"train": 2}, **arguments)
+    assert {path.name for path in out.iterdir()} == {"film_mix.json", "tr"}
+    assert [path.name for path in (out / "tr").iterdir()] == ["0"]
+
+
 def test_bad_files_are_all_named_before_mixing_and_can_be_skipped(
     tmp_path, folders
 ):
@@ -245,8 +264,9 @@ def test_bad_files_are_all_named_before_mixing_and_can_be_skipped(
     for path in bad:
         soundfile.write(path, np.zeros(RATE), RATE)
     out, arguments = tmp_path / "out", {**folders, **SMALL}
-    with pytest.raises(FolderError, match="silent"):
+    with pytest.raises(FolderError, match=r"skip=") as error:
         mix_film_tracks(out, {"train": 1}, **arguments)
+    assert set(error.value.problems) == {f"{path}: silent" for path in bad}
     assert not out.exists()
     mix_film_tracks(out, {"train": 1}, **arguments, skip=bad)
     assert (out / "tr" / "0").is_dir()

@@ -136,11 +136,21 @@ def test_mixture_consistency_shares_out_the_residual(sample_rate):
         np.testing.assert_allclose(estimate, expected, atol=1e-6)
 
 
+def test_mixture_consistency_is_of_all_stems_whichever_are_returned():
+    model, audio = Gains(), noise(800)
+    options = {"mixture_consistency": True, "sample_rate": 8000}
+    whole = separate(model, audio, **options)
+    names = [*reversed(whole)][:2]
+    some = separate(model, audio, stems=names, **options)
+    assert list(some) == names
+    for stem in names:
+        np.testing.assert_array_equal(some[stem], whole[stem])
+
+
 def test_mixture_consistency_needs_more_than_one_stem():
+    model = Gains().with_stems(["music"])
     with pytest.raises(ValueError, match=r"two stems or more.*\['music'\]"):
-        separate(
-            Gains(), noise(800), 8000, stems=["music"], mixture_consistency=True
-        )
+        separate(model, noise(800), 8000, mixture_consistency=True)
 
 
 def test_default_hop_is_half_a_chunk():
@@ -227,20 +237,24 @@ def test_sample_rate_must_be_a_positive_integer(sample_rate):
 
 
 @pytest.mark.parametrize(
-    ("chunk_seconds", "hop_seconds"),
+    ("chunk_seconds", "hop_seconds", "message"),
     [
-        (6.0, 6.1),
-        (6.0, 0.0),
-        (6.0, -1.0),
-        (6.0, np.nan),
-        (0.0, None),
-        (-6.0, None),
-        (np.nan, None),
-        (np.inf, 1.0),
+        (6.0, 6.1, "hop_seconds must be at most chunk_seconds; got .*6.1"),
+        (6.0, 0.0, "hop_seconds must be a positive number"),
+        (6.0, -1.0, "hop_seconds must be a positive number"),
+        (6.0, np.nan, "hop_seconds must be a positive number"),
+        (6.0, "1", "hop_seconds must be a positive number.*got '1'"),
+        (0.0, None, "chunk_seconds must be a positive number"),
+        (-6.0, None, "chunk_seconds must be a positive number"),
+        (np.nan, None, "chunk_seconds must be a positive number"),
+        (np.inf, 1.0, "chunk_seconds must be a positive number"),
+        ("6", None, "chunk_seconds must be a positive number.*got '6'"),
     ],
 )
-def test_hop_must_be_positive_and_at_most_the_chunk(chunk_seconds, hop_seconds):
-    with pytest.raises(ValueError, match="hop_seconds must be positive"):
+def test_hop_must_be_positive_and_at_most_the_chunk(
+    chunk_seconds, hop_seconds, message
+):
+    with pytest.raises(ValueError, match=message):
         separate(
             Gains(),
             noise(100),

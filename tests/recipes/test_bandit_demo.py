@@ -31,6 +31,12 @@ def tracks(dataset, split, data_dir, config):
     return [ArrayTrack("noise", 8000, audio)]
 
 
+def test_more_warmup_than_steps(recipe):
+    config = {"epochs": 2, "steps_per_epoch": 10, "warmup_steps": 20}
+    with pytest.raises(ValueError, match=r"warmup_steps .* 20; got 20"):
+        recipe.build({**recipe.CONFIG, **config})
+
+
 def test_a_deeper_model_begins_as_the_former(recipe):
     separator = AudioSeparator.from_preset("bandit_demo")
     deeper = recipe.deepened(separator, 5)
