@@ -107,7 +107,7 @@ PRESETS = {
             separator={"mlp_dim": 32},
             embed_dim=40,
             rnn_dim=56,
-            num_pairs=3,
+            num_pairs=5,
         ),
         "weights": "bandit_demo",
     },

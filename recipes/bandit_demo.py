@@ -54,7 +54,7 @@ CONFIG = {
     "hop_length": 512,
     "embed_dim": 40,
     "rnn_dim": 56,
-    "num_pairs": 3,
+    "num_pairs": 5,
     "mlp_dim": 32,
     # Clips of the package's own generators among the rendered ones: the
     # demo has no others.

@@ -39,16 +39,16 @@ def test_more_warmup_than_steps(recipe):
 
 def test_a_deeper_model_begins_as_the_former(recipe):
     separator = AudioSeparator.from_preset("bandit_demo")
-    deeper = recipe.deepened(separator, 5)
-    assert deeper.backbone.num_pairs == 5
-    assert recipe.deepened(separator, 3) is separator
+    deeper = recipe.deepened(separator, 6)
+    assert deeper.backbone.num_pairs == 6
+    assert recipe.deepened(separator, 5) is separator
     waveform = 0.1 * np.random.default_rng(0).standard_normal((1, 1, 8000))
     expected = separator.predict_on_batch(waveform.astype("float32"))
     estimates = deeper.predict_on_batch(waveform.astype("float32"))
     for stem, estimate in estimates.items():
         np.testing.assert_allclose(estimate, expected[stem], atol=1e-6)
-    with pytest.raises(ValueError, match="at least the initial preset's, 5"):
-        recipe.deepened(deeper, 3)
+    with pytest.raises(ValueError, match="at least the initial preset's, 6"):
+        recipe.deepened(deeper, 5)
 
 
 @pytest.mark.parametrize("speed", [0.8, 1.0, 1.25])
