@@ -25,7 +25,7 @@ import soundfile
 
 from keras_bandit.data import validation_chunks
 from keras_bandit.data.track import Track
-from keras_bandit.losses import L2SNR
+from keras_bandit.losses import L1SNR
 from keras_bandit.metrics import SISNR, si_snr, snr
 from keras_bandit.models import AudioSeparator
 from keras_bandit.training import (
@@ -121,8 +121,7 @@ def learn(config, separator, folder, output, seed):
     learner = FeatureLearner(separator, stems)
     learner.compile(
         paper_optimizer(config["learning_rate"]),
-        # As the preset's own decoders were trained in the end.
-        loss=L2SNR(),
+        loss=L1SNR(),
         metrics=[SISNR()],
     )
     run = TrainingRun(output / "run", config, seed)
