@@ -98,6 +98,10 @@ class FeatureLearner(SeparationTraining, keras.Model):
     def num_channels(self):
         return self.separator.num_channels
 
+    def save_decoder(self, stem, path):
+        """The separator's: as `AudioSeparator.save_decoder`."""
+        self.separator.save_decoder(stem, path)
+
     def save_to_preset(self, preset_dir, max_shard_size=10):
         """The separator's: encoder and all of its decoders."""
         self.separator.save_to_preset(preset_dir, max_shard_size)
