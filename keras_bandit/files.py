@@ -95,9 +95,11 @@ def write_text(path, text):
 
 
 def _names(path):
-    """Names of the new and of the former directory while one is replaced."""
-    path = pathlib.Path(path)
+    """A directory, and the new and the former one while it is replaced."""
+    # Absolute, since "." has no name.
+    path = pathlib.Path(os.path.abspath(path))
     return (
+        path,
         path.with_name(f".{path.name}.partial"),
         path.with_name(f".{path.name}.former"),
     )
@@ -105,8 +107,7 @@ def _names(path):
 
 def recover_directory(path):
     """Undoes a `replace_directory` that was killed half-way."""
-    path = pathlib.Path(path)
-    partial, former = _names(path)
+    path, partial, former = _names(path)
     if former.exists() and not path.exists():
         former.rename(path)
     for remains in (partial, former):
@@ -125,16 +126,19 @@ def replace_directory(path, write):
         write: function of a path, called with an empty directory to fill. If
             it raises, the former directory stays.
     """
-    path = pathlib.Path(path)
     recover_directory(path)
-    partial, former = _names(path)
+    path, partial, former = _names(path)
     partial.mkdir(parents=True)
     try:
         write(partial)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    if path.exists():
-        path.rename(former)
-    partial.rename(path)
+    try:
+        if path.exists():
+            path.rename(former)
+        partial.rename(path)
+    except BaseException:
+        recover_directory(path)
+        raise
     shutil.rmtree(former, ignore_errors=True)

@@ -145,6 +145,14 @@ def test_directory_is_replaced_as_a_whole(tmp_path):
     assert names(tmp_path) == ["best"]
 
 
+def test_the_current_directory_is_replaced(tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path / "run")
+    replace_directory(".", lambda path: (path / "a.txt").write_text("new"))
+    assert (tmp_path / "run/a.txt").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
 def test_former_directory_stays_when_writing_fails(tmp_path):
     target = tmp_path / "best"
     replace_directory(target, writer("old"))

@@ -92,6 +92,30 @@ def _add_mixture_consistency(parser):
     )
 
 
+def _add_chunks(parser, hop_seconds, hop_help):
+    parser.add_argument(
+        "--chunk-seconds",
+        type=_seconds,
+        default=DEFAULT_CHUNK_SECONDS,
+        metavar="S",
+        help="length of the chunks that the model sees (%(default)s)",
+    )
+    parser.add_argument(
+        "--hop-seconds",
+        type=_seconds,
+        default=hop_seconds,
+        metavar="S",
+        help=hop_help,
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=_count,
+        default=DEFAULT_BATCH_SIZE,
+        metavar="N",
+        help="chunks at a time; raise it on a GPU (%(default)s)",
+    )
+
+
 def _add_engine(parser):
     parser.add_argument(
         "--engine",
@@ -162,28 +186,13 @@ def _add_separate(commands):
         help="also write mne: music plus effects",
     )
     _add_mixture_consistency(parser)
-    parser.add_argument(
-        "--chunk-seconds",
-        type=_seconds,
-        default=DEFAULT_CHUNK_SECONDS,
-        metavar="S",
-        help="length of the chunks that the model sees (%(default)s)",
-    )
-    parser.add_argument(
-        "--hop-seconds",
-        type=_seconds,
-        metavar="S",
-        help="from chunk to chunk; smaller is smoother and slower (chunk / "
+    _add_chunks(
+        parser,
+        hop_seconds=None,
+        hop_help="from chunk to chunk; smaller is smoother and slower (chunk / "
         f"{DEFAULT_HOPS_PER_CHUNK}, "
         f"{DEFAULT_CHUNK_SECONDS / DEFAULT_HOPS_PER_CHUNK}; the authors "
         "take 0.5)",
-    )
-    parser.add_argument(
-        "--batch-size",
-        type=_count,
-        default=DEFAULT_BATCH_SIZE,
-        metavar="N",
-        help="chunks at a time; raise it on a GPU (%(default)s)",
     )
     _add_engine(parser)
     parser.add_argument(
@@ -391,26 +400,10 @@ def _add_evaluate(commands):
         help="also score mne: music plus effects",
     )
     _add_mixture_consistency(parser)
-    parser.add_argument(
-        "--chunk-seconds",
-        type=_seconds,
-        default=DEFAULT_CHUNK_SECONDS,
-        metavar="S",
-        help="length of the chunks that the model sees (%(default)s)",
-    )
-    parser.add_argument(
-        "--hop-seconds",
-        type=_seconds,
-        default=0.5,
-        metavar="S",
-        help="from chunk to chunk (%(default)s, the authors')",
-    )
-    parser.add_argument(
-        "--batch-size",
-        type=_count,
-        default=DEFAULT_BATCH_SIZE,
-        metavar="N",
-        help="chunks at a time; raise it on a GPU (%(default)s)",
+    _add_chunks(
+        parser,
+        hop_seconds=0.5,
+        hop_help="from chunk to chunk (%(default)s, the authors')",
     )
     _add_engine(parser)
     parser.add_argument(

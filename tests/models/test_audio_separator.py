@@ -202,6 +202,11 @@ def test_bsrnn_join_refuses_models_that_differ(bsrnn):
         ValueError, match=r"of its own; got .*'vocals', 'vocals"
     ):
         BSRNNAudioSeparator.join([vocals, vocals])
+    bass = BSRNNAudioSeparator(
+        bsrnn.backbone.with_stems(["bass"]), ["bass"], hop_length=32, mlp_dim=3
+    )
+    with pytest.raises(ValueError, match=r"hop_length.* got .*32.*64"):
+        BSRNNAudioSeparator.join([vocals, bass])
     drums = small_bsrnn(["drums"], num_channels=1)
     message = r"the same \['num_channels'\]; got \[2\] and \[1\]"
     with pytest.raises(ValueError, match=message):

@@ -32,6 +32,12 @@ class BSRNNAudioSeparator(AudioSeparator):
             ValueError: if two have a stem in common, or differ otherwise.
         """
         backbone = BSRNNBackbone.join([s.backbone for s in separators])
+        settings = {(s.hop_length, s.pad_mode) for s in separators}
+        if len(settings) > 1:
+            raise ValueError(
+                "what is joined must have the same hop_length and pad_mode; "
+                f"got {sorted(settings)}"
+            )
         decoders = {}
         for separator in separators:
             decoders |= separator.decoders
