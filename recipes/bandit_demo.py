@@ -44,6 +44,9 @@ CONFIG = {
     # A preset to go on from, such as a run's last/, or new weights. With more
     # `num_pairs` than it has it is deepened.
     "initial": None,
+    # A preset of another run, with as many pairs: what ships then has weights
+    # between its and this run's.
+    "average_with": None,
     "dataset": "dnr",
     "storage": "paths",
     "stems": ["speech", "music", "effects"],
@@ -264,6 +267,60 @@ def validation_data(config, data_dir):
     return sum(targets.values()), targets
 
 
+def averaged(first, second, data, directory, shares=(0.25, 0.5, 0.75)):
+    """Saves the best of the weights between two presets, or at either end.
+
+    Runs that begin with the same weights end in one basin of the loss, where
+    weights between them are often better than either (stochastic weight
+    averaging, Izmailov et al. 2018, arXiv:1803.05407).
+
+    Args:
+        first: preset directory, of a run. Its metadata are kept.
+        second: preset directory, of the same structure.
+        data: `(mixture, targets)`. The highest SI-SNR on it is the best.
+        directory: path of the new preset.
+        shares: floats between 0 and 1. How much of `second` to try, beside
+            nothing and all.
+
+    Returns:
+        float. The share that was best.
+
+    Raises:
+        ValueError: if the two differ in structure.
+    """
+    separator, other = map(AudioSeparator.from_preset, (first, second))
+    if separator.get_config() != other.get_config():
+        raise ValueError(
+            f"average_with must have the structure of {first}; got {second}, "
+            "whose configuration differs"
+        )
+    ends = separator.get_weights(), other.get_weights()
+    training = separator.metadata["training"]
+    separator.compile(loss=losses.L2SNR(), metrics=[SISNR()])
+
+    def between(share):
+        return [(1 - share) * a + share * b for a, b in zip(*ends, strict=True)]
+
+    def score(share):
+        separator.set_weights(between(share))
+        logs = separator.evaluate(
+            *data, batch_size=8, verbose=0, return_dict=True
+        )
+        print(f"share {share:g}: SI-SNR {logs['si_snr']:.3f} dB", flush=True)
+        return {f"val_{name}": value for name, value in logs.items()}
+
+    logs = {share: score(share) for share in sorted({0.0, *shares, 1.0})}
+    best = max(logs, key=lambda share: logs[share]["val_si_snr"])
+    separator.set_weights(between(best))
+    separator.metadata["training"] = {
+        **training,
+        "averaged": {"with": str(second), "share": best},
+        "logs": logs[best],
+    }
+    separator.save_to_preset(directory)
+    return best
+
+
 def halve(path):
     """Rewrites a weights file with float16 in place of float32.
 
@@ -307,6 +364,9 @@ def export(source, directory, **metadata):
         "seed": training["seed"],
         "backend": training["backend"],
         "validation": training["logs"],
+        **(
+            {"averaged": training["averaged"]} if "averaged" in training else {}
+        ),
         **metadata,
     }
     shutil.rmtree(directory, ignore_errors=True)
@@ -319,20 +379,27 @@ def main(argv=None, config=CONFIG):
     """Trains, or goes on; `--output`/preset is what ships."""
     config, arguments = parse_recipe(argv, __doc__, config)
 
-    run = TrainingRun(arguments.output, config, arguments.seed)
+    run = TrainingRun(
+        arguments.output, config, arguments.seed, may_change=["average_with"]
+    )
     separator = build(config)
     print(f"{separator.count_params():,} parameters", flush=True)
+    validation = validation_data(config, arguments.data_dir)
     run.fit(
         separator,
         lambda epoch: training_data(
             config, arguments.data_dir, arguments.seed, epoch
         ),
-        validation_data(config, arguments.data_dir),
+        validation,
         epochs=config["epochs"],
         patience=None,
         validation_batch_size=8,
     )
-    export(run.best, arguments.output / "preset")
+    source = run.best
+    if config["average_with"] is not None:
+        source = arguments.output / "averaged"
+        averaged(run.last, config["average_with"], validation, source)
+    export(source, arguments.output / "preset")
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ import keras
 import numpy as np
 import soundfile
 
+from keras_bandit import losses
 from keras_bandit.data import validation_chunks
 from keras_bandit.data.track import Track
-from keras_bandit.losses import L1SNR
 from keras_bandit.metrics import SISNR, si_snr, snr
 from keras_bandit.models import AudioSeparator
 from keras_bandit.training import (
@@ -39,6 +39,8 @@ CONFIG = {
     "preset": "bandit_demo",
     "targets": {"mne": ["music", "effects"], "drums": ["drums"]},
     "chunk_seconds": 6.0,
+    # As `bandit_demo` itself was trained in the end.
+    "loss": "L2SNR",
     "batch_size": 8,
     "epochs": 8,
     "learning_rate": 3e-3,
@@ -121,7 +123,7 @@ def learn(config, separator, folder, output, seed):
     learner = FeatureLearner(separator, stems)
     learner.compile(
         paper_optimizer(config["learning_rate"]),
-        loss=L1SNR(),
+        loss=losses.get(config["loss"]),
         metrics=[SISNR()],
     )
     run = TrainingRun(output / "run", config, seed)
@@ -219,10 +221,11 @@ def main(argv=None, config=CONFIG):
         action="store_true",
         help="for comparison: the encoder with its initial weights",
     )
+    parser.add_argument("--loss", default=config["loss"])
     parser.add_argument("--epochs", type=int, default=config["epochs"])
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args(argv)
-    config = {**config, "epochs": arguments.epochs}
+    config = {**config, "loss": arguments.loss, "epochs": arguments.epochs}
     keras.utils.set_random_seed(arguments.seed)
     load = functools.partial(AudioSeparator.from_preset, arguments.preset)
     separator = load(load_weights=not arguments.untrained_encoder)

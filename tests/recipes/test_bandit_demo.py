@@ -80,6 +80,45 @@ def test_copies_at_speeds(recipe):
     ]
 
 
+def check_averaged(other, run):
+    averaged, last, other = (
+        AudioSeparator.from_preset(preset)
+        for preset in (run / "averaged", run / "last", other)
+    )
+    share = averaged.metadata["training"]["averaged"]["share"]
+    for weight, a, b in zip(
+        *(model.get_weights() for model in (averaged, last, other)), strict=True
+    ):
+        between = (1 - share) * a + share * b
+        np.testing.assert_allclose(weight, between, atol=1e-6)
+    metadata = json.loads((run / "preset" / "metadata.json").read_text())
+    assert metadata["keras_bandit"]["averaged"]["share"] == share
+
+
+def test_weights_between(recipe, tmp_path):
+    """Of weights that err to either side, those halfway are the best."""
+    target = AudioSeparator.from_preset("bandit_demo")
+    target.metadata["training"] = {"logs": {}}
+    weights = target.get_weights()
+    rng = np.random.default_rng(0)
+    mixture = 0.1 * rng.standard_normal((1, 1, 8000)).astype("float32")
+    targets = target.predict_on_batch(mixture)
+    error = [0.1 * np.std(w) * rng.standard_normal(w.shape) for w in weights]
+    for name, sign in (("above", 1), ("below", -1)):
+        off = [w + sign * e for w, e in zip(weights, error, strict=True)]
+        target.set_weights(off)
+        target.save_to_preset(tmp_path / name)
+    made = tmp_path / "made"
+    share = recipe.averaged(
+        tmp_path / "above", tmp_path / "below", (mixture, targets), made
+    )
+    assert share == 0.5
+    for found, expected in zip(
+        AudioSeparator.from_preset(made).get_weights(), weights, strict=True
+    ):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_run_is_exported_in_half_precision(recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(recipe, "open_tracks", tracks)
     config = recipe.CONFIG | {
@@ -104,7 +143,11 @@ def test_run_is_exported_in_half_precision(recipe, tmp_path, monkeypatch):
     arguments = ["--data-dir", str(tmp_path), "--output", str(output)]
     recipe.main(arguments, config)
     again = [*arguments[:2], "--output", str(tmp_path / "again")]
-    recipe.main([*again, "--initial", str(output / "last")], config)
+    again += ["--initial", str(output / "last")]
+    recipe.main([*again, "--average-with", str(output / "last")], config)
+    check_averaged(output / "last", tmp_path / "again")
+    with pytest.raises(ValueError, match=r"average_with .* bandit_demo"):
+        recipe.main([*again, "--average-with", "bandit_demo"], config)
 
     whole = AudioSeparator.from_preset(output / "best")
     half = AudioSeparator.from_preset(output / "preset")
