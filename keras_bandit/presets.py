@@ -1,5 +1,6 @@
 """Built-in architectures by name: plain data, no Keras."""
 
+import os
 import pathlib
 
 DNR_STEMS = ["speech", "music", "effects"]
@@ -199,6 +200,23 @@ def weights_directory(name):
     if folder is None:
         return None
     return pathlib.Path(__file__).parent / "weights" / folder
+
+
+def means_built_in(preset):
+    """Whether a built-in preset is meant, and not a directory of its name.
+
+    A preset directory in the current directory goes before a name: weights
+    that somebody converted to `bandit_musical64` are not passed over for
+    initial ones.
+
+    Args:
+        preset: str, a name, a directory's path or a handle.
+
+    Returns:
+        bool.
+    """
+    is_directory = os.path.isfile(os.path.join(preset, "config.json"))
+    return preset in PRESETS and not is_directory
 
 
 def list_presets():

@@ -172,13 +172,13 @@ def _add_separate(commands):
         "--stems",
         type=_names,
         metavar="A,B",
-        help="stems to compute, such as speech,music (all)",
+        help="stems to write, such as speech,music (all)",
     )
     parser.add_argument(
         "--residual",
         action="store_true",
         help="also write residual: the mixture minus the stems that are "
-        "computed (with --stems, minus those)",
+        "written",
     )
     parser.add_argument(
         "--mne",
@@ -229,8 +229,8 @@ def _add_convert(commands):
     parser = commands.add_parser(
         "convert",
         help="convert a released checkpoint to a preset directory",
-        description="Converts a released checkpoint (BandIt v1 and v2, MSST, "
-        "BSRNN) to a preset directory. What the model is, is found from the "
+        description="Converts a released checkpoint (BandIt v1 and v2, and "
+        "BSRNN by BandIt's authors) to a preset directory. What the model is, is found from the "
         "checkpoint's tensors.",
         epilog=_EXIT_STATUS,
         formatter_class=argparse.RawDescriptionHelpFormatter,

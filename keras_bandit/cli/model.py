@@ -23,15 +23,15 @@ def find_preset(preset):
     """
     from keras_bandit import presets
 
-    if os.path.isdir(preset):
+    built_in = presets.means_built_in(preset)
+    if os.path.isdir(preset) and not built_in:
         if not os.path.isfile(os.path.join(preset, "config.json")):
             raise CommandError(
                 f"{preset}: not a preset directory (no config.json); make "
                 "one with keras-bandit convert"
             )
-        # An absolute path is never mistaken for a preset's name.
         return os.path.abspath(preset)
-    if preset in presets.list_presets():
+    if built_in:
         folder = presets.weights_directory(preset)
         if folder is None:
             raise CommandError(

@@ -12,7 +12,11 @@ from keras_bandit.inference.openvino_graph import build_graph
 from keras_bandit.inference.openvino_network import network_of, read_network
 from keras_bandit.inference.openvino_runtime import openvino
 from keras_bandit.numpy_spectral import istft, stft
-from keras_bandit.presets import PRESETS, weights_directory
+from keras_bandit.presets import (
+    PRESETS,
+    means_built_in,
+    weights_directory,
+)
 
 DEVICE = "CPU"
 
@@ -176,7 +180,8 @@ class OpenVINOSeparator:
 
 
 def _preset_folder(preset):
-    if os.path.isdir(preset):
+    built_in = means_built_in(os.fspath(preset))
+    if os.path.isdir(preset) and not built_in:
         return preset
     with_weights = [n for n in PRESETS if weights_directory(n) is not None]
     if preset not in with_weights:

@@ -26,7 +26,11 @@ from keras_bandit.models.separation_training import (
     SeparationTraining,
     apply_masks,
 )
-from keras_bandit.presets import PRESETS, weights_directory
+from keras_bandit.presets import (
+    PRESETS,
+    means_built_in,
+    weights_directory,
+)
 
 STEM_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
@@ -292,9 +296,9 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
 
         Args:
             preset: name of a built-in architecture (see `keras_bandit.
-                list_presets`; initial weights, but for `bandit_demo`), a
-                directory written by
-                `save_to_preset`, or a handle such as `hf://user/model`.
+                list_presets`; initial weights, but for `bandit_demo`); a
+                directory written by `save_to_preset`, which goes before a
+                name; or a handle such as `hf://user/model`.
             load_weights: bool. `False`: initial weights.
             **kwargs: override the preset's configuration; `stems=["speech"]`
                 loads that decoder alone, `dtype` sets the dtype policy.
@@ -307,7 +311,7 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
                 a stem that was asked for.
         """
         preset = os.fspath(preset)
-        if preset in PRESETS:
+        if means_built_in(preset):
             weights = weights_directory(preset)
             if weights is None or not load_weights:
                 return cls._from_architecture(preset, **kwargs)

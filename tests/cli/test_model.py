@@ -23,7 +23,7 @@ def names(monkeypatch, tmp_path):
     """Two names of presets, and a place where presets load as their name."""
     monkeypatch.setattr(model_module, "import_keras", lambda: None)
     folders = {"bare": None, "trained": "trained"}
-    monkeypatch.setattr(presets, "list_presets", lambda: list(folders))
+    monkeypatch.setattr(presets, "PRESETS", folders)
     monkeypatch.setattr(presets, "weights_directory", folders.get)
     loader = types.SimpleNamespace(from_preset=lambda preset: preset)
     monkeypatch.setattr(keras_bandit, "AudioSeparator", loader, raising=False)
@@ -41,6 +41,11 @@ def test_directory_goes_before_a_name(names, tmp_path, name):
     (tmp_path / name).mkdir(parents=True)
     (tmp_path / name / "config.json").touch()
     assert load_separator(name) == str(tmp_path / name)
+
+
+def test_other_directories_do_not_go_before_a_name(names, tmp_path):
+    (tmp_path / "trained").mkdir()  # such as one with somebody's stems
+    assert load_separator("trained") == "trained"
 
 
 def test_bad_presets(names, tmp_path):

@@ -100,6 +100,17 @@ def test_wrong_class_and_unknown_name():
         AudioSeparator.from_preset("nothing_here")
 
 
+def test_a_directory_goes_before_a_name(bandit, tmp_path, monkeypatch):
+    """As on the command line (tests/cli/test_model.py)."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bandit_vox7").mkdir()  # such as one with somebody's stems
+    separator = AudioSeparator.from_preset("bandit_vox7", stems=["speech"])
+    assert separator.backbone.band_layout == "vocals_v7"
+    bandit.save_to_preset("bandit_vox7")
+    separator = AudioSeparator.from_preset("bandit_vox7")
+    assert separator.get_config() == bandit.get_config()
+
+
 READ_ELSEWHERE = """
 import sys, numpy as np, keras
 from keras_bandit import AudioSeparator
