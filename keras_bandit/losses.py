@@ -148,8 +148,10 @@ class L1SNR(_NormRatio):
 
     `D(ŷ, y) = 10 log10((mean|ŷ - y| + ε) / (mean|y| + ε))` per item, on the
     waveform, and on the masked spectrogram with real and imaginary parts
-    pooled in one mean. Where BandIt's eq. 16 and 20 have sums and three
-    terms, the authors' code has means and two; see `PaperL1SNR`.
+    pooled in one mean. Where eq. 16 and 20 of BandIt (arXiv:2309.02539) have
+    sums and three terms, the authors' code has means and two; see
+    `PaperL1SNR`. Inputs and errors as in `SeparationLoss`; the result is in
+    dB.
 
     Args:
         epsilon: float, positive. ε of eq. 16; bounds the loss from below.

@@ -134,7 +134,7 @@ class SeparationMetric(keras.metrics.Metric):
 
 @keras.saving.register_keras_serializable(package="keras_bandit")
 class SNR(SeparationMetric):
-    """Signal-to-noise ratio in dB; see `snr` and `SeparationMetric`."""
+    """Signal-to-noise ratio in dB; see `snr`; arguments as `SeparationMetric`."""
 
     def __init__(self, stems=None, name="snr"):
         super().__init__(stems, name)
@@ -145,7 +145,7 @@ class SNR(SeparationMetric):
 
 @keras.saving.register_keras_serializable(package="keras_bandit")
 class SISNR(SeparationMetric):
-    """Scale-invariant SNR in dB; see `si_snr` and `SeparationMetric`."""
+    """Scale-invariant SNR in dB; see `si_snr`; arguments as `SeparationMetric`."""
 
     def __init__(self, stems=None, name="si_snr"):
         super().__init__(stems, name)

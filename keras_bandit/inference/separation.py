@@ -171,7 +171,7 @@ def separate(
     of one stem beside the others, all float32.
 
     Args:
-        separator: the model, an `AudioSeparator`.
+        separator: the model, an `AudioSeparator` or `OpenVINOSeparator`.
         audio: `(samples,)` or `(channels, samples)`, array-like of floats,
             full scale ±1.
         sample_rate: int. Rate of `audio`, in Hz.

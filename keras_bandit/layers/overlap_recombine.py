@@ -42,7 +42,8 @@ def recombination_table(bands, num_bins):
 class OverlapRecombine(keras.layers.Layer):
     """Joins the masks of overlapping bands into one mask.
 
-    `M[c, f, t] = sum_b W_b[f] M_b[c, f, t]` (BandIt, Sec. III-E, eq. 12).
+    `M[c, f, t] = sum_b W_b[f] M_b[c, f, t]` (BandIt, arXiv:2309.02539,
+    Sec. III-E, eq. 12).
     Where the weights of a bin add up to one, masks of all ones give a mask of
     all ones. A bin that no band covers gets mask 0.
 

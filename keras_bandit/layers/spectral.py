@@ -57,7 +57,7 @@ class STFT(keras.layers.Layer):
     Frame `t` is centred on sample `t * hop_length` of the input and divided
     by the root of the window's energy, so that white noise of standard
     deviation σ gives bins of standard deviation σ and losses on waveform and
-    spectrogram are on one scale (BandIt, Sec. III-F). The spectrogram is
+    spectrogram are on one scale (BandIt, arXiv:2309.02539, Sec. III-F). The spectrogram is
     float32 whatever the dtype policy.
 
     Args:

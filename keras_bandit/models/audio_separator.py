@@ -82,7 +82,8 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
         `{stem: (batch, channels, samples)}` float32.
 
     Raises:
-        ValueError: if stems are not distinct names.
+        ValueError: if stems are not distinct names, or `hop_length`,
+            `pad_mode` or `mlp_dim` are not as `STFT` and decoders take them.
     """
 
     def __init__(

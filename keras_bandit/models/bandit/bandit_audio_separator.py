@@ -8,9 +8,10 @@ from keras_bandit.models.bandit.bandit_backbone import BanditBackbone
 
 @keras.saving.register_keras_serializable(package="keras_bandit")
 class BanditAudioSeparator(AudioSeparator):
-    """BandIt (Watcharasupat et al. 2023): a shared encoder for all stems.
+    """BandIt: one encoder that all stems share.
 
-    Arguments, inputs and outputs as in `AudioSeparator`. Channels are
+    Source: Watcharasupat et al. 2023, arXiv:2309.02539, Sec. III. Arguments,
+    inputs, outputs and errors as in `AudioSeparator`. Channels are
     independent: stereo is separated as two mono signals.
     """
 

@@ -38,8 +38,8 @@ class FoldChannels(keras.layers.Layer):
 class BanditBackbone(StopsGradientWhenFrozen, keras_hub.models.Backbone):
     """Encodes a spectrogram into features that every decoder shares.
 
-    Band split and a stack of residual recurrent pairs (BandIt, Sec. III-A to
-    III-D). Channels are independent: they fold into the batch.
+    Band split and a stack of residual recurrent pairs (BandIt,
+    arXiv:2309.02539, Sec. III-A to III-D). Channels are independent: they fold into the batch.
 
     Args:
         band_layout: name of a layout, or a list of bands; see

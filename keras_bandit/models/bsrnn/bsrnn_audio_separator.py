@@ -10,9 +10,9 @@ from keras_bandit.models.bsrnn.bsrnn_backbone import BSRNNBackbone
 class BSRNNAudioSeparator(AudioSeparator):
     """BSRNN (Luo & Yu 2023, arXiv:2209.15174): separate models per stem.
 
-    Arguments, inputs and outputs as in `AudioSeparator`, except that the
-    input has exactly `backbone.num_channels` channels, and that only stems
-    of the backbone can have decoders.
+    Arguments, inputs, outputs and errors as in `AudioSeparator`, except that
+    the input has exactly `backbone.num_channels` channels, and that only
+    stems of the backbone can have decoders: others are a `ValueError`.
     """
 
     backbone_cls = BSRNNBackbone
