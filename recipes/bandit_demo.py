@@ -355,7 +355,8 @@ def export(source, directory, **metadata):
         **metadata: entries for `metadata.json`.
     """
     separator = AudioSeparator.from_preset(source)
-    training = separator.metadata["training"]
+    former = separator.metadata
+    training = former["training"]
     separator.metadata = {
         "license": "Apache-2.0",
         "source": "recipes/bandit_demo.py of keras-bandit",
@@ -367,6 +368,8 @@ def export(source, directory, **metadata):
         **(
             {"averaged": training["averaged"]} if "averaged" in training else {}
         ),
+        # Of the preset that the run went on from.
+        **({"initial": former["initial"]} if "initial" in former else {}),
         **metadata,
     }
     shutil.rmtree(directory, ignore_errors=True)

@@ -26,6 +26,22 @@ from keras_bandit.training.progress import Progress
 from keras_bandit.training.refuses_nan import RefusesNaN
 
 
+def trained(initial, record):
+    """Metadata of weights that were trained.
+
+    Args:
+        initial: dict. Metadata of the weights that training began with. What
+            they say, such as scores, is not true of the trained ones, so that
+            they stay apart.
+        record: dict. How the weights were trained.
+
+    Returns:
+        `{"initial": initial, "training": record}`; `"initial"` is left out
+        where there is nothing to say of it.
+    """
+    return {**({"initial": initial} if initial else {}), "training": record}
+
+
 class Checkpoints(keras.callbacks.Callback):
     """Saves the last weights after each epoch, and the best.
 
@@ -62,6 +78,9 @@ class TrainingRun:
     best/, last/   presets, of the lowest `val_loss` and of the last epoch
     backup/        what the next start goes on from
     ```
+
+    The metadata of `best` and `last` have the run under `"training"`, and
+    those of the preset that training began from, if any, under `"initial"`.
 
     Made anew or opened again: a run that was killed goes on after its last
     complete epoch, and ends with the weights of a run that was not. For that
@@ -182,7 +201,7 @@ class TrainingRun:
         # A `FeatureLearner` is a part of its separator.
         separator = getattr(model, "separator", model)
         former = separator.metadata
-        separator.metadata = {**former, "training": self._record_with(logs)}
+        separator.metadata = trained(former, self._record_with(logs))
         try:
             separator.save_to_preset(directory)
         finally:

@@ -93,6 +93,8 @@ def check_averaged(other, run):
         np.testing.assert_allclose(weight, between, atol=1e-6)
     metadata = json.loads((run / "preset" / "metadata.json").read_text())
     assert metadata["keras_bandit"]["averaged"]["share"] == share
+    # It went on from the other's weights, and says what those were.
+    assert metadata["keras_bandit"]["initial"] == other.metadata
 
 
 def test_weights_between(recipe, tmp_path):
@@ -167,3 +169,4 @@ def test_run_is_exported_in_half_precision(recipe, tmp_path, monkeypatch):
     assert dtypes == {np.dtype("float16")}
     metadata = json.loads((output / "preset" / "metadata.json").read_text())
     assert metadata["keras_bandit"]["config"] == config
+    assert "initial" not in metadata["keras_bandit"]
