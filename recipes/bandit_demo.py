@@ -355,8 +355,11 @@ def export(source, directory, **metadata):
         **metadata: entries for `metadata.json`.
     """
     separator = AudioSeparator.from_preset(source)
-    former = separator.metadata
-    training = former["training"]
+    training = separator.metadata["training"]
+    origin = {**training, **separator.metadata}
+    # `initial` is of the preset that the run went on from; older runs lack
+    # their sessions, which have the versions of packages.
+    optional = ("averaged", "sessions", "initial")
     separator.metadata = {
         "license": "Apache-2.0",
         "source": "recipes/bandit_demo.py of keras-bandit",
@@ -365,11 +368,7 @@ def export(source, directory, **metadata):
         "seed": training["seed"],
         "backend": training["backend"],
         "validation": training["logs"],
-        **(
-            {"averaged": training["averaged"]} if "averaged" in training else {}
-        ),
-        # Of the preset that the run went on from.
-        **({"initial": former["initial"]} if "initial" in former else {}),
+        **{name: origin[name] for name in optional if name in origin},
         **metadata,
     }
     shutil.rmtree(directory, ignore_errors=True)

@@ -180,6 +180,7 @@ def main(argv=None, config=CONFIG):
         stem = config["new_stem"]
         separator.load_decoder(stem, new.best / f"{stem}.weights.h5")
         separator.backbone.trainable = True
+        separator.metadata = new.describe_best(separator.metadata)
         separator.save_to_preset(arguments.output / "preset")
 
 

@@ -174,6 +174,7 @@ def main(argv=None, config=CONFIG):
         for stem in learner.stems:
             separator.load_decoder(stem, run.best / f"{stem}.weights.h5")
         separator.backbone.trainable = True
+        separator.metadata = run.describe_best(separator.metadata)
         separator.save_to_preset(arguments.output / "preset")
 
 

@@ -200,6 +200,7 @@ def main(argv=None, config=CONFIG):
         for stem in learner.stems:
             separator.load_decoder(stem, run.best / f"{stem}.weights.h5")
         separator.backbone.trainable = True
+        separator.metadata = run.describe_best(separator.metadata)
         new = separator.with_stems(config["stems"])
         new.save_to_preset(arguments.output / "preset")
 

@@ -192,16 +192,35 @@ class TrainingRun:
         """The epochs so far: a list of dicts, text by column."""
         return read_history(self.directory / "history.csv")
 
-    def _record_with(self, logs):
+    def _record_with(self, model, logs):
         """What the weights of an epoch were made with, and its logs."""
-        return {**self.record, "sessions": self.sessions[-1:], "logs": logs}
+        record = {**self.record, "sessions": self.sessions[-1:]}
+        if hasattr(model, "stems"):
+            # Other decoders of its separator stay as they were.
+            record["stems"] = list(model.stems)
+        return {**record, "logs": logs}
+
+    def describe_best(self, initial):
+        """Metadata of a preset made of other weights and those in `best`.
+
+        Of a run whose `fit` was given `save`; else `best` is such a preset.
+
+        Args:
+            initial: dict. Metadata of the preset that training began from.
+
+        Returns:
+            dict, `{"initial": initial, "training": record}`; the record's
+            `"stems"` are those that were trained.
+        """
+        path = self.best / "training.json"
+        return trained(initial, json.loads(path.read_text(encoding="utf-8")))
 
     def _save_preset(self, model, directory, logs):
         """Saves a preset whose metadata says how it was trained."""
         # A `FeatureLearner` is a part of its separator.
         separator = getattr(model, "separator", model)
         former = separator.metadata
-        separator.metadata = trained(former, self._record_with(logs))
+        separator.metadata = trained(former, self._record_with(model, logs))
         try:
             separator.save_to_preset(directory)
         finally:
@@ -342,7 +361,7 @@ class TrainingRun:
 
             def write(directory, logs):
                 save(directory)
-                record = self._record_with(logs)
+                record = self._record_with(model, logs)
                 write_text(
                     directory / "training.json",
                     json.dumps(record, indent=2) + "\n",

@@ -170,3 +170,5 @@ def test_run_is_exported_in_half_precision(recipe, tmp_path, monkeypatch):
     metadata = json.loads((output / "preset" / "metadata.json").read_text())
     assert metadata["keras_bandit"]["config"] == config
     assert "initial" not in metadata["keras_bandit"]
+    (session,) = metadata["keras_bandit"]["sessions"]
+    assert "keras" in session["packages"]
