@@ -170,27 +170,51 @@ def training_data(config, tracks, sample_rate, seed, start_epoch):
     )
 
 
-def compile_separator(separator, config):
+def validation_data(config, data_dir, sample_rate):
+    """Chunks of the validation tracks."""
+    tracks = open_tracks(
+        config["dataset"], "validation", data_dir, config["storage"]
+    )
+    return validation_chunks(
+        tracks,
+        config["stems"],
+        chunk_seconds=config["crop_seconds"],
+        hop_seconds=config["validation_hop_seconds"],
+        batch_size=config["validation_batch_size"],
+        sample_rate=sample_rate,
+    )
+
+
+def build(preset, config):
+    """The compiled separator of a preset."""
+    separator = AudioSeparator.from_preset(preset, stems=config["stems"])
     separator.compile(
         paper_optimizer(config["learning_rate"], config["global_clipnorm"]),
         loss=losses.get(config["loss"]),
         metrics=[SNR(), SISNR()],
     )
+    return separator
 
 
 def finetune(teacher, number, config, arguments, validation):
     """One round; returns the preset directory of its best student."""
     output = arguments.output / f"round_{number}"
     run = TrainingRun(
-        output, {**config, "teacher": str(teacher)}, arguments.seed
+        output,
+        {
+            **config,
+            "teacher": str(teacher),
+            # Labels of another folder's mixtures would be taken for its own.
+            "unlabelled": str(arguments.unlabelled),
+        },
+        arguments.seed,
     )
-    student = AudioSeparator.from_preset(teacher, stems=config["stems"])
+    student = build(teacher, config)
     pseudo = label(student, arguments.unlabelled, output / "labels", config)
     labelled = open_tracks(
         config["dataset"], "train", arguments.data_dir, config["storage"]
     )
     tracks = balance(labelled, pseudo)
-    compile_separator(student, config)
     run.fit(
         student,
         lambda epoch: training_data(
@@ -211,29 +235,21 @@ def main(argv=None, config=CONFIG):
         argv, __doc__, config, "preset", "unlabelled"
     )
 
-    def loss(preset):
-        separator = AudioSeparator.from_preset(preset, stems=config["stems"])
-        compile_separator(separator, config)
+    def loss(separator):
         return separator.evaluate(validation, return_dict=True, verbose=0)[
             "loss"
         ]
 
-    tracks = open_tracks(
-        config["dataset"], "validation", arguments.data_dir, config["storage"]
-    )
-    validation = validation_chunks(
-        tracks,
-        config["stems"],
-        chunk_seconds=config["crop_seconds"],
-        hop_seconds=config["validation_hop_seconds"],
-        batch_size=config["validation_batch_size"],
-    )
     teacher = arguments.preset
-    lowest = loss(teacher)
+    separator = build(teacher, config)
+    validation = validation_data(
+        config, arguments.data_dir, separator.sample_rate
+    )
+    lowest = loss(separator)
     print(f"{teacher}: validation loss {lowest:.4g}", flush=True)
     for number in range(1, config["rounds"] + 1):
         student = finetune(teacher, number, config, arguments, validation)
-        reached = loss(student)
+        reached = loss(build(student, config))
         print(f"{student}: validation loss {reached:.4g}", flush=True)
         if reached < lowest:
             teacher, lowest = student, reached
