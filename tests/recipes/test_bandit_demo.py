@@ -144,6 +144,14 @@ def test_run_is_exported_in_half_precision(recipe, tmp_path, monkeypatch):
     output = tmp_path / "run"
     arguments = ["--data-dir", str(tmp_path), "--output", str(output)]
     recipe.main(arguments, config)
+    events = b"".join(
+        path.read_bytes() for path in (output / "logs").rglob("*tfevents*")
+    )
+    assert b"speech/target" in events
+    assert b"speech/estimate" in events
+    history = (output / "history.csv").read_text()
+    assert "val_snr_music" in history
+    assert "val_si_snr_music" in history
     again = [*arguments[:2], "--output", str(tmp_path / "again")]
     again += ["--initial", str(output / "last")]
     recipe.main([*again, "--average-with", str(output / "last")], config)
