@@ -11,7 +11,8 @@ Command:
     TRAINED is the preset directory of a BandIt. RUN/best and RUN/last hold the
     decoders alone, RUN/preset a separator of the four stems.
 Hardware: as bandit_dnr.py; less memory, no gradient of the encoder.
-Time: 20,000 chunks of 6 s an epoch; less with --cache-features.
+Time: not measured here, and not in the paper; 20,000 chunks of 6 s an epoch,
+    less with --cache-features.
 Expected score: not yet measured with this recipe on MUSDB18-HQ.
 """
 
