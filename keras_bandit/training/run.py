@@ -121,6 +121,8 @@ class TrainingRun:
         self.logs = self.directory / "logs"
         self._backup = self.directory / "backup" / "latest.weights.h5"
         self.sessions = self._open()
+        # No other process writes there before it is a run's directory.
+        self.devices.total(0)
         keras.utils.set_random_seed(seed)
 
     @property

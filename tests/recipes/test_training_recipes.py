@@ -294,26 +294,35 @@ def test_transfer_mne(load, bandit, tmp_path, option):
 
 def run_shared(recipe, folder, preset, devices):
     """What two devices are to do as one does, in `share_recipe.py`."""
+    if recipe.__name__ == "transfer_mne":
+        options, config = ["--cache-features"], {"epochs": 2}
+    else:
+        unlabelled = Path(preset).with_name("unlabelled")
+        options, config = ["--unlabelled", unlabelled], FINETUNE
     run(
         recipe,
         folder,
         "--preset",
         preset,
-        "--cache-features",
+        *options,
         # Ten chunks in batches of three: the last batch has one.
         validation_batch_size=3,
-        epochs=2,
         devices=devices,
+        **config,
     )
 
 
-def test_recipe_on_two_devices_does_what_one_does(load, bandit, tmp_path):
+def start_shared(load, name, preset, tmp_path):
+    """Runs a recipe on one device and on two; returns both outputs."""
     script = Path(__file__).with_name("share_recipe.py")
-    processes = two_devices.start(script, bandit, tmp_path / "two")
-    recipe = load("transfer_mne")
-    run_shared(recipe, tmp_path / "one", bandit, devices=1)
+    processes = two_devices.start(script, name, preset, tmp_path / "two")
+    run_shared(load(name), tmp_path / "one", preset, devices=1)
     two_devices.finish(processes)
-    one, two = (tmp_path / name / "run" for name in ("one", "two"))
+    return [tmp_path / folder / "run" for folder in ("one", "two")]
+
+
+def test_recipe_on_two_devices_does_what_one_does(load, bandit, tmp_path):
+    one, two = start_shared(load, "transfer_mne", bandit, tmp_path)
     names = ["best/mne.weights.h5", "last/mne.weights.h5"]
     for part in ("train", "validation"):
         names += [f"features/{part}/{i:07}.npz" for i in range(10)]
@@ -329,6 +338,32 @@ def test_recipe_on_two_devices_does_what_one_does(load, bandit, tmp_path):
     ]
     np.testing.assert_allclose(rows[1], rows[0], atol=1e-4)  # losses and dB
     assert same_encoder(bandit, two / "preset")
+
+
+def test_finetuning_on_two_devices_does_what_one_does(load, bandit, tmp_path):
+    folder = tmp_path / "unlabelled"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("film", "short", "third"):
+        mixture = 0.1 * rng.standard_normal(6000)
+        soundfile.write(folder / f"{name}.wav", mixture, RATE, subtype="FLOAT")
+    one, two = start_shared(load, "finetune_semi_supervised", bandit, tmp_path)
+    labels = sorted(
+        path.relative_to(one) for path in one.glob("*/labels/*/*.wav")
+    )
+    assert len(labels) == 2 * 3 * len(DNR)
+    for path in labels:
+        # Of teachers two steps apart, see below.
+        np.testing.assert_allclose(
+            soundfile.read(two / path)[0],
+            soundfile.read(one / path)[0],
+            atol=1e-4,
+        )
+    for preset in ("round_1/last", "round_2/last", "preset"):
+        found, expected = weights(two / preset), weights(one / preset)
+        for path, value in expected.items():
+            # Steps of Adam of at most 1e-4; float32 sums in another order.
+            np.testing.assert_allclose(found[path], value, atol=1e-5)
 
 
 def test_transfer_musdb18(load, bandit, tmp_path):
