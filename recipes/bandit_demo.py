@@ -32,13 +32,13 @@ from keras_bandit.data import (
 from keras_bandit.data.track import ArrayTrack, Track
 from keras_bandit.files import replace_file
 from keras_bandit.inference.resample import resample
-from keras_bandit.metrics import SISNR
+from keras_bandit.metrics import SISNR, SNR
 from keras_bandit.models import (
     AudioSeparator,
     BanditAudioSeparator,
     BanditBackbone,
 )
-from keras_bandit.training import TrainingRun, parse_recipe
+from keras_bandit.training import TrainingRun, first_example, parse_recipe
 
 CONFIG = {
     # A preset to go on from, such as a run's last/, or new weights. With more
@@ -164,7 +164,7 @@ def build(config):
     separator.compile(
         optimizer=optimizer,
         loss=losses.get(config["loss"]),
-        metrics=[SISNR()],
+        metrics=[SNR(), SISNR()],
     )
     return separator
 
@@ -296,7 +296,7 @@ def averaged(first, second, data, directory, shares=(0.25, 0.5, 0.75)):
         )
     ends = separator.get_weights(), other.get_weights()
     training = separator.metadata["training"]
-    separator.compile(loss=losses.L2SNR(), metrics=[SISNR()])
+    separator.compile(loss=losses.L2SNR(), metrics=[SNR(), SISNR()])
 
     def between(share):
         return [(1 - share) * a + share * b for a, b in zip(*ends, strict=True)]
@@ -356,6 +356,10 @@ def export(source, directory, **metadata):
     """
     separator = AudioSeparator.from_preset(source)
     training = separator.metadata["training"]
+    origin = {**training, **separator.metadata}
+    # `initial` is of the preset that the run went on from; older runs lack
+    # their sessions, which have the versions of packages.
+    optional = ("averaged", "sessions", "initial")
     separator.metadata = {
         "license": "Apache-2.0",
         "source": "recipes/bandit_demo.py of keras-bandit",
@@ -364,9 +368,7 @@ def export(source, directory, **metadata):
         "seed": training["seed"],
         "backend": training["backend"],
         "validation": training["logs"],
-        **(
-            {"averaged": training["averaged"]} if "averaged" in training else {}
-        ),
+        **{name: origin[name] for name in optional if name in origin},
         **metadata,
     }
     shutil.rmtree(directory, ignore_errors=True)
@@ -391,6 +393,8 @@ def main(argv=None, config=CONFIG):
             config, arguments.data_dir, arguments.seed, epoch
         ),
         validation,
+        # All of validation is one batch.
+        clip=first_example([validation]),
         epochs=config["epochs"],
         patience=None,
         validation_batch_size=8,

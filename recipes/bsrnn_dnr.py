@@ -11,7 +11,8 @@ Command:
     has all stems' best weights. Several machines: --stems speech on one, …,
     then all stems on a copy of all runs.
 Hardware: the paper's is 8 NVIDIA A10G, 2 chunks of 6 s each.
-Time: 20,000 chunks an epoch and stem.
+Time: not measured here, and not in BandIt's paper; 20,000 chunks an epoch and
+    stem.
 Expected score: the paper's SNR is in `keras-bandit presets`; not yet measured
     with this recipe on DnR.
 """

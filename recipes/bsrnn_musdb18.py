@@ -9,7 +9,7 @@ Command:
     python recipes/bsrnn_musdb18.py --data-dir DATA --output RUN
     RUN/<stem>/ are the runs, RUN/preset has all stems' best weights.
 Hardware: the paper's is 8 GPUs, 2 segments of 3 s each.
-Time: 20,000 segments an epoch and stem.
+Time: not measured here; 20,000 segments an epoch and stem.
 Expected score: not yet measured with this recipe on MUSDB18-HQ.
 """
 

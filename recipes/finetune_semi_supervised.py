@@ -12,9 +12,12 @@ Command:
         --preset TRAINED --unlabelled FOLDER --output RUN
     FOLDER holds audio files at the model's rate with the channels of the
     dataset. RUN/round_<n>/ are the runs, RUN/preset the best of all.
+    --devices 8 as of bandit_dnr.py: they share a batch, and on PyTorch FOLDER,
+    which on JAX and TensorFlow one of them separates.
 Hardware: as for training TRAINED, plus disk for the estimates: float32, as
     many channels as stems times the mixture's.
-Time: a round is a separation of FOLDER and `--epochs` epochs.
+Time: not measured here; a round is a separation of FOLDER and `--epochs`
+    epochs.
 Expected score: not yet measured with this recipe.
 """
 
@@ -39,6 +42,7 @@ from keras_bandit.models import AudioSeparator
 from keras_bandit.training import (
     TrainingRun,
     first_example,
+    open_devices,
     paper_optimizer,
     parse_recipe,
 )
@@ -61,6 +65,8 @@ CONFIG = {
     "learning_rate": 1e-4,
     "global_clipnorm": 5.0,
     "num_workers": 0,
+    # On PyTorch, the processes that torchrun starts.
+    "devices": 1,
 }
 
 
@@ -99,7 +105,7 @@ def pseudo_stems(teacher, path, folder, config):
     stems = config["stems"]
     paths = [folder / f"{stem}.wav" for stem in stems]
     if all(path.exists() for path in paths):
-        return FolderTrack(folder, stems)
+        return
     mixture, audio_format = read_audio(path)
     if audio_format.sample_rate != teacher.sample_rate:
         raise AudioFileError(
@@ -124,20 +130,23 @@ def pseudo_stems(teacher, path, folder, config):
                 "wav",
                 "FLOAT",
             )
-    return FolderTrack(folder, stems)
 
 
-def label(teacher, unlabelled, output, config):
-    """The unlabelled mixtures as tracks of the teacher's estimates."""
+def label(teacher, unlabelled, output, config, devices):
+    """The unlabelled mixtures as tracks of the teacher's estimates.
+
+    Several processes separate a part of them each, and need to see the same
+    output. Several devices of one process do not: one of them separates all.
+    """
     paths = sorted(p for p in unlabelled.iterdir() if p.is_file())
     if not paths:
         raise ValueError(
             f"--unlabelled must hold audio files; got {unlabelled}"
         )
-    return [
+    for path in paths[devices.process_index :: devices.process_count]:
         pseudo_stems(teacher, path, output / path.name, config)
-        for path in paths
-    ]
+    devices.total(0)  # which waits for all of them
+    return [FolderTrack(output / path.name, config["stems"]) for path in paths]
 
 
 def balance(labelled, pseudo):
@@ -170,39 +179,72 @@ def training_data(config, tracks, sample_rate, seed, start_epoch):
     )
 
 
-def compile_separator(separator, config):
+def validation_data(config, data_dir, sample_rate):
+    """Chunks of the validation tracks."""
+    tracks = open_tracks(
+        config["dataset"], "validation", data_dir, config["storage"]
+    )
+    return validation_chunks(
+        tracks,
+        config["stems"],
+        chunk_seconds=config["crop_seconds"],
+        hop_seconds=config["validation_hop_seconds"],
+        batch_size=config["validation_batch_size"],
+        sample_rate=sample_rate,
+    )
+
+
+def build(preset, config):
+    """The compiled separator of a preset."""
+    separator = AudioSeparator.from_preset(preset, stems=config["stems"])
     separator.compile(
         paper_optimizer(config["learning_rate"], config["global_clipnorm"]),
         loss=losses.get(config["loss"]),
         metrics=[SNR(), SISNR()],
     )
+    return separator
 
 
-def finetune(teacher, number, config, arguments, validation):
-    """One round; returns the preset directory of its best student."""
+def finetune(teacher, number, config, arguments, validation, devices):
+    """One round; returns its best student's preset directory and loss."""
     output = arguments.output / f"round_{number}"
     run = TrainingRun(
-        output, {**config, "teacher": str(teacher)}, arguments.seed
+        output,
+        {
+            **config,
+            "teacher": str(teacher),
+            # Labels of another folder's mixtures would be taken for its own.
+            "unlabelled": str(arguments.unlabelled),
+        },
+        arguments.seed,
+        may_change=["devices"],
+        devices=devices,
     )
-    student = AudioSeparator.from_preset(teacher, stems=config["stems"])
-    pseudo = label(student, arguments.unlabelled, output / "labels", config)
+    pseudo = label(
+        AudioSeparator.from_preset(teacher, stems=config["stems"]),
+        arguments.unlabelled,
+        output / "labels",
+        config,
+        devices,
+    )
     labelled = open_tracks(
         config["dataset"], "train", arguments.data_dir, config["storage"]
     )
     tracks = balance(labelled, pseudo)
-    compile_separator(student, config)
-    run.fit(
-        student,
-        lambda epoch: training_data(
-            config, tracks, student.sample_rate, arguments.seed, epoch
-        ),
-        validation,
-        clip=first_example(validation),
-        epochs=config["epochs"],
-        patience=config["patience"],
-        steps_per_epoch=config["epoch_size"] // config["batch_size"],
-    )
-    return run.best
+    with devices.scope():
+        student = build(teacher, config)
+        history = run.fit(
+            student,
+            lambda epoch: training_data(
+                config, tracks, student.sample_rate, arguments.seed, epoch
+            ),
+            validation,
+            clip=first_example(validation),
+            epochs=config["epochs"],
+            patience=config["patience"],
+            steps_per_epoch=config["epoch_size"] // config["batch_size"],
+        )
+    return run.best, min(float(row["val_loss"]) for row in history)
 
 
 def main(argv=None, config=CONFIG):
@@ -210,36 +252,25 @@ def main(argv=None, config=CONFIG):
     config, arguments = parse_recipe(
         argv, __doc__, config, "preset", "unlabelled"
     )
-
-    def loss(preset):
-        separator = AudioSeparator.from_preset(preset, stems=config["stems"])
-        compile_separator(separator, config)
-        return separator.evaluate(validation, return_dict=True, verbose=0)[
-            "loss"
-        ]
-
-    tracks = open_tracks(
-        config["dataset"], "validation", arguments.data_dir, config["storage"]
-    )
-    validation = validation_chunks(
-        tracks,
-        config["stems"],
-        chunk_seconds=config["crop_seconds"],
-        hop_seconds=config["validation_hop_seconds"],
-        batch_size=config["validation_batch_size"],
-    )
+    devices = open_devices(config["devices"])
     teacher = arguments.preset
-    lowest = loss(teacher)
+    with devices.scope():
+        separator = build(teacher, config)
+        validation = validation_data(
+            config, arguments.data_dir, separator.sample_rate
+        )
+        lowest = devices.evaluate(separator, validation)["loss"]
     print(f"{teacher}: validation loss {lowest:.4g}", flush=True)
     for number in range(1, config["rounds"] + 1):
-        student = finetune(teacher, number, config, arguments, validation)
-        reached = loss(student)
+        student, reached = finetune(
+            teacher, number, config, arguments, validation, devices
+        )
         print(f"{student}: validation loss {reached:.4g}", flush=True)
         if reached < lowest:
             teacher, lowest = student, reached
-    AudioSeparator.from_preset(teacher, stems=config["stems"]).save_to_preset(
-        arguments.output / "preset"
-    )
+    if devices.process_index == 0:
+        best = AudioSeparator.from_preset(teacher, stems=config["stems"])
+        best.save_to_preset(arguments.output / "preset")
 
 
 if __name__ == "__main__":

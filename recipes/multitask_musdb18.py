@@ -13,7 +13,8 @@ Command:
     RUN/shared is the run of the encoder, RUN/new that of the new decoder,
     RUN/preset has all stems.
 Hardware: one GPU.
-Time: 20,000 chunks of 1 s an epoch, in each of the two runs.
+Time: not measured here, and not in the paper; 20,000 chunks of 1 s an epoch,
+    in each of the two runs.
 Expected score: not yet measured with this recipe on MUSDB18-HQ.
 """
 
@@ -180,6 +181,7 @@ def main(argv=None, config=CONFIG):
         stem = config["new_stem"]
         separator.load_decoder(stem, new.best / f"{stem}.weights.h5")
         separator.backbone.trainable = True
+        separator.metadata = new.describe_best(separator.metadata)
         separator.save_to_preset(arguments.output / "preset")
 
 

@@ -10,7 +10,8 @@ Command:
     TRAINED is a preset directory with speech, music and effects. RUN/best and
     RUN/last hold the decoder alone, RUN/preset the separator with it.
 Hardware: as bandit_dnr.py; less memory, no gradient of the encoder.
-Time: 20,000 chunks of 6 s an epoch; less with --cache-features.
+Time: not measured here, and not in the paper; 20,000 chunks of 6 s an epoch,
+    less with --cache-features.
 Expected score: not yet measured with this recipe on DnR.
 """
 
@@ -174,6 +175,7 @@ def main(argv=None, config=CONFIG):
         for stem in learner.stems:
             separator.load_decoder(stem, run.best / f"{stem}.weights.h5")
         separator.backbone.trainable = True
+        separator.metadata = run.describe_best(separator.metadata)
         separator.save_to_preset(arguments.output / "preset")
 
 

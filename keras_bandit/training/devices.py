@@ -56,6 +56,23 @@ class Devices:
         """Callbacks that make an epoch's logs those of all devices."""
         return []
 
+    def evaluate(self, model, data):
+        """Evaluates a compiled model as `fit` does after an epoch.
+
+        Args:
+            model: made in `scope()`.
+            data: a dataset as for `share_validation`.
+
+        Returns:
+            dict of the loss and metrics, the same in all processes.
+        """
+        logs = model.evaluate(
+            self.share_validation(data), return_dict=True, verbose=0
+        )
+        for callback in self.callbacks():
+            callback.on_epoch_end(0, logs)
+        return logs
+
     def total(self, number):
         """Sum of a number over all processes, which wait for each other."""
         return number

@@ -26,6 +26,22 @@ from keras_bandit.training.progress import Progress
 from keras_bandit.training.refuses_nan import RefusesNaN
 
 
+def trained(initial, record):
+    """Metadata of weights that were trained.
+
+    Args:
+        initial: dict. Metadata of the weights that training began with. What
+            they say, such as scores, is not true of the trained ones, so that
+            they stay apart.
+        record: dict. How the weights were trained.
+
+    Returns:
+        `{"initial": initial, "training": record}`; `"initial"` is left out
+        where there is nothing to say of it.
+    """
+    return {**({"initial": initial} if initial else {}), "training": record}
+
+
 class Checkpoints(keras.callbacks.Callback):
     """Saves the last weights after each epoch, and the best.
 
@@ -62,6 +78,9 @@ class TrainingRun:
     best/, last/   presets, of the lowest `val_loss` and of the last epoch
     backup/        what the next start goes on from
     ```
+
+    The metadata of `best` and `last` have the run under `"training"`, and
+    those of the preset that training began from, if any, under `"initial"`.
 
     Made anew or opened again: a run that was killed goes on after its last
     complete epoch, and ends with the weights of a run that was not. For that
@@ -102,6 +121,8 @@ class TrainingRun:
         self.logs = self.directory / "logs"
         self._backup = self.directory / "backup" / "latest.weights.h5"
         self.sessions = self._open()
+        # No other process writes there before it is a run's directory.
+        self.devices.total(0)
         keras.utils.set_random_seed(seed)
 
     @property
@@ -173,16 +194,35 @@ class TrainingRun:
         """The epochs so far: a list of dicts, text by column."""
         return read_history(self.directory / "history.csv")
 
-    def _record_with(self, logs):
+    def _record_with(self, model, logs):
         """What the weights of an epoch were made with, and its logs."""
-        return {**self.record, "sessions": self.sessions[-1:], "logs": logs}
+        record = {**self.record, "sessions": self.sessions[-1:]}
+        if hasattr(model, "stems"):
+            # Other decoders of its separator stay as they were.
+            record["stems"] = list(model.stems)
+        return {**record, "logs": logs}
+
+    def describe_best(self, initial):
+        """Metadata of a preset made of other weights and those in `best`.
+
+        Of a run whose `fit` was given `save`; else `best` is such a preset.
+
+        Args:
+            initial: dict. Metadata of the preset that training began from.
+
+        Returns:
+            dict, `{"initial": initial, "training": record}`; the record's
+            `"stems"` are those that were trained.
+        """
+        path = self.best / "training.json"
+        return trained(initial, json.loads(path.read_text(encoding="utf-8")))
 
     def _save_preset(self, model, directory, logs):
         """Saves a preset whose metadata says how it was trained."""
         # A `FeatureLearner` is a part of its separator.
         separator = getattr(model, "separator", model)
         former = separator.metadata
-        separator.metadata = {**former, "training": self._record_with(logs)}
+        separator.metadata = trained(former, self._record_with(model, logs))
         try:
             separator.save_to_preset(directory)
         finally:
@@ -323,7 +363,7 @@ class TrainingRun:
 
             def write(directory, logs):
                 save(directory)
-                record = self._record_with(logs)
+                record = self._record_with(model, logs)
                 write_text(
                     directory / "training.json",
                     json.dumps(record, indent=2) + "\n",

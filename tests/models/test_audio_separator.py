@@ -181,6 +181,15 @@ def test_bsrnn_join_undoes_with_stems(bsrnn, batch):
     assert_same(outputs(whole, batch[0]), outputs(bsrnn, batch[0]))
 
 
+def test_bsrnn_join_keeps_what_its_parts_say(bsrnn):
+    parts = [bsrnn.with_stems([stem]) for stem in bsrnn.stems]
+    assert BSRNNAudioSeparator.join(parts).metadata == {}
+    parts[0].metadata = {"training": {"seed": 1}}
+    assert BSRNNAudioSeparator.join(parts).metadata == {
+        "stems": {bsrnn.stems[0]: {"training": {"seed": 1}}}
+    }
+
+
 def test_bsrnn_join_saves_presets(batch, tmp_path):
     # Of one band layout by name, and of two models with paths alike.
     parts = []

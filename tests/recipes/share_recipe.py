@@ -1,4 +1,4 @@
-"""`transfer_mne` on two devices: `share_recipe.py PRESET FOLDER`."""
+"""A recipe on two devices: `share_recipe.py NAME PRESET FOLDER`."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ if __name__ == "__main__":
 import test_training_recipes as small
 
 if __name__ == "__main__":
-    recipe = small.read_recipe("transfer_mne")
+    name, preset, folder = sys.argv[1:]
+    recipe = small.read_recipe(name)
     recipe.open_tracks = small.prepared
-    preset, folder = sys.argv[1:]
     small.run_shared(recipe, Path(folder), preset, devices=2)

@@ -93,6 +93,8 @@ def check_averaged(other, run):
         np.testing.assert_allclose(weight, between, atol=1e-6)
     metadata = json.loads((run / "preset" / "metadata.json").read_text())
     assert metadata["keras_bandit"]["averaged"]["share"] == share
+    # It went on from the other's weights, and says what those were.
+    assert metadata["keras_bandit"]["initial"] == other.metadata
 
 
 def test_weights_between(recipe, tmp_path):
@@ -142,6 +144,14 @@ def test_run_is_exported_in_half_precision(recipe, tmp_path, monkeypatch):
     output = tmp_path / "run"
     arguments = ["--data-dir", str(tmp_path), "--output", str(output)]
     recipe.main(arguments, config)
+    events = b"".join(
+        path.read_bytes() for path in (output / "logs").rglob("*tfevents*")
+    )
+    assert b"speech/target" in events
+    assert b"speech/estimate" in events
+    history = (output / "history.csv").read_text()
+    assert "val_snr_music" in history
+    assert "val_si_snr_music" in history
     again = [*arguments[:2], "--output", str(tmp_path / "again")]
     again += ["--initial", str(output / "last")]
     recipe.main([*again, "--average-with", str(output / "last")], config)
@@ -167,3 +177,6 @@ def test_run_is_exported_in_half_precision(recipe, tmp_path, monkeypatch):
     assert dtypes == {np.dtype("float16")}
     metadata = json.loads((output / "preset" / "metadata.json").read_text())
     assert metadata["keras_bandit"]["config"] == config
+    assert "initial" not in metadata["keras_bandit"]
+    (session,) = metadata["keras_bandit"]["sessions"]
+    assert "keras" in session["packages"]

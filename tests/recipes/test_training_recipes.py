@@ -36,6 +36,8 @@ SIZES = {
 # Few stems: time goes into tracing and compiling their decoders.
 DNR = ("music", "effects")
 MUSDB = ("vocals", "bass")
+# Of the presets that recipes begin with.
+ORIGIN = {"license": "that of a test", "scores": {"snr": 12.3}}
 SMALL = {
     "crop_seconds": 0.1,
     "batch_size": 2,
@@ -101,6 +103,7 @@ def bandit(tmp_path):
         hop_length=32,
         mlp_dim=3,
     )
+    separator.metadata = ORIGIN
     separator.save_to_preset(tmp_path / "bandit")
     return tmp_path / "bandit"
 
@@ -121,6 +124,7 @@ def bsrnn(tmp_path):
         separator = BSRNNAudioSeparator(
             backbone, list(stems), hop_length=32, mlp_dim=3
         )
+        separator.metadata = ORIGIN
         separator.save_to_preset(tmp_path / "bsrnn")
         return tmp_path / "bsrnn"
 
@@ -155,6 +159,55 @@ def same_encoder(preset, other):
     return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
+def arrays(path):
+    """All arrays of a weights file or of an example's features."""
+    if path.suffix == ".npz":
+        return dict(np.load(path))
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(
+            lambda name, item: (
+                found.__setitem__(name, np.asarray(item))
+                if isinstance(item, h5py.Dataset)
+                else None
+            )
+        )
+    return found
+
+
+def kept(output):
+    """What runs and presets hold, and when training wrote it."""
+    found = {}
+    for path in sorted(p for p in output.rglob("*") if p.is_file()):
+        name = path.relative_to(output)
+        if {"best", "last", "features", "labels"} & set(name.parts):
+            found[f"{name}, time"] = path.stat().st_mtime_ns
+        if path.suffix == ".h5":
+            found[str(name)] = arrays(path)
+        elif path.name == "metadata.json":
+            found[str(name)] = json.loads(path.read_text())["keras_bandit"]
+        elif path.name == "history.csv":
+            found[str(name)] = path.read_text()
+    return found
+
+
+def run_twice(recipe, tmp_path, *options, **config):
+    """Runs a recipe; again, it trains no more and saves the same preset."""
+    run(recipe, tmp_path, *options, **config)
+    before = kept(tmp_path / "run")
+    run(recipe, tmp_path, *options, **config)
+    np.testing.assert_equal(kept(tmp_path / "run"), before)
+
+
+def check_origin(metadata, stems, initial=ORIGIN):
+    """A preset says which stems were trained, and from what."""
+    assert set(metadata) == {"initial", "training"}
+    assert metadata["initial"] == initial
+    assert metadata["training"]["stems"] == list(stems)
+    assert metadata["training"]["logs"]["epoch"] == 0
+    assert metadata["training"]["sessions"]
+
+
 def decoder_files(folder):
     return {path.name for path in folder.glob("*.h5")}
 
@@ -176,6 +229,7 @@ def test_bandit_dnr(load, bandit, tmp_path, alternate):
     assert b"music/estimate" in b"".join(
         path.read_bytes() for path in (output / "logs").rglob("*tfevents*")
     )
+    check_origin(AudioSeparator.from_preset(output / "best").metadata, DNR)
     before, after = weights(bandit), weights(output / "last")
     assert any(not np.array_equal(before[path], after[path]) for path in before)
     # Goes on where it was: another epoch, not a new run.
@@ -188,9 +242,11 @@ def test_bandit_dnr(load, bandit, tmp_path, alternate):
 
 def test_bsrnn_dnr_joins_its_models(load, bsrnn, tmp_path):
     preset = bsrnn(DNR, 1)
-    run(load("bsrnn_dnr"), tmp_path, preset=str(preset), stems=list(DNR))
+    run_twice(load("bsrnn_dnr"), tmp_path, preset=str(preset), stems=list(DNR))
     joined = AudioSeparator.from_preset(tmp_path / "run" / "preset")
     assert joined.stems == list(DNR)
+    for stem in DNR:
+        check_origin(joined.metadata["stems"][stem], [stem])
     mixture = tracks(DNR, 1, 1, 2)[0].read("music")[None]
     estimates = joined(mixture)
     for stem in DNR:
@@ -206,7 +262,7 @@ def test_bsrnn_dnr_joins_its_models(load, bsrnn, tmp_path):
 def test_bsrnn_musdb18(load, bsrnn, tmp_path):
     pytest.importorskip("pyloudnorm")
     preset = bsrnn(MUSDB, 2)
-    run(
+    run_twice(
         load("bsrnn_musdb18"),
         tmp_path,
         "--trained-stems",
@@ -219,11 +275,13 @@ def test_bsrnn_musdb18(load, bsrnn, tmp_path):
     )
     joined = AudioSeparator.from_preset(tmp_path / "run" / "preset")
     assert joined.stems == ["bass"]
+    assert set(joined.metadata["stems"]) == {"bass"}
+    check_origin(joined.metadata["stems"]["bass"], ["bass"])
 
 
 @pytest.mark.parametrize("option", ["--cache-features", "--dtype=float32"])
 def test_transfer_mne(load, bandit, tmp_path, option):
-    run(load("transfer_mne"), tmp_path, "--preset", bandit, option)
+    run_twice(load("transfer_mne"), tmp_path, "--preset", bandit, option)
     output = tmp_path / "run"
     # The decoder alone, no encoder.
     assert decoder_files(output / "best") == {"mne.weights.h5"}
@@ -231,46 +289,40 @@ def test_transfer_mne(load, bandit, tmp_path, option):
     separator = AudioSeparator.from_preset(output / "preset")
     assert separator.stems == [*DNR, "mne"]
     assert separator.backbone.trainable
+    check_origin(separator.metadata, ["mne"])
 
 
 def run_shared(recipe, folder, preset, devices):
     """What two devices are to do as one does, in `share_recipe.py`."""
+    if recipe.__name__ == "transfer_mne":
+        options, config = ["--cache-features"], {"epochs": 2}
+    else:
+        unlabelled = Path(preset).with_name("unlabelled")
+        options, config = ["--unlabelled", unlabelled], FINETUNE
     run(
         recipe,
         folder,
         "--preset",
         preset,
-        "--cache-features",
+        *options,
         # Ten chunks in batches of three: the last batch has one.
         validation_batch_size=3,
-        epochs=2,
         devices=devices,
+        **config,
     )
 
 
-def arrays(path):
-    """All arrays of a weights file or of an example's features."""
-    if path.suffix == ".npz":
-        return dict(np.load(path))
-    found = {}
-    with h5py.File(path) as file:
-        file.visititems(
-            lambda name, item: (
-                found.__setitem__(name, np.asarray(item))
-                if isinstance(item, h5py.Dataset)
-                else None
-            )
-        )
-    return found
+def start_shared(load, name, preset, tmp_path):
+    """Runs a recipe on one device and on two; returns both outputs."""
+    script = Path(__file__).with_name("share_recipe.py")
+    processes = two_devices.start(script, name, preset, tmp_path / "two")
+    run_shared(load(name), tmp_path / "one", preset, devices=1)
+    two_devices.finish(processes)
+    return [tmp_path / folder / "run" for folder in ("one", "two")]
 
 
 def test_recipe_on_two_devices_does_what_one_does(load, bandit, tmp_path):
-    script = Path(__file__).with_name("share_recipe.py")
-    processes = two_devices.start(script, bandit, tmp_path / "two")
-    recipe = load("transfer_mne")
-    run_shared(recipe, tmp_path / "one", bandit, devices=1)
-    two_devices.finish(processes)
-    one, two = (tmp_path / name / "run" for name in ("one", "two"))
+    one, two = start_shared(load, "transfer_mne", bandit, tmp_path)
     names = ["best/mne.weights.h5", "last/mne.weights.h5"]
     for part in ("train", "validation"):
         names += [f"features/{part}/{i:07}.npz" for i in range(10)]
@@ -288,9 +340,35 @@ def test_recipe_on_two_devices_does_what_one_does(load, bandit, tmp_path):
     assert same_encoder(bandit, two / "preset")
 
 
+def test_finetuning_on_two_devices_does_what_one_does(load, bandit, tmp_path):
+    folder = tmp_path / "unlabelled"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("film", "short", "third"):
+        mixture = 0.1 * rng.standard_normal(6000)
+        soundfile.write(folder / f"{name}.wav", mixture, RATE, subtype="FLOAT")
+    one, two = start_shared(load, "finetune_semi_supervised", bandit, tmp_path)
+    labels = sorted(
+        path.relative_to(one) for path in one.glob("*/labels/*/*.wav")
+    )
+    assert len(labels) == 2 * 3 * len(DNR)
+    for path in labels:
+        # Of teachers two steps apart, see below.
+        np.testing.assert_allclose(
+            soundfile.read(two / path)[0],
+            soundfile.read(one / path)[0],
+            atol=1e-4,
+        )
+    for preset in ("round_1/last", "round_2/last", "preset"):
+        found, expected = weights(two / preset), weights(one / preset)
+        for path, value in expected.items():
+            # Steps of Adam of at most 1e-4; float32 sums in another order.
+            np.testing.assert_allclose(found[path], value, atol=1e-5)
+
+
 def test_transfer_musdb18(load, bandit, tmp_path):
     pytest.importorskip("pyloudnorm")
-    run(
+    run_twice(
         load("transfer_musdb18"),
         tmp_path,
         "--preset",
@@ -304,7 +382,9 @@ def test_transfer_musdb18(load, bandit, tmp_path):
         f"{stem}.weights.h5" for stem in MUSDB
     }
     assert same_encoder(bandit, output / "preset")
-    assert AudioSeparator.from_preset(output / "preset").stems == list(MUSDB)
+    separator = AudioSeparator.from_preset(output / "preset")
+    assert separator.stems == list(MUSDB)
+    check_origin(separator.metadata, MUSDB)
 
 
 def test_multitask_musdb18(load, bandit, tmp_path):
@@ -314,8 +394,9 @@ def test_multitask_musdb18(load, bandit, tmp_path):
         hop_length=32,
         mlp_dim=3,
     )
+    separator.metadata = ORIGIN
     separator.save_to_preset(tmp_path / "shared")
-    run(
+    run_twice(
         load("multitask_musdb18"),
         tmp_path,
         preset=str(tmp_path / "shared"),
@@ -328,6 +409,16 @@ def test_multitask_musdb18(load, bandit, tmp_path):
     assert same_encoder(output / "shared" / "best", output / "preset")
     whole = AudioSeparator.from_preset(output / "preset")
     assert whole.stems == ["vocals", "bass"]
+    check_origin(first.metadata, ["vocals"])
+    check_origin(whole.metadata, ["bass"], first.metadata)
+
+
+FINETUNE = {
+    "stems": list(DNR),
+    "dataset": "dnr",
+    "rounds": 2,
+    "hop_seconds": 3.0,
+}
 
 
 def test_finetune_semi_supervised(load, bandit, tmp_path):
@@ -336,25 +427,46 @@ def test_finetune_semi_supervised(load, bandit, tmp_path):
     rng = np.random.default_rng(0)
     mixture = 0.1 * rng.standard_normal(6000)
     soundfile.write(folder / "film.wav", mixture, RATE, subtype="FLOAT")
-    run(
-        load("finetune_semi_supervised"),
-        tmp_path,
-        "--preset",
-        bandit,
-        "--unlabelled",
-        folder,
-        stems=list(DNR),
-        dataset="dnr",
-        rounds=2,
-        hop_seconds=3.0,
-    )
+    recipe = load("finetune_semi_supervised")
+    options = ("--preset", bandit, "--unlabelled")
+    run_twice(recipe, tmp_path, *options, folder, **FINETUNE)
     output = tmp_path / "run"
     labels = output / "round_1/labels/film.wav"
     estimates = [soundfile.read(labels / f"{stem}.wav")[0] for stem in DNR]
     # What the teacher says sums to the mixture: float32 of values near 0.1.
     np.testing.assert_allclose(sum(estimates), mixture, atol=1e-6)
-    assert (output / "round_2" / "best").is_dir()
-    assert AudioSeparator.from_preset(output / "preset").stems == list(DNR)
+    known = {"bandit": ORIGIN}
+    for name in ("round_1", "round_2"):
+        record = json.loads((output / name / "config.json").read_text())
+        teacher = AudioSeparator.from_preset(record["config"]["teacher"])
+        best = AudioSeparator.from_preset(output / name / "best")
+        check_origin(best.metadata, DNR, teacher.metadata)
+        known[name] = best.metadata
+    separator = AudioSeparator.from_preset(output / "preset")
+    assert separator.stems == list(DNR)
+    assert separator.metadata in known.values()
+    # Another folder's mixtures may have the same names.
+    other = folder.rename(tmp_path / "other")
+    with pytest.raises(ValueError, match=r"unlabelled: '.*unlabelled' in the"):
+        run(recipe, tmp_path, *options, other, **FINETUNE)
+
+
+def test_finetuning_refuses_validation_at_another_rate(
+    load, bandit, tmp_path, monkeypatch
+):
+    recipe = load("finetune_semi_supervised")
+    noise = ArrayTrack("track", 2 * RATE, {s: np.ones((1, 9000)) for s in DNR})
+    monkeypatch.setattr(recipe, "open_tracks", lambda *options: [noise])
+    with pytest.raises(ValueError, match=r"sample_rate=16000; all .* 8000"):
+        run(
+            recipe,
+            tmp_path,
+            "--preset",
+            bandit,
+            "--unlabelled",
+            tmp_path,
+            **FINETUNE,
+        )
 
 
 def test_unlabelled_at_another_rate_is_refused(load, bandit, tmp_path):
@@ -399,6 +511,10 @@ def test_transfer_demo(bandit, tmp_path):
     arguments = ["--clips", str(tmp_path / "clips"), "--preset", str(bandit)]
     output = tmp_path / "run"
     recipe.main([*arguments, "--output", str(output)], config)
+    before = kept(output), (output / "scores.json").read_text()
+    recipe.main([*arguments, "--output", str(output)], config)
+    after = kept(output), (output / "scores.json").read_text()
+    np.testing.assert_equal(after, before)
     scores = json.loads((output / "scores.json").read_text())
     assert set(scores["mne"]) == {"mixture", "new decoder", "sum of stems"}
     assert set(scores["drums"]) == {"mixture", "new decoder"}

@@ -104,6 +104,8 @@ def test_presets_say_how_they_were_trained(uninterrupted):
     training = last.metadata["training"]
     assert training["config"] == tiny.CONFIG
     assert training["logs"]["epoch"] == 3
+    # New weights began from nothing.
+    assert set(last.metadata) == {"training"}
     assert "keras" in training["sessions"][0]["packages"]
     best = AudioSeparator.from_preset(directory / "best")
     losses = [float(row["val_loss"]) for row in rows(directory)]
@@ -112,6 +114,28 @@ def test_presets_say_how_they_were_trained(uninterrupted):
     # 1e-4 dB: float32, batch statistics in another order.
     loss = best.evaluate(*tiny.batch(99), verbose=0)
     assert loss == pytest.approx(min(losses), abs=1e-4)
+
+
+def test_presets_say_what_they_began_from(tmp_path):
+    """Its scores are not theirs, however often a run begins again."""
+    released = {"license": "Apache-2.0", "scores": {"snr": 9.4}}
+
+    def train(directory, metadata, epochs):
+        separator = tiny.build(run_eagerly=True)
+        separator.metadata = metadata
+        run = TrainingRun(directory, {})
+        run.fit(separator, tiny.Epochs, epochs=epochs)
+        assert separator.metadata == metadata
+        return AudioSeparator.from_preset(run.last).metadata
+
+    for epochs in (1, 2):
+        first = train(tmp_path / "first", released, epochs)
+        assert set(first) == {"initial", "training"}
+        assert first["initial"] == released
+        assert first["training"]["logs"]["epoch"] == epochs - 1
+    second = train(tmp_path / "second", first, 1)
+    assert set(second) == {"initial", "training"}
+    assert second["initial"] == first
 
 
 def dense(units=3):

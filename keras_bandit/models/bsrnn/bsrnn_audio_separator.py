@@ -26,7 +26,8 @@ class BSRNNAudioSeparator(AudioSeparator):
                 bands. Encoders and decoders are shared with them.
 
         Returns:
-            `BSRNNAudioSeparator` with all of their stems.
+            `BSRNNAudioSeparator` with all of their stems. Its `metadata` are
+            `{"stems": {stem: metadata}}`, of those that had any.
 
         Raises:
             ValueError: if two have a stem in common, or differ otherwise.
@@ -41,7 +42,7 @@ class BSRNNAudioSeparator(AudioSeparator):
         decoders = {}
         for separator in separators:
             decoders |= separator.decoders
-        return cls(
+        joined = cls(
             **{
                 **separators[0]._arguments(),
                 "backbone": backbone,
@@ -49,6 +50,14 @@ class BSRNNAudioSeparator(AudioSeparator):
                 "decoders": decoders,
             }
         )
+        origins = {
+            stem: dict(separator.metadata)
+            for separator in separators
+            for stem in separator.stems
+            if separator.metadata
+        }
+        joined.metadata = {"stems": origins} if origins else {}
+        return joined
 
     def _arguments_for(self, stems):
         # Encoders of other stems would be weights that nothing uses.
