@@ -150,6 +150,29 @@ def test_bfloat16_gradients_are_near_float32(kind, sizes, gradients):
         assert error <= 0.05 * np.linalg.norm(expected), name
 
 
+@pytest.mark.gpu
+def test_gpu_equals_generic(kind, gpu, gradients):
+    sizes = steps, batch, _, units = 51, 7, 32, 48
+    arguments = make_arguments(kind, *sizes, seed=1)
+    rng = np.random.default_rng(2)
+    cotangent = rng.standard_normal((steps, batch, 2 * units)).astype("float32")
+    outputs = function_of(backend, kind)(*map(ops.convert_to_tensor, arguments))
+    assert gpu in str(outputs.device).lower()
+    # Products may be of TF32, rounded by 2**-11, in either path.
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(outputs),
+        run(generic, kind, arguments),
+        rtol=0,
+        atol=0.005,
+    )
+    fast, slow = (
+        gradients(function_of(module, kind), arguments, cotangent)
+        for module in (backend, generic)
+    )
+    for ours, theirs in zip(fast, slow, strict=True):
+        assert np.abs(ours - theirs).max() <= 0.01 * np.abs(theirs).max()
+
+
 @settings(max_examples=4, deadline=None, derandomize=True)
 @given(
     kind=st.sampled_from(["gru", "lstm"]),
