@@ -4,9 +4,11 @@ Paper: Watcharasupat et al. 2023, arXiv:2309.02539, whose code crops DnR v2 from
     float32 memory maps made by copying the whole set; so does one row here.
 Command: python recipes/benchmark_data.py --json times.json
     (needs the extras: pip install 'keras-bandit[datasets,grain]')
-Hardware: any; 1.5 GB of disk and as much page cache. Numbers per core come from
-    the CPU time of one thread, so that other programs disturb them little.
-Time: about three minutes on 2 cores.
+Hardware: any; 4 GB of disk and as much page cache, less with --no-v3. Numbers
+    per core come from the CPU time of one thread, so that other programs disturb
+    them little.
+Time: with --no-fit four minutes on 2 cores that other programs shared, 85 s of
+    CPU time; with fit() and --no-v3 about three on 2 cores.
 Expected score: at least 150 crops/s per core from `paths` and 80 from
     `segments`, `paths` not slower than memory maps, and fit() not slower than
     with the same batches held in memory; docs/performance.md has what was found.
@@ -34,6 +36,8 @@ from keras_bandit.prepare import prepare
 CONFIG = {
     "stems": ["speech", "music", "effects"],
     "sample_rate": 44100,
+    # Of tracks like those of DnR v3, or None: without them.
+    "v3_sample_rate": 48000,
     "tracks": 24,
     "track_seconds": 60,
     "crop_seconds": 6.0,
@@ -63,35 +67,62 @@ FILE_NAMES = {
 }
 
 
-def make_files(folder, config):
-    """Writes tracks like those of DnR v2, and their float32 copies.
+def make_tracks(folder, splits, sample_rate, config):
+    """Makes tracks of one clip, rolled by another amount for each stem.
 
-    One clip, rolled by another amount for every stem and track: of PCM, the
-    content makes no difference; FLAC needs something like sound.
+    Of PCM, the content makes no difference; FLAC needs something like sound.
 
     Args:
-        folder: path, to which `tr/…`, `cv/…` and `tt/…` are written, each
-            stem as 16-bit `.wav` and as `.npy`.
+        folder: path, to which folders of tracks are made.
+        splits: names of the splits' folders, that for training first.
+        sample_rate: int. Hz.
         config: dict as `CONFIG`.
+
+    Yields:
+        `(path, {stem: (1, samples)})` of each track, within ±1.
     """
-    sample_rate, seconds = config["sample_rate"], config["track_seconds"]
-    clip = film_clip(min(seconds, 12), sample_rate)
-    repeats = -(-seconds * sample_rate // clip["speech"].shape[1])
+    samples = config["track_seconds"] * sample_rate
+    clip = film_clip(min(config["track_seconds"], 12), sample_rate)
+    repeats = -(-samples // clip["speech"].shape[1])
     rng = np.random.default_rng(0)
-    splits = [("tr", config["tracks"]), ("cv", 1), ("tt", 1)]
+    counts = [config["tracks"], 1, 1]
+    splits = zip(splits, counts, strict=True)
     for split, number in ((s, i) for s, count in splits for i in range(count)):
         track = folder / split / f"{number:04d}"
         track.mkdir(parents=True)
+        # A third: rolled against each other, stems may add up.
         stems = {
-            stem: np.roll(np.tile(x, repeats), rng.integers(x.shape[1]), -1)
+            stem: np.roll(
+                np.tile(x / 3, repeats), rng.integers(x.shape[1]), -1
+            )[:, :samples]
             for stem, x in clip.items()
         }
-        for stem, x in {"mixture": sum(stems.values()), **stems}.items():
-            # A third: rolled against each other, stems may add up.
-            samples = np.rint(x[:, : seconds * sample_rate] * (32767 / 3))
+        yield track, {"mixture": sum(stems.values()), **stems}
+
+
+def make_files(folder, config):
+    """Writes tracks like those of DnR, and v2's as memory maps.
+
+    Args:
+        folder: path, to which `tr/…`, `cv/…` and `tt/…` are written, each
+            stem as 16-bit `.wav` and as float32 `.npy`; and `v3/train/…`,
+            `val` and `test` as 24-bit `.flac`, if there is a rate for it.
+        config: dict as `CONFIG`.
+    """
+    rate, splits = config["sample_rate"], ("tr", "cv", "tt")
+    for track, stems in make_tracks(folder, splits, rate, config):
+        for stem, x in stems.items():
+            samples = np.rint(x * 32767)
             path = track / f"{FILE_NAMES[stem]}.wav"
-            soundfile.write(path, samples.T.astype("int16"), sample_rate)
+            soundfile.write(path, samples.T.astype("int16"), rate)
             np.save(path.with_suffix(".npy"), samples.astype("float32") / 32768)
+    rate, splits = config["v3_sample_rate"], ("train", "val", "test")
+    if rate is None:
+        return
+    for track, stems in make_tracks(folder / "v3", splits, rate, config):
+        for stem, x in stems.items():
+            path = track / f"{FILE_NAMES[stem]}.flac"
+            soundfile.write(path, x.T, rate, subtype="PCM_24")
 
 
 class MemoryMaps:
@@ -122,23 +153,30 @@ class MemoryMaps:
 def make_datasets(folder, config):
     """`{name: (tracks or None, batches by index)}` of everything timed."""
     datasets = {"memory maps": (None, MemoryMaps(folder, config))}
-    for storage in config["storages"]:
+    sources = [("", folder, "v2")]
+    if config["v3_sample_rate"]:
+        sources.append(("v3 ", folder / "v3", "v3"))
+    for prefix, manual_dir, release, storage in (
+        (*source, storage)
+        for source in sources
+        for storage in config["storages"]
+    ):
         data_dir = folder / "prepared"
-        prepare("dnr", folder, data_dir, f"v2_{storage}")
-        tracks = open_tracks("dnr", "train", data_dir, f"v2_{storage}")
+        prepare("dnr", manual_dir, data_dir, f"{release}_{storage}")
+        tracks = open_tracks("dnr", "train", data_dir, f"{release}_{storage}")
         crops = random_crops(
             tracks,
             config["stems"],
             config["crop_seconds"],
             config["batch_size"],
         )
-        datasets[storage] = tracks, crops
+        datasets[prefix + storage] = tracks, crops
     return datasets
 
 
 def time_reads(tracks, config, count):
     """Milliseconds of CPU time per read of a crop of one stem."""
-    samples = round(config["crop_seconds"] * config["sample_rate"])
+    samples = round(config["crop_seconds"] * tracks[0].sample_rate)
     rng = np.random.default_rng(1)
     before = time.process_time()
     for _ in range(count):
@@ -277,6 +315,9 @@ def main(argv=None, config=CONFIG):
     parser.add_argument(
         "--no-fit", action="store_true", help="time reads and crops alone"
     )
+    parser.add_argument(
+        "--no-v3", action="store_true", help="without files like DnR v3's"
+    )
     arguments = parser.parse_args(argv)
     for name in ("tracks", "batches", "steps"):
         if getattr(arguments, name) < 1:
@@ -285,6 +326,8 @@ def main(argv=None, config=CONFIG):
         name: getattr(arguments, name)
         for name in ("tracks", "batches", "steps")
     }
+    if arguments.no_v3:
+        config["v3_sample_rate"] = None
     results = {"versions": versions(), "config": config}
     with tempfile.TemporaryDirectory() as folder:
         make_files(Path(folder), config)

@@ -212,6 +212,47 @@ def test_overwrite_keeps_what_it_cannot_replace(dnr, tmp_path):
     assert [path.name for path in directory.parent.iterdir()] == ["1.0.0"]
 
 
+def test_every_subset_of_dnr_v3_is_counted(tmp_path):
+    for track in ("eng/train/0", "eng/val/0", "eng/test/0", "deu/train/0"):
+        for name in ("mixture", "speech", "music", "sfx"):
+            write(tmp_path / "dnr" / track / f"{name}.flac")
+    for split in ("val", "test"):
+        folder = tmp_path / "dnr" / "eng" / split / "0"
+        shutil.copytree(folder, tmp_path / "dnr" / "deu" / split / "0")
+    _, notes = prepare("dnr", tmp_path / "dnr", tmp_path / "data", "v3_paths")
+    assert notes == [
+        f"{subset}/{split} has 1 tracks; the full release has {count}"
+        for subset in ("deu", "eng")
+        for split, count in (
+            ("train", 6000),
+            ("validation", 600),
+            ("test", 1200),
+        )
+    ]
+
+
+def test_missing_validation_songs_are_named(tmp_path):
+    """MUSDB18-HQ's fourteen are known; of the others only the number is."""
+    from keras_bandit.datasets.musdb18_hq import musdb18_hq_dataset_builder
+
+    first, *others = musdb18_hq_dataset_builder.VALIDATION_TRACKS
+    absent = others[3:5]
+    songs = {first, *others} - {*absent}
+    # Spelt otherwise: it counts as a song for training.
+    songs = [*songs - {first}, first.lower()]
+    for song in [*(f"train/{name}" for name in songs), "test/A - B"]:
+        for stem in musdb18_hq_dataset_builder.STEMS:
+            write(tmp_path / "musdb" / song / f"{stem}.wav", 100)
+    _, notes = prepare("musdb18_hq", tmp_path / "musdb", tmp_path / "data")
+    assert notes == [
+        "train has 1 tracks; the full release has 86",
+        "validation has 11 tracks; the full release has 14",
+        "test has 1 tracks; the full release has 50",
+        "validation lacks ANiMAL - Rockshow, Fergessen - Nos Palpitants, "
+        "James May - On The Line",
+    ]
+
+
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_default_configs_exist(dataset, tmp_path):
     config = DEFAULT_CONFIGS[dataset]

@@ -183,8 +183,8 @@ class Builder(TrackBuilder):
             problems += missing
             for split, tracks in found.items():
                 splits[split] += tracks
+            self.note_counts(found, release.counts, prefix)
         check_splits(splits, problems, manual_dir)
-        self._note_counts(splits, release)
         return splits
 
     def _homes(self, manual_dir, release):
@@ -212,9 +212,3 @@ class Builder(TrackBuilder):
             f"{manual_dir} is not DnR {self.builder_config.release}: it lacks "
             f"{wanted}the folders {', '.join(folders)}"
         )
-
-    def _note_counts(self, splits, release):
-        """Notes a size other than the full release's, which may be wanted."""
-        if release is RELEASES["v3"] and not self.builder_config.subset:
-            return  # several subsets, each of that size
-        self.note_counts(splits, release.counts)

@@ -83,4 +83,9 @@ class Builder(TrackBuilder):
         }
         check_splits(splits, problems, manual_dir)
         self.note_counts(splits, COUNTS)
+        # A song under another name would be trained on.
+        there = {track.name for track in splits["validation"]}
+        absent = [name for name in VALIDATION_TRACKS if name not in there]
+        if absent:
+            self.notes.append(f"validation lacks {', '.join(absent)}")
         return splits

@@ -82,16 +82,17 @@ class TrackBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """
         raise NotImplementedError
 
-    def note_counts(self, splits, counts):
+    def note_counts(self, splits, counts, prefix=""):
         """Notes splits of another size than the full release's.
 
         Args:
             splits: `{split: list of TrackFiles}`.
             counts: `{split: int}`.
+            prefix: str. Put before a split's name, such as a subset.
         """
         self.notes += [
-            f"{split} has {len(splits[split])} tracks; the full release has "
-            f"{count}"
+            f"{prefix}{split} has {len(splits[split])} tracks; the full "
+            f"release has {count}"
             for split, count in counts.items()
             if len(splits[split]) != count
         ]

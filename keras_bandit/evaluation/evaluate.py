@@ -66,7 +66,7 @@ def evaluate(
     - `tracks/<name>.json`: the scores of a track, as soon as it is done.
     - `summary.json`: mean and median over tracks.
     - `results.md`: the same as tables, with the paper's numbers in rows of
-      their own where it reports this data and architecture.
+      their own where it reports this data, architecture and loss.
     - `plots/<name>.png`: a box plot per stem, if matplotlib is installed.
 
     Called again with the same settings, it continues: tracks that are done

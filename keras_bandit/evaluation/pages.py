@@ -39,7 +39,9 @@ def write_results(
         },
     )
     rates = {track.sample_rate for track in tracks}
-    paper = paper_rows(settings["dataset"], settings["split"], rates, separator)
+    paper = paper_rows(
+        settings["dataset"], settings["split"], len(tracks), rates, separator
+    )
     tables = result_tables(summary, plan, model_name, paper)
     page = _head(results, summary, tracks, model_name)
     if paper:

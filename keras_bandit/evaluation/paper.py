@@ -13,6 +13,13 @@ TABLE_1 = {
     "irm": [(14.4, 9.0, 11.0, 11.5), (14.6, 8.4, 10.7, 11.2)],
     "psf": [(18.5, 12.9, 15.0, 15.4), (18.4, 12.7, 14.8, 15.3)],
 }
+# The loss of TABLE_1_MODELS, and the rows of bandit_vox7 with others.
+TABLE_1_LOSS = {"bandit": "L1SNR", "bsrnn": "L1"}
+VOX7_LOSSES = {
+    "L1": [(13.3, 6.4, 7.8, 9.2), (13.0, 5.3, 6.9, 8.4)],
+    "MSE": [(12.5, 5.5, 7.0, 8.3), (12.2, 4.1, 6.0, 7.4)],
+    "L2SNR": [(13.5, 6.5, 7.9, 9.3), (13.3, 5.4, 7.1, 8.6)],
+}
 # Trained to the end; its average implies 9.1 for the SI-SNR of effects.
 BANDIT_PLUS = [(15.7, 8.7, 9.8, 11.4), (15.6, 8.0, 8.2, 10.9)]
 
@@ -23,33 +30,43 @@ MNE_DECODER = (14.1, 13.9)
 # Table 2, SNR in dB: vocals, drums, bass, other, average.
 TABLE_2_MODEL = (5.5, 6.4, 4.4, 3.6, 5.0)
 
+# Tracks of DnR v2's and MUSDB18-HQ's test sets.
+TEST_TRACKS = {"dnr": 973, "musdb18_hq": 50}
 
-def paper_rows(dataset, split, sample_rates, separator):
+
+def paper_rows(dataset, split, num_tracks, sample_rates, separator):
     """What the paper prints for the rows of an evaluation.
 
     Args:
         dataset: str or `None`. The paper has "dnr" and "musdb18_hq"; what
             follows a slash, config and version, is not looked at.
         split: str or `None`. The paper has "test".
+        num_tracks: int. The paper has the whole test sets, `TEST_TRACKS`;
+            other numbers are parts of them, or other data in their folders.
         sample_rates: set of int. Of the tracks, in Hz. DnR v2 and
             MUSDB18-HQ have 44100; 48000 is DnR v3, which the paper has not.
-        separator: the model. Its rows are those of the same architecture.
+        separator: the model. Its rows of Table 1 are those of the same
+            architecture and the loss that its `metadata` records; with no
+            loss recorded, those of the paper's usual one, and labelled so.
 
     Returns:
         `{row: [(label, {score: {name: float}}), …]}` in dB with "average"
         among the names, for the rows of `plan.ROWS` and `plan.MODEL`. Empty
         for other data.
     """
-    if split != "test" or sample_rates != {44100}:
-        return {}
     dataset = (dataset or "").partition("/")[0]
+    whole = num_tracks == TEST_TRACKS.get(dataset)
+    if split != "test" or sample_rates != {44100} or not whole:
+        return {}
     preset = architecture(separator)
     if dataset == "dnr":
         rows = {
             row: [("paper", _table_1_scores(numbers))]
             for row, numbers in TABLE_1.items()
         }
-        rows["model"] = _table_1_models(preset, "mne" in separator.stems)
+        rows["model"] = _table_1_models(
+            preset, recorded_loss(separator), "mne" in separator.stems
+        )
         return rows
     if dataset == "musdb18_hq" and preset == "bandit_musical64":
         names = [*MUSDB_STEMS, "average"]
@@ -58,13 +75,23 @@ def paper_rows(dataset, split, sample_rates, separator):
     return {}
 
 
-def _table_1_models(preset, has_mne_decoder):
-    rows = []
-    if preset in TABLE_1_MODELS:
-        scores = _table_1_scores(TABLE_1_MODELS[preset][1:])
-        rows.append((f"paper: {preset}", scores))
+def _table_1_models(preset, loss, has_mne_decoder):
+    if preset is None:
+        return []
+    usual = TABLE_1_LOSS[preset.partition("_")[0]]
+    printed = {usual: TABLE_1_MODELS[preset][1:]}
+    if preset == "bandit_vox7":
+        printed |= VOX7_LOSSES
+    note = ""
+    if loss is None:
+        loss, note = usual, " (ours: not recorded)"
+    if str(loss) not in printed:
+        return []
+    scores = _table_1_scores(printed[loss])
+    rows = [(f"paper: {preset}, {loss}{note}", scores)]
     if preset == "bandit_musical64":
-        rows.append(("paper: BandIt+", _table_1_scores(BANDIT_PLUS)))
+        plus = _table_1_scores(BANDIT_PLUS)
+        rows.append((f"paper: BandIt+, {loss}{note}", plus))
         numbers = MNE_DECODER if has_mne_decoder else MNE_SUM
         scores["snr"]["mne"], scores["si_snr"]["mne"] = numbers
     return rows
@@ -76,6 +103,17 @@ def _table_1_scores(numbers):
         score: dict(zip(names, values, strict=True))
         for score, values in zip(("snr", "si_snr"), numbers, strict=True)
     }
+
+
+def recorded_loss(separator):
+    """The loss in a model's `metadata`, as `TrainingRun` puts it there.
+
+    Returns:
+        `"loss"` of the run's configuration, in recipes the name of a class of
+        `keras_bandit.losses`; `None` if there is none.
+    """
+    training = getattr(separator, "metadata", {}).get("training", {})
+    return training.get("config", {}).get("loss")
 
 
 def architecture(separator):

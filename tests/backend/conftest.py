@@ -36,3 +36,24 @@ def gradients_of(function, arguments, cotangent):
 @pytest.fixture
 def gradients():
     return gradients_of
+
+
+@pytest.fixture
+def gpu():
+    """What a GPU is called in the name of a tensor's device; else skips."""
+    if keras.config.backend() == "jax":
+        import jax
+
+        names = [str(d).lower() for d in jax.devices() if d.platform == "gpu"]
+        name = names[0].partition(":")[0] if names else None
+    elif keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        name = "gpu" if tf.config.list_physical_devices("GPU") else None
+    else:
+        import torch
+
+        name = "cuda" if torch.cuda.is_available() else None
+    if name is None:
+        pytest.skip("no GPU")
+    return name

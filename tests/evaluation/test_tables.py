@@ -34,7 +34,7 @@ def cells(text):
     return text.split()
 
 
-def architecture(name):
+def architecture(name, loss=None):
     """A stand-in with the settings of a preset, and what is its default."""
     entry = PRESETS[name]
     backbone = {
@@ -50,7 +50,14 @@ def architecture(name):
     model = kind()
     model.backbone = types.SimpleNamespace(**backbone)
     model.stems = list(entry["separator"]["stems"])
+    model.metadata = {"training": {"config": {"loss": loss}}} if loss else {}
     return model
+
+
+def rows_on_dnr(model):
+    """What the paper has beside a model, on all of DnR v2's test set."""
+    data = ("dnr/v2_paths/1.0.0", "test", 973, {44100})
+    return paper.paper_rows(*data, model)
 
 
 def scores_of(plan, values):
@@ -139,8 +146,7 @@ def test_undefined_scores_do_not_count():
 
 
 def test_paper_s_rows_stand_below_ours(plan):
-    model = architecture("bandit_musical64")
-    rows = paper.paper_rows("dnr/v2_paths/1.0.0", "test", {44100}, model)
+    rows = rows_on_dnr(architecture("bandit_musical64", "L1SNR"))
     summary = summarize(scores_of(plan, [1, 2]), plan)
     mean, median = result_tables(summary, plan, "Mine", rows)
     table = {row[0]: row[1:] for row in parse(mean[1])}
@@ -151,11 +157,11 @@ def test_paper_s_rows_stand_below_ours(plan):
         "Ideal Ratio Mask",
         "Phase Sensitive Filter",
         "Mine",
-        "*paper: bandit_musical64*",
-        "*paper: BandIt+*",
+        "*paper: bandit_musical64, L1SNR*",
+        "*paper: BandIt+, L1SNR*",
     ]
     # Table 1, last line of BandIt, and Sec. V-E.
-    assert table["*paper: bandit_musical64*"] == (
+    assert table["*paper: bandit_musical64, L1SNR*"] == (
         cells("15.1 14.9 8.2 7.4 9.3 8.7 10.9 10.3 13.9 13.7")
     )
     assert parse(mean[1])[4] == (
@@ -167,7 +173,7 @@ def test_paper_s_rows_stand_below_ours(plan):
 def test_paper_s_row_for_musdb():
     model = architecture("bandit_musical64")
     model.stems = ["vocals", "drums", "bass", "other"]
-    rows = paper.paper_rows("musdb18_hq", "test", {44100}, model)
+    rows = paper.paper_rows("musdb18_hq", "test", 50, {44100}, model)
     plan = make_plan(model.stems, None, None, ["mixture"], ["snr", "usdr"])
     summary = summarize(scores_of(plan, [1, 2]), plan)
     tables = result_tables(summary, plan, "Mine", rows)
@@ -178,18 +184,70 @@ def test_paper_s_row_for_musdb():
 
 
 @pytest.mark.parametrize(
-    ("data", "split", "rates"),
+    ("name", "loss", "row"),
     [
-        ("film_mix", "test", {44100}),
-        (None, None, {44100}),
-        ("dnr", "validation", {44100}),
-        ("dnr", "test", {48000}),  # v3
-        ("dnr", "test", {44100, 48000}),
+        # Table 1, Sec. V-C and V-A.
+        ("bandit_vox7", "L1", "13.3 13.0 6.4 5.3 7.8 6.9 9.2 8.4"),
+        ("bandit_vox7", "MSE", "12.5 12.2 5.5 4.1 7.0 6.0 8.3 7.4"),
+        ("bandit_vox7", "L1SNR", "14.2 14.0 7.2 6.3 8.5 7.8 10.0 9.4"),
+        ("bandit_vox7", "L2SNR", "13.5 13.3 6.5 5.4 7.9 7.1 9.3 8.6"),
+        ("bsrnn_gru8_vox7", "L1", "14.0 13.9 6.4 5.2 7.2 6.2 9.2 8.4"),
     ],
 )
-def test_other_data_has_no_rows_of_the_paper(data, split, rates):
+def test_the_paper_s_row_is_of_the_model_s_loss(name, loss, row):
+    plan = make_plan(STEMS, None, None, [], ["snr", "si_snr"])
+    rows = rows_on_dnr(architecture(name, loss))
+    summary = summarize(scores_of(plan, [1]), plan)
+    *_, last = parse(result_tables(summary, plan, "Mine", rows)[0][1])
+    assert last == [f"*paper: {name}, {loss}*", *cells(row)]
+
+
+@pytest.mark.parametrize(
+    ("name", "loss"),
+    [
+        ("bandit_musical64", "L2SNR"),
+        ("bandit_vox7", "PaperL1SNR"),
+        ("bandit_vox7", {"waveform": "L1"}),
+        ("bsrnn_gru8_vox7", "L1SNR"),
+    ],
+)
+def test_no_row_for_a_loss_the_paper_has_not(name, loss):
+    rows = rows_on_dnr(architecture(name, loss))
+    assert rows["model"] == []
+    assert rows["irm"]
+
+
+@pytest.mark.parametrize(
+    ("name", "usual"), [("bandit_vox7", "L1SNR"), ("bsrnn_gru8_vox7", "L1")]
+)
+@pytest.mark.parametrize("metadata", [None, {}, {"training": {"config": {}}}])
+def test_a_loss_that_is_not_recorded_is_said(name, usual, metadata):
+    model = architecture(name)
+    if metadata is None:
+        del model.metadata
+    else:
+        model.metadata = metadata
+    ((label, scores),) = rows_on_dnr(model)["model"]
+    assert label == f"paper: {name}, {usual} (ours: not recorded)"
+    known = rows_on_dnr(architecture(name, usual))
+    assert known["model"] == [(f"paper: {name}, {usual}", scores)]
+
+
+@pytest.mark.parametrize(
+    ("data", "split", "num_tracks", "rates"),
+    [
+        ("film_mix", "test", 973, {44100}),
+        (None, None, 973, {44100}),
+        ("dnr", "validation", 973, {44100}),
+        ("dnr", "test", 1200, {48000}),  # v3
+        ("dnr", "test", 973, {44100, 48000}),
+        ("dnr", "test", 20, {44100}),  # --limit, or other clips
+        ("musdb18_hq", "test", 973, {44100}),
+    ],
+)
+def test_other_data_has_no_rows_of_the_paper(data, split, num_tracks, rates):
     model = architecture("bandit_musical64")
-    assert paper.paper_rows(data, split, rates, model) == {}
+    assert paper.paper_rows(data, split, num_tracks, rates, model) == {}
 
 
 @pytest.mark.parametrize("name", TABLE_1_MODELS)
@@ -213,6 +271,12 @@ def test_averages_of_the_paper(name):
         if (name, i) not in slips:
             # Three numbers and their mean, each rounded to 0.1.
             assert np.mean(stems) == pytest.approx(average, abs=0.101)
+
+
+@pytest.mark.parametrize("loss", paper.VOX7_LOSSES)
+def test_averages_of_the_paper_s_other_losses(loss):
+    for *stems, average in paper.VOX7_LOSSES[loss]:
+        assert np.mean(stems) == pytest.approx(average, abs=0.101)
 
 
 def test_markdown_table_is_aligned():

@@ -1,5 +1,7 @@
 """`separate`: shapes, rates, channels and refusals, with a model of gains."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -120,6 +122,24 @@ def test_a_few_samples_at_any_rate(sample_rate, num_samples):
     for stem in stems.values():
         assert stem.shape == (2, num_samples)
         assert np.isfinite(stem).all()
+
+
+@pytest.mark.parametrize("sample_rate", [4000, 16000])
+def test_memory_of_a_long_resampled_recording(sample_rate):
+    """Beside the recording: its copy, the stems and one more, and chunks."""
+    model, audio = Gains(), tones(2, 60 * sample_rate, sample_rate)
+    options = {"chunk_seconds": 1.0, "batch_size": 2}
+    separate(model, audio[:, :1000], sample_rate, **options)  # imports
+    tracemalloc.start()
+    stems = separate(model, audio, sample_rate, **options)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak > sum(stem.nbytes for stem in stems.values())
+    copy = audio.nbytes * model.sample_rate // sample_rate
+    # Stems are at the model's rate first, then at the recording's.
+    largest = max(copy, audio.nbytes)
+    chunks = 2 * 8000 * 4  # bytes of a batch
+    assert peak < copy + (len(stems) + 1) * largest + 10 * chunks
 
 
 @pytest.mark.parametrize("sample_rate", [8000, 48000])

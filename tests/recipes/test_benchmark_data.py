@@ -27,6 +27,7 @@ def benchmark():
 def config(benchmark):
     return benchmark.CONFIG | {
         "sample_rate": 8000,
+        "v3_sample_rate": 9600,
         "tracks": 2,
         "track_seconds": 2,
         "crop_seconds": 0.5,
@@ -58,6 +59,12 @@ def test_files_and_their_copies_hold_the_same(benchmark, config, tmp_path):
         )
         assert audio.shape == (16000, 1)
         assert audio.any()
+    paths = sorted(tmp_path.rglob("*.flac"))
+    assert len(paths) == 4 * (2 + 1 + 1)
+    for path in paths:
+        info = soundfile.info(path)
+        assert (info.samplerate, info.subtype) == (9600, "PCM_24")
+        assert (info.channels, info.frames) == (1, 19200)
 
 
 def test_all_ways_of_reading_crop_the_same_recordings(
@@ -65,18 +72,21 @@ def test_all_ways_of_reading_crop_the_same_recordings(
 ):
     benchmark.make_files(tmp_path, config)
     datasets = benchmark.make_datasets(tmp_path, config)
-    assert list(datasets) == ["memory maps", "paths", "segments", "tracks"]
+    storages = ["paths", "segments", "tracks"]
+    v3 = [f"v3 {storage}" for storage in storages]
+    assert list(datasets) == ["memory maps", *storages, *v3]
     maps = datasets["memory maps"][1][0]
     assert {stem: x.shape for stem, x in maps.items()} == dict.fromkeys(
         benchmark.FILE_NAMES, (2, 1, 4000)
     )
-    mixture, targets = datasets["paths"][1][3]
-    assert mixture.shape == (2, 1, 4000)
-    for storage in ("segments", "tracks"):
-        other, stems = datasets[storage][1][3]
-        np.testing.assert_array_equal(mixture, other)
-        for stem, target in targets.items():
-            np.testing.assert_array_equal(target, stems[stem])
+    for samples, (paths, *others) in ((4800, v3), (4000, storages)):
+        mixture, targets = datasets[paths][1][3]
+        assert mixture.shape == (2, 1, samples)
+        for storage in others:
+            other, stems = datasets[storage][1][3]
+            np.testing.assert_array_equal(mixture, other)
+            for stem, target in targets.items():
+                np.testing.assert_array_equal(target, stems[stem])
     # What is timed is cut out of the recordings.
     sound = np.load(tmp_path / "tr" / "0000" / "mix.npy")[0]
     sound = [sound, np.load(tmp_path / "tr" / "0001" / "mix.npy")[0]]
@@ -108,7 +118,7 @@ def test_short_run_prints_a_table_and_writes_json(
     assert results["config"]["tracks"] == 1
     assert results["versions"]["numpy"] == np.__version__
     text = capsys.readouterr().out
-    for name in ("memory maps", "paths", "segments", "tracks"):
+    for name in ("memory maps", "paths", "tracks", "v3 paths", "v3 tracks"):
         speed = results["crops"][name]["crops_per_second_and_core"]
         assert speed > 0
         assert re.search(rf"^{name} +{speed:.0f} ", text, re.MULTILINE)
@@ -118,6 +128,26 @@ def test_short_run_prints_a_table_and_writes_json(
         assert ratio == seconds["pipeline"] / seconds["in memory"]
         assert seconds["pipeline"] > 0
         assert re.search(rf"^fit, {clock} .* ratio {ratio:.3f}$", text, re.M)
+
+
+def test_without_v3(benchmark, config, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(benchmark, "make_files", lambda *_: None)
+    monkeypatch.setattr(benchmark, "prepare", lambda *args: asked.append(args))
+    monkeypatch.setattr(benchmark, "open_tracks", lambda *_: [])
+    monkeypatch.setattr(benchmark, "random_crops", lambda *_: None)
+    monkeypatch.setattr(benchmark, "MemoryMaps", lambda *_: None)
+    monkeypatch.setattr(benchmark, "benchmark_reads", lambda *_: {})
+    monkeypatch.setattr(benchmark, "report", lambda *_: [])
+    path = tmp_path / "times.json"
+    arguments = ["--no-v3", "--no-fit", "--json", str(path)]
+    benchmark.main(arguments, config)
+    assert [args[-1] for args in asked] == [
+        "v2_paths",
+        "v2_segments",
+        "v2_tracks",
+    ]
+    assert json.loads(path.read_text())["config"]["v3_sample_rate"] is None
 
 
 @pytest.mark.parametrize("name", ["--tracks", "--batches", "--steps"])
