@@ -2,12 +2,17 @@
 
 Paper: Watcharasupat et al. 2023, "A Generalized Bandsplit Neural Network for
     Cinematic Audio Source Separation", arXiv:2309.02539: its structure, musical
-    bands and L1SNR loss, made small; rendered clips in place of DnR.
+    bands and losses (L1SNR, in the end L2SNR), made small; rendered clips in
+    place of DnR.
 Command:
-    python recipes/render_film_clips.py CLIPS --train 400 --validation 16 \
+    python recipes/render_film_clips.py CLIPS --train 1000 --validation 16 \
         --test 24
     keras-bandit prepare dnr --manual-dir CLIPS --data-dir DATA
     python recipes/bandit_demo.py --data-dir DATA --output RUN
+    python recipes/bandit_demo.py --data-dir DATA --output NEXT \
+        --initial RUN/last --loss L2SNR --batch-size 8 --learning-rate 1.5e-3
+    The weights that ship come from a chain of such runs, listed in
+    docs/training.md; --average-with RUN/last joins two of them.
 Hardware: 2 CPU cores, 4 GiB.
 Time: see docs/training.md, "The demonstration preset".
 Expected score: there, too, beside what else was tried.

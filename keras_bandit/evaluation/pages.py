@@ -84,6 +84,8 @@ def _head(results, summary, tracks, model_name):
         f"- Separated in chunks of {settings['chunk_seconds']} s every "
         f"{settings['hop_seconds']} s",
     ]
+    if settings["mixture_consistency"]:
+        lines.append("- With mixture consistency: stems add up to the mixture")
     if settings["precision"] != "float32":
         lines.append(f"- Computed in {settings['precision']} on OpenVINO")
     for versions in results.versions:

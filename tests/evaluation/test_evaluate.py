@@ -112,6 +112,8 @@ def test_mixture_consistency_is_of_all_stems(make_model, tracks, tmp_path):
             )
             found = in_file(output, track)["model"]["snr"]["music"]
             assert found == pytest.approx(expected, abs=1e-4)
+        page = (output / "results.md").read_text()
+        assert "With mixture consistency" in page
     with pytest.raises(ValueError, match="mixture_consistency"):
         run(make_model(), tracks, tmp_path / "all", oracles=[])
 
