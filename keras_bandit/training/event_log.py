@@ -9,6 +9,7 @@ import numpy as np
 import soundfile
 
 from keras_bandit.checks import check_whole
+from keras_bandit.training.feature_learner import separator_of
 
 TRAIN, VALIDATION = "train", "validation"
 
@@ -171,7 +172,7 @@ class EventLog(keras.callbacks.Callback):
         if self.clip is not None and epoch % self.clip_every == 0:
             mixture = np.asarray(self.clip[0], "float32")[None]
             # A `FeatureLearner` has no encoder, its separator has.
-            separator = getattr(self.model, "separator", self.model)
+            separator = separator_of(self.model)
             estimates = separator.predict_on_batch(mixture)
             for stem, estimate in estimates.items():
                 audio = keras.ops.convert_to_numpy(estimate)[0]

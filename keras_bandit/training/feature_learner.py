@@ -85,23 +85,33 @@ class FeatureLearner(SeparationTraining, keras.Model):
         # In a closure, so that its encoder is not among our variables.
         self._separator = functools.partial(lambda x: x, separator)
 
-    @property
-    def separator(self):
-        """The separator whose decoders are trained."""
+    def get_separator(self):
+        """The separator whose decoders are trained.
+
+        Not a property: Keras would save what it returns, encoder, optimizer
+        and all, as a part of the learner.
+        """
         return self._separator()
 
     @property
     def sample_rate(self):
-        return self.separator.sample_rate
+        return self.get_separator().sample_rate
 
     @property
     def num_channels(self):
-        return self.separator.num_channels
+        return self.get_separator().num_channels
 
     def save_decoder(self, stem, path):
         """The separator's: as `AudioSeparator.save_decoder`."""
-        self.separator.save_decoder(stem, path)
+        self.get_separator().save_decoder(stem, path)
 
     def save_to_preset(self, preset_dir, max_shard_size=10):
         """The separator's: encoder and all of its decoders."""
-        self.separator.save_to_preset(preset_dir, max_shard_size)
+        self.get_separator().save_to_preset(preset_dir, max_shard_size)
+
+
+def separator_of(model):
+    """The separator that a `FeatureLearner` is a part of; others themselves."""
+    if isinstance(model, FeatureLearner):
+        return model.get_separator()
+    return model

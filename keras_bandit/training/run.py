@@ -21,6 +21,7 @@ from keras_bandit.training.configuration import (
 from keras_bandit.training.devices import Devices
 from keras_bandit.training.early_stopping import EarlyStopping
 from keras_bandit.training.event_log import EventLog
+from keras_bandit.training.feature_learner import separator_of
 from keras_bandit.training.history import HistoryFile, read_history
 from keras_bandit.training.progress import Progress
 from keras_bandit.training.refuses_nan import RefusesNaN
@@ -219,8 +220,7 @@ class TrainingRun:
 
     def _save_preset(self, model, directory, logs):
         """Saves a preset whose metadata says how it was trained."""
-        # A `FeatureLearner` is a part of its separator.
-        separator = getattr(model, "separator", model)
+        separator = separator_of(model)
         former = separator.metadata
         separator.metadata = trained(former, self._record_with(model, logs))
         try:

@@ -1,5 +1,6 @@
 """Features that are computed once."""
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -88,6 +89,26 @@ def test_run_on_features_saves_the_separator(tmp_path, frozen):
     for a, b in zip(saved.weights, frozen.weights, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
     assert saved.metadata["training"]["logs"]["epoch"] == 0
+
+
+def test_a_learner_goes_on_without_its_encoder(tmp_path, frozen):
+    """Only what it trains is backed up: on JAX, encoding builds an optimizer
+    of the separator's, which there is not where features are read."""
+    cache = cache_features(frozen, Batches(), tmp_path / "cache")
+
+    def train(epochs):
+        learner = compiled(FeatureLearner(frozen, ["mne"]))
+        run = TrainingRun(tmp_path / "run", {})
+        run.fit(learner, lambda epoch: cache.batches(2), epochs=epochs)
+        return run
+
+    train(1)
+    saved = []
+    with h5py.File(tmp_path / "run/backup/latest.weights.h5") as file:
+        file.visititems(lambda name, _: saved.append(name))
+    assert not [name for name in saved if "backbone" in name]
+    frozen.compile()  # as in a process that encodes nothing
+    assert len(train(2).history) == 2
 
 
 def test_features_are_computed_once(tmp_path, frozen):
