@@ -4,6 +4,7 @@ Each backend has a way of its own; all of them give the steps that one device
 would make of the whole batch.
 """
 
+import atexit
 import contextlib
 import os
 
@@ -139,9 +140,15 @@ class _TorchProcesses(Devices):
             if on_gpu:
                 torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
             self._distributed.init_process_group("nccl" if on_gpu else "gloo")
+            atexit.register(self._close)
         self.count = self._distributed.get_world_size()
         self.process_count = self.count
         self.process_index = self._distributed.get_rank()
+
+    def _close(self):
+        """Ends the group's threads: now and then they abort Python's end."""
+        if self._distributed.is_initialized():
+            self._distributed.destroy_process_group()
 
     def mean(self, tensors):
         """Means over the processes of a list of tensors of one dtype."""

@@ -248,8 +248,8 @@ class TrainingRun:
         The process is tuned for it, see `keras_bandit.backend.process`.
 
         Args:
-            model: compiled `AudioSeparator` or `FeatureLearner`, or any compiled `keras.Model` if
-                `save` is given.
+            model: compiled `AudioSeparator` or `FeatureLearner`, or any
+                compiled `keras.Model` if `save` is given.
             train: a dataset that `fit` takes (on several devices see
                 `open_devices`), the same in every epoch; or a function of
                 the epoch to start with, from 0, that returns one. Its order
