@@ -1,4 +1,4 @@
-# For a newcomer, with Python 3.11 or newer alone:
+# For a newcomer, with Python 3.11 to 3.13 alone:
 #   make demo                     separate a clip it has not heard, draw it
 #   make demo BACKEND=torch       the same on another backend
 #   make train                    the same with a tiny BandIt trained before

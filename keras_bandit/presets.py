@@ -202,6 +202,11 @@ def weights_directory(name):
     return pathlib.Path(__file__).parent / "weights" / folder
 
 
+def is_preset_directory(path):
+    """Whether a path is a directory that `save_to_preset` may have written."""
+    return os.path.isfile(os.path.join(path, "config.json"))
+
+
 def means_built_in(preset):
     """Whether a built-in preset is meant, and not a directory of its name.
 
@@ -215,8 +220,7 @@ def means_built_in(preset):
     Returns:
         bool.
     """
-    is_directory = os.path.isfile(os.path.join(preset, "config.json"))
-    return preset in PRESETS and not is_directory
+    return preset in PRESETS and not is_preset_directory(preset)
 
 
 def list_presets():

@@ -272,7 +272,7 @@ def validation_data(config, data_dir):
     return sum(targets.values()), targets
 
 
-def averaged(first, second, data, directory, shares=(0.25, 0.5, 0.75)):
+def averaged(first, second, data, loss, directory, shares=(0.25, 0.5, 0.75)):
     """Saves the best of the weights between two presets, or at either end.
 
     Runs that begin with the same weights end in one basin of the loss, where
@@ -283,6 +283,7 @@ def averaged(first, second, data, directory, shares=(0.25, 0.5, 0.75)):
         first: preset directory, of a run. Its metadata are kept.
         second: preset directory, of the same structure.
         data: `(mixture, targets)`. The highest SI-SNR on it is the best.
+        loss: of the run, for the record.
         directory: path of the new preset.
         shares: floats between 0 and 1. How much of `second` to try, beside
             nothing and all.
@@ -301,7 +302,7 @@ def averaged(first, second, data, directory, shares=(0.25, 0.5, 0.75)):
         )
     ends = separator.get_weights(), other.get_weights()
     training = separator.metadata["training"]
-    separator.compile(loss=losses.L2SNR(), metrics=[SNR(), SISNR()])
+    separator.compile(loss=loss, metrics=[SNR(), SISNR()])
 
     def between(share):
         return [(1 - share) * a + share * b for a, b in zip(*ends, strict=True)]
@@ -407,7 +408,13 @@ def main(argv=None, config=CONFIG):
     source = run.best
     if config["average_with"] is not None:
         source = arguments.output / "averaged"
-        averaged(run.last, config["average_with"], validation, source)
+        averaged(
+            run.last,
+            config["average_with"],
+            validation,
+            losses.get(config["loss"]),
+            source,
+        )
     export(source, arguments.output / "preset")
 
 

@@ -230,8 +230,8 @@ def _add_convert(commands):
         "convert",
         help="convert a released checkpoint to a preset directory",
         description="Converts a released checkpoint (BandIt v1 and v2, and "
-        "BSRNN by BandIt's authors) to a preset directory. What the model is, is found from the "
-        "checkpoint's tensors.",
+        "BSRNN by BandIt's authors) to a preset directory. What the model is, "
+        "is found from the checkpoint's tensors.",
         epilog=_EXIT_STATUS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -6,6 +6,7 @@ from keras_bandit.cli.backend import choose_backend, import_keras
 from keras_bandit.cli.console import CommandError, explain, say
 from keras_bandit.cli.folders import check_writable
 from keras_bandit.files import replace_directory
+from keras_bandit.presets import is_preset_directory
 
 
 def _check_replaceable(out_dir, overwrite):
@@ -16,7 +17,7 @@ def _check_replaceable(out_dir, overwrite):
         return
     if not overwrite:
         raise CommandError(f"{out_dir}: already there; --overwrite replaces")
-    if not (out_dir / "config.json").is_file():
+    if not is_preset_directory(out_dir):
         raise CommandError(
             f"{out_dir}: not a preset directory (no config.json), so it is "
             "not replaced"

@@ -25,7 +25,7 @@ def find_preset(preset):
 
     built_in = presets.means_built_in(preset)
     if os.path.isdir(preset) and not built_in:
-        if not os.path.isfile(os.path.join(preset, "config.json")):
+        if not presets.is_preset_directory(preset):
             raise CommandError(
                 f"{preset}: not a preset directory (no config.json); make "
                 "one with keras-bandit convert"

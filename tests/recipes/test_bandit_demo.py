@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from keras_bandit.data.track import ArrayTrack
+from keras_bandit.losses import L2SNR
 from keras_bandit.models import AudioSeparator
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "bandit_demo.py"
@@ -112,7 +113,11 @@ def test_weights_between(recipe, tmp_path):
         target.save_to_preset(tmp_path / name)
     made = tmp_path / "made"
     share = recipe.averaged(
-        tmp_path / "above", tmp_path / "below", (mixture, targets), made
+        tmp_path / "above",
+        tmp_path / "below",
+        (mixture, targets),
+        L2SNR(),
+        made,
     )
     assert share == 0.5
     for found, expected in zip(
