@@ -30,7 +30,7 @@ _HOME = {
     "STFT": "keras_bandit.layers",
     "band_layout": "keras_bandit.bands",
     "from_checkpoint": "keras_bandit.convert",
-    "list_presets": "keras_bandit.presets",
+    "list_presets": "keras_bandit.models.presets",
     "plot_bands": "keras_bandit.bands",
 }
 

@@ -27,6 +27,7 @@ import keras
 import numpy as np
 
 from keras_bandit import losses
+from keras_bandit.common.files import replace_file
 from keras_bandit.data import (
     Gain,
     PolarityInversion,
@@ -35,7 +36,6 @@ from keras_bandit.data import (
     random_crops,
 )
 from keras_bandit.data.track import ArrayTrack, Track
-from keras_bandit.files import replace_file
 from keras_bandit.inference.resample import resample
 from keras_bandit.metrics import SISNR, SNR
 from keras_bandit.models import (

@@ -46,7 +46,7 @@ from benchmark_report import (
 )
 from benchmark_sides import DTYPES, snr_db
 
-from keras_bandit.presets import PRESETS
+from keras_bandit.models.presets import PRESETS
 
 TASKS = ("inference", "training", "separate", "pipeline", "startup", "memory")
 

@@ -29,9 +29,9 @@ import soundfile
 
 import keras_bandit
 from keras_bandit.data import film_clip, open_tracks, random_crops
+from keras_bandit.data.prepare import prepare
 from keras_bandit.losses import L1SNR
 from keras_bandit.models import BanditAudioSeparator, BanditBackbone
-from keras_bandit.prepare import prepare
 
 CONFIG = {
     "stems": ["speech", "music", "effects"],

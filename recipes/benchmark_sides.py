@@ -221,12 +221,12 @@ class Ours:
 def multiply_adds(separator, seconds):
     """Multiply-adds of one item, those of the layers' products.
 
-    `frames * (encoder + decoders)` of `keras_bandit.preset_sizes`, where
+    `frames * (encoder + decoders)` of `keras_bandit.models.preset_sizes`, where
     each residual block counts `bands * (2 * gates * units * (embed_dim +
     units) + 2 * units * embed_dim)` per frame, gates 3 (GRU) or 4 (LSTM). The
     paper's Table 1 adds gates, biases and normalization: 1 % more.
     """
-    from keras_bandit.preset_sizes import preset_sizes
+    from keras_bandit.models.preset_sizes import preset_sizes
 
     entry = {
         "class": type(separator).__name__,
@@ -303,8 +303,8 @@ class Theirs:
         import torch
 
         from keras_bandit.bands import band_layout
-        from keras_bandit.preset_sizes import preset_sizes
-        from keras_bandit.presets import PRESETS
+        from keras_bandit.models.preset_sizes import preset_sizes
+        from keras_bandit.models.presets import PRESETS
 
         import_reference(case["reference"])
         from core.model.bsrnn.core import MultiSourceMultiMaskBandSplitCoreRNN

@@ -24,6 +24,7 @@ Expected score: not yet measured with this recipe.
 import soundfile
 
 from keras_bandit import losses
+from keras_bandit.common.files import complete_files
 from keras_bandit.data import (
     Gain,
     open_tracks,
@@ -31,7 +32,6 @@ from keras_bandit.data import (
     validation_chunks,
 )
 from keras_bandit.data.track import Track
-from keras_bandit.files import complete_files
 from keras_bandit.inference.audio import (
     AudioFileError,
     read_audio,

@@ -34,6 +34,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from keras_bandit.common.files import write_text
 from keras_bandit.data.generated_effects import (
     generate_background,
     generate_event,
@@ -45,7 +46,6 @@ from keras_bandit.data.synthesis import (
     pan_gains,
     white_noise,
 )
-from keras_bandit.files import write_text
 
 SPLITS = ("tr", "cv", "tt")
 

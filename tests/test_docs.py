@@ -9,8 +9,8 @@ import soundfile
 
 from keras_bandit import AudioSeparator
 from keras_bandit.data import film_clip
-from keras_bandit.preset_table import preset_table
-from keras_bandit.presets import PRESETS
+from keras_bandit.models.preset_table import preset_table
+from keras_bandit.models.presets import PRESETS
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))

@@ -13,7 +13,7 @@ import soundfile
 from keras_bandit import cli
 from keras_bandit.cli import arguments
 from keras_bandit.data import film_clip
-from keras_bandit.presets import PRESETS
+from keras_bandit.models.presets import PRESETS
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -94,7 +94,7 @@ def test_links_lead_to_files():
 
 
 def test_preset_rows_are_true():
-    sizes = importlib.import_module("keras_bandit.preset_sizes")
+    sizes = importlib.import_module("keras_bandit.models.preset_sizes")
     rows = re.findall(r"^\| `(\w+)` \|.*\| (.*) \| ([\d,]+) \|$", README, re.M)
     assert len(rows) >= 5
     for name, stems, parameters in rows:

@@ -6,7 +6,7 @@ import sys
 
 import keras
 
-from keras_bandit.hidden_modules import hidden_module
+from keras_bandit.common.hidden_modules import hidden_module
 
 # Of glibc's <malloc.h>.
 _M_TRIM_THRESHOLD = -1

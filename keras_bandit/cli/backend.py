@@ -7,7 +7,7 @@ import os
 import sys
 
 from keras_bandit.cli.console import CommandError, hidden_stderr
-from keras_bandit.hidden_modules import hidden_module
+from keras_bandit.common.hidden_modules import hidden_module
 
 
 def choose_backend(backend):

@@ -5,7 +5,7 @@ import os
 import sys
 import tempfile
 
-from keras_bandit.one_line import one_line
+from keras_bandit.common.one_line import one_line
 
 
 class CommandError(Exception):

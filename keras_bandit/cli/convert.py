@@ -5,8 +5,8 @@ import pathlib
 from keras_bandit.cli.backend import choose_backend, import_keras
 from keras_bandit.cli.console import CommandError, explain, say
 from keras_bandit.cli.folders import check_writable
-from keras_bandit.files import replace_directory
-from keras_bandit.presets import is_preset_directory
+from keras_bandit.common.files import replace_directory
+from keras_bandit.models.presets import is_preset_directory
 
 
 def _check_replaceable(out_dir, overwrite):

@@ -21,7 +21,7 @@ def find_preset(preset):
     Raises:
         CommandError: if there is no such preset, or it has no weights.
     """
-    from keras_bandit import presets
+    from keras_bandit.models import presets
 
     built_in = presets.means_built_in(preset)
     if os.path.isdir(preset) and not built_in:

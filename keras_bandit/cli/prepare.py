@@ -16,7 +16,7 @@ def prepare_command(args):
         "overwrite": args.remix or None,
     }
     mixing = {key: value for key, value in options.items() if value is not None}
-    from keras_bandit.prepare import describe, prepare
+    from keras_bandit.data.prepare import describe, prepare
 
     try:
         directory, notes = prepare(

@@ -6,7 +6,7 @@ from keras_bandit.cli.console import say
 def presets_command(args):
     """Runs `keras-bandit presets`; returns the exit status."""
     del args
-    from keras_bandit.preset_table import preset_table
+    from keras_bandit.models.preset_table import preset_table
 
     say(preset_table())
     return 0

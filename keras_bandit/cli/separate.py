@@ -11,7 +11,7 @@ from keras_bandit.cli.console import CommandError, explain, report, say
 from keras_bandit.cli.folders import check_writable
 from keras_bandit.cli.model import load_on_engine, resolve_engine
 from keras_bandit.cli.stems import choose_stems
-from keras_bandit.files import complete_files
+from keras_bandit.common.files import complete_files
 
 
 @dataclasses.dataclass(frozen=True)

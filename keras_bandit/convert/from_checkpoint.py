@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 from keras_bandit.bands import band_layout
-from keras_bandit.checks import check_integer
+from keras_bandit.common.checks import check_integer
 from keras_bandit.convert.checkpoint_file import (
     find_setting,
     read_hparams,

@@ -3,7 +3,7 @@
 import bisect
 import itertools
 
-from keras_bandit.checks import check_integer
+from keras_bandit.common.checks import check_integer
 from keras_bandit.data.stem_reader import StemReader, crop_samples, rows
 
 

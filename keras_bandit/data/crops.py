@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from keras_bandit.checks import check_whole
+from keras_bandit.common.checks import check_whole
 from keras_bandit.data.stem_reader import StemReader, crop_samples, rows
 
 # What a random number generator is for, so that none serves two purposes.

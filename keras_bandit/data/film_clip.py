@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_bandit.checks import check_whole
+from keras_bandit.common.checks import check_whole
 from keras_bandit.data.generated_effects import generate_effects
 from keras_bandit.data.generated_music import generate_music
 from keras_bandit.data.generated_speech import generate_speech

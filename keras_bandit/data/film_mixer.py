@@ -9,7 +9,8 @@ import shutil
 
 import soundfile
 
-from keras_bandit.checks import check_whole
+from keras_bandit.common.checks import check_whole
+from keras_bandit.common.files import write_text
 from keras_bandit.data.film_track import KINDS, mix_film_track
 from keras_bandit.data.loudness import require_pyloudnorm
 from keras_bandit.data.sound_sources import (
@@ -18,7 +19,6 @@ from keras_bandit.data.sound_sources import (
     share_sounds,
 )
 from keras_bandit.data.track_files import FolderError
-from keras_bandit.files import write_text
 
 FOLDERS = {"train": "tr", "validation": "cv", "test": "tt"}
 """DnR v2's folder of each split."""

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from keras_bandit.numpy_spectral import hann_window
+from keras_bandit.common.numpy_spectral import hann_window
 
 _TABLE_SIZE = 2048
 

@@ -5,7 +5,8 @@ import warnings
 
 from tqdm import tqdm
 
-from keras_bandit.checks import check_whole
+from keras_bandit.common.checks import check_whole
+from keras_bandit.common.one_line import one_line
 from keras_bandit.evaluation.pages import write_results
 from keras_bandit.evaluation.plan import (
     estimates_of,
@@ -24,7 +25,6 @@ from keras_bandit.inference.separation import (
     chunk_and_hop,
     separate,
 )
-from keras_bandit.one_line import one_line
 
 AUTHORS_HOP_SECONDS = 0.5
 """From chunk to chunk, a twelfth of the chunk."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_bandit.numpy_spectral import framed, overlap_add, unit_window
+from keras_bandit.common.numpy_spectral import framed, overlap_add, unit_window
 
 # Bins of less than this magnitude have no phase to speak of; the authors
 # leave them as they are.

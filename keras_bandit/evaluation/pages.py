@@ -1,5 +1,6 @@
 """What a reader of an evaluation is given: summary, tables and plots."""
 
+from keras_bandit.common.files import complete_files
 from keras_bandit.evaluation.paper import paper_rows
 from keras_bandit.evaluation.plots import box_plot, can_plot
 from keras_bandit.evaluation.results import (
@@ -11,7 +12,6 @@ from keras_bandit.evaluation.results import (
 )
 from keras_bandit.evaluation.scores import score_names
 from keras_bandit.evaluation.tables import result_tables
-from keras_bandit.files import complete_files
 
 
 def write_results(

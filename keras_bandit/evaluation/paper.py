@@ -1,6 +1,6 @@
 """The numbers of BandIt's Tables 1 and 2 (Watcharasupat et al. 2023)."""
 
-from keras_bandit.presets import (
+from keras_bandit.models.presets import (
     DNR_STEMS,
     MUSDB_STEMS,
     PRESETS,

@@ -8,7 +8,7 @@ import urllib.parse
 
 import numpy as np
 
-from keras_bandit.files import complete_files
+from keras_bandit.common.files import complete_files
 
 CONFIG = "config.json"
 SUMMARY = "summary.json"

@@ -6,7 +6,7 @@ with files in the home directory. Without the package `openvino_telemetry` it
 does not, and works as well.
 """
 
-from keras_bandit.hidden_modules import hidden_module
+from keras_bandit.common.hidden_modules import hidden_module
 
 with hidden_module("openvino_telemetry"):
     import openvino

@@ -7,12 +7,12 @@ import tempfile
 
 import numpy as np
 
+from keras_bandit.common.numpy_spectral import istft, stft
 from keras_bandit.inference.engines import PRECISIONS
 from keras_bandit.inference.openvino_graph import build_graph
 from keras_bandit.inference.openvino_network import network_of, read_network
 from keras_bandit.inference.openvino_runtime import openvino
-from keras_bandit.numpy_spectral import istft, stft
-from keras_bandit.presets import (
+from keras_bandit.models.presets import (
     PRESETS,
     means_built_in,
     weights_directory,

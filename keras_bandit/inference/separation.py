@@ -5,7 +5,7 @@ import numbers
 
 import numpy as np
 
-from keras_bandit.checks import check_whole
+from keras_bandit.common.checks import check_whole
 from keras_bandit.inference import (
     DEFAULT_BATCH_SIZE,
     DEFAULT_CHUNK_SECONDS,

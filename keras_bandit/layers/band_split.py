@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_bandit.bands import as_bands, check_bands
-from keras_bandit.checks import check_integer
+from keras_bandit.common.checks import check_integer
 from keras_bandit.layers.band_groups import (
     band_positions,
     group_bands,

@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_bandit.backend import take
 from keras_bandit.bands import as_bands, check_bands
-from keras_bandit.checks import check_integer
+from keras_bandit.common.checks import check_integer
 
 
 def recombination_table(bands, num_bins):

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_bandit.backend import irfft, rfft
-from keras_bandit.numpy_spectral import hann_window
+from keras_bandit.common.numpy_spectral import hann_window
 
 PAD_MODES = ("constant", "reflect")
 

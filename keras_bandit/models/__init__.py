@@ -1,17 +1,32 @@
-"""Separators, their encoders, and presets."""
+"""Separators and presets.
 
-from keras_bandit.models.audio_separator import AudioSeparator
-from keras_bandit.models.bandit.bandit_audio_separator import (
-    BanditAudioSeparator,
-)
-from keras_bandit.models.bandit.bandit_backbone import BanditBackbone
-from keras_bandit.models.bsrnn.bsrnn_audio_separator import BSRNNAudioSeparator
-from keras_bandit.models.bsrnn.bsrnn_backbone import BSRNNBackbone
+Names are imported on first use, so that `keras_bandit.models.presets` costs no
+Keras.
+"""
 
-__all__ = [
-    "AudioSeparator",
-    "BSRNNAudioSeparator",
-    "BSRNNBackbone",
-    "BanditAudioSeparator",
-    "BanditBackbone",
-]
+import importlib
+
+_HOME = {
+    "AudioSeparator": "audio_separator",
+    "BSRNNAudioSeparator": "bsrnn.bsrnn_audio_separator",
+    "BSRNNBackbone": "bsrnn.bsrnn_backbone",
+    "BanditAudioSeparator": "bandit.bandit_audio_separator",
+    "BanditBackbone": "bandit.bandit_backbone",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name):
+    if name not in _HOME:
+        raise AttributeError(
+            f"module 'keras_bandit.models' has no attribute {name!r}"
+        )
+    module = importlib.import_module(f"keras_bandit.models.{_HOME[name]}")
+    return getattr(module, name)
+
+
+def register_all():
+    """Imports every model: Keras then knows the classes that presets name."""
+    for module in set(_HOME.values()):
+        importlib.import_module(f"keras_bandit.models.{module}")

@@ -9,9 +9,10 @@ import tempfile
 import keras
 import keras_hub
 
-from keras_bandit.files import complete_files
+from keras_bandit.common.files import complete_files
 from keras_bandit.layers import STFT
 from keras_bandit.losses import WAVEFORM
+from keras_bandit.models import register_all
 from keras_bandit.models.decoder import (
     build_decoder,
     decoder_file,
@@ -22,14 +23,14 @@ from keras_bandit.models.preset_files import (
     find_preset_file,
     move_files,
 )
-from keras_bandit.models.separation_training import (
-    SeparationTraining,
-    apply_masks,
-)
-from keras_bandit.presets import (
+from keras_bandit.models.presets import (
     PRESETS,
     means_built_in,
     weights_directory,
+)
+from keras_bandit.models.separation_training import (
+    SeparationTraining,
+    apply_masks,
 )
 
 STEM_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -311,6 +312,7 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
             ValueError: if the preset is unknown, of another class, or lacks
                 a stem that was asked for.
         """
+        register_all()
         preset = os.fspath(preset)
         if means_built_in(preset):
             weights = weights_directory(preset)

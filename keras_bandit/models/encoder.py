@@ -1,7 +1,7 @@
 """The layers from spectrogram to features that BandIt and BSRNN share."""
 
 from keras_bandit.bands import as_bands
-from keras_bandit.checks import check_integer
+from keras_bandit.common.checks import check_integer
 from keras_bandit.layers import BandSplit, ResidualGRUPair, ResidualLSTMPair
 
 PAIR_LAYERS = {"gru": ResidualGRUPair, "lstm": ResidualLSTMPair}

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_bandit.checks import check_whole
+from keras_bandit.common.checks import check_whole
 from keras_bandit.metrics import SeparationMetric
 
 

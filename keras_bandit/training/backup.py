@@ -7,7 +7,7 @@ import warnings
 import h5py
 import keras
 
-from keras_bandit.files import replace_file
+from keras_bandit.common.files import replace_file
 
 STATE = "keras_bandit_state"
 

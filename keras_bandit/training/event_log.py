@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import soundfile
 
-from keras_bandit.checks import check_whole
+from keras_bandit.common.checks import check_whole
 from keras_bandit.training.feature_learner import separator_of
 
 TRAIN, VALIDATION = "train", "validation"

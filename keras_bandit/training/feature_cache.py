@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_bandit.backend.predictions import predict_on_batch
-from keras_bandit.files import replace_file, write_text
+from keras_bandit.common.files import replace_file, write_text
 from keras_bandit.training.devices import Devices
 from keras_bandit.training.shared_batches import batch_items, has_batches
 

@@ -6,7 +6,7 @@ import pathlib
 
 import keras
 
-from keras_bandit.files import write_text
+from keras_bandit.common.files import write_text
 
 
 def read_history(path):

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_bandit.checks import check_whole
+from keras_bandit.common.checks import check_whole
 
 LEARNING_RATE = 1e-3
 

@@ -7,7 +7,7 @@ import pathlib
 import keras
 
 from keras_bandit.backend.process import tune_process
-from keras_bandit.files import (
+from keras_bandit.common.files import (
     recover_directory,
     replace_directory,
     write_text,

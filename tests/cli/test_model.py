@@ -11,11 +11,11 @@ import pytest
 from command_line import Gains, error_line, found, python, read, separate, write
 
 import keras_bandit
-from keras_bandit import presets
 from keras_bandit.cli import model as model_module
 from keras_bandit.cli.console import CommandError
 from keras_bandit.cli.model import load_on_openvino, load_separator
 from keras_bandit.inference import engines
+from keras_bandit.models import presets
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """`keras-bandit presets`."""
 
 from keras_bandit import cli
-from keras_bandit.preset_table import preset_table
+from keras_bandit.models.preset_table import preset_table
 
 
 def test_presets_prints_the_table(capsys):

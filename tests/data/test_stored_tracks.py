@@ -11,9 +11,9 @@ import pytest
 import soundfile
 
 from keras_bandit.data import open_tracks, stored_tracks
+from keras_bandit.data.prepare import prepare
 from keras_bandit.data.sample_formats import TrackFileError, pack, unpack
 from keras_bandit.data.track_records import STORAGES
-from keras_bandit.prepare import prepare
 
 RATE = 8000
 NUM_SAMPLES = 20500  # 2.5625 s: the last segment is a part of one
@@ -133,7 +133,7 @@ def test_no_tensorflow(prepared, tmp_path):
     code = f"""
 import sys
 from keras_bandit.data import open_tracks
-from keras_bandit.prepare import prepare
+from keras_bandit.data.prepare import prepare
 source, data = {str(prepared / "dnr")!r}, {str(tmp_path / "data")!r}
 for storage in {STORAGES}:
     prepare("dnr", source, data, "v2_" + storage)

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_bandit.common.numpy_spectral import unit_window
 from keras_bandit.evaluation import oracles
 from keras_bandit.evaluation.oracles import ORACLES, oracle_estimate
 from keras_bandit.layers import ISTFT, STFT, ApplyMask
-from keras_bandit.numpy_spectral import unit_window
 
 STEMS = ["speech", "music", "effects"]
 AUTHORS = {

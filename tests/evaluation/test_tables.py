@@ -15,7 +15,7 @@ from keras_bandit.evaluation.tables import (
     result_tables,
     summarize,
 )
-from keras_bandit.presets import PRESETS, TABLE_1_MODELS
+from keras_bandit.models.presets import PRESETS, TABLE_1_MODELS
 
 STEMS = ["speech", "music", "effects"]
 

@@ -20,7 +20,7 @@ from keras_bandit.models import (
     BSRNNAudioSeparator,
     BSRNNBackbone,
 )
-from keras_bandit.presets import weights_directory
+from keras_bandit.models.presets import weights_directory
 
 pytest.importorskip("openvino", reason="extra openvino is not installed")
 

@@ -8,8 +8,8 @@ import numpy as np
 from keras_bandit.data import film_clip
 from keras_bandit.metrics import si_snr
 from keras_bandit.models import AudioSeparator
-from keras_bandit.preset_sizes import preset_sizes
-from keras_bandit.presets import PRESETS, weights_directory
+from keras_bandit.models.preset_sizes import preset_sizes
+from keras_bandit.models.presets import PRESETS, weights_directory
 
 FOLDER = weights_directory("bandit_demo")
 

@@ -13,9 +13,9 @@ from keras_bandit.models import (
     BanditAudioSeparator,
     BSRNNAudioSeparator,
 )
-from keras_bandit.preset_sizes import preset_sizes
-from keras_bandit.preset_table import preset_table
-from keras_bandit.presets import PRESETS, TABLE_1_MODELS
+from keras_bandit.models.preset_sizes import preset_sizes
+from keras_bandit.models.preset_table import preset_table
+from keras_bandit.models.presets import PRESETS, TABLE_1_MODELS
 
 # Instantiated by the authors' code: their benchmark files.
 PARAMETERS = {

@@ -1,7 +1,7 @@
 """The table that `keras-bandit presets` prints."""
 
-from keras_bandit.preset_sizes import preset_sizes
-from keras_bandit.presets import PRESETS, TABLE_1_MODELS
+from keras_bandit.models.preset_sizes import preset_sizes
+from keras_bandit.models.presets import PRESETS, TABLE_1_MODELS
 
 COLUMNS = [
     "preset",

@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from keras_bandit.checks import check_integer
+from keras_bandit.common.checks import check_integer
 
 
 def _bin_range(start, stop):

@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from keras_bandit.files import (
+from keras_bandit.common.files import (
     complete_files,
     recover_directory,
     replace_directory,

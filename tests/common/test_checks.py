@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from keras_bandit.checks import check_integer, check_whole
+from keras_bandit.common.checks import check_integer, check_whole
 
 BOTH = pytest.mark.parametrize("check", [check_integer, check_whole])
 

@@ -62,7 +62,7 @@ def preset_sizes(entry, seconds=6.0):
     """Sizes of a built-in architecture.
 
     Args:
-        entry: a value of `keras_bandit.presets.PRESETS`.
+        entry: a value of `keras_bandit.models.presets.PRESETS`.
         seconds: float. Length of the input the multiply-adds are for, one
             item with as many channels as the model takes (BandIt: one).
 

@@ -8,14 +8,14 @@ import soundfile
 
 from keras_bandit import cli
 from keras_bandit.data import open_tracks
-from keras_bandit.data.track_builder import TrackBuilder
-from keras_bandit.data.track_files import FolderError
-from keras_bandit.prepare import (
+from keras_bandit.data.prepare import (
     DATASETS,
     DEFAULT_CONFIGS,
     load_builder,
     prepare,
 )
+from keras_bandit.data.track_builder import TrackBuilder
+from keras_bandit.data.track_files import FolderError
 
 RATE = 8000
 NAMES = ("mix", "speech", "music", "sfx")

@@ -199,7 +199,7 @@ def weights_directory(name):
     folder = PRESETS[name]["weights"]
     if folder is None:
         return None
-    return pathlib.Path(__file__).parent / "weights" / folder
+    return pathlib.Path(__file__).parents[1] / "weights" / folder
 
 
 def is_preset_directory(path):

@@ -32,7 +32,7 @@ from keras_bandit.bands import (
     plot_bands,
 )
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 PERCEPTUAL = ("musical", "mel", "bark", "tribark", "erb")
 
 
