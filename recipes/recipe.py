@@ -15,9 +15,16 @@ from keras_bandit.cli.console import explain
 import_keras()
 
 import keras
+import soundfile
 
 from keras_bandit import losses
-from keras_bandit.data import open_tracks, random_crops, validation_chunks
+from keras_bandit.data import (
+    film_clip,
+    open_tracks,
+    random_crops,
+    validation_chunks,
+)
+from keras_bandit.data.track import ArrayTrack, Track
 from keras_bandit.metrics import SISNR, SNR
 from keras_bandit.models import AudioSeparator, BSRNNAudioSeparator
 from keras_bandit.training import (
@@ -199,10 +206,9 @@ class Recipe:
         """
         if "clip" not in options:
             options["clip"] = first_example(validation)
-        options.setdefault(
-            "steps_per_epoch",
-            self.config["epoch_size"] // self.config["batch_size"],
-        )
+        if "steps_per_epoch" not in options:
+            size, batch = self.config["epoch_size"], self.config["batch_size"]
+            options["steps_per_epoch"] = size // batch
         return run.fit(
             model,
             train,
@@ -211,6 +217,48 @@ class Recipe:
             patience=self.config["patience"],
             **options,
         )
+
+
+class WavTrack(Track):
+    """A track whose stems are audio files.
+
+    Args:
+        name: str.
+        paths: `{stem: path}`, files of one rate, length and number of
+            channels.
+    """
+
+    def __init__(self, name, paths):
+        info = soundfile.info(next(iter(paths.values())))
+        super().__init__(
+            name, info.samplerate, info.channels, info.frames, paths
+        )
+        self.paths = paths
+
+    def _read(self, stem, start, stop):
+        audio, _ = soundfile.read(
+            self.paths[stem],
+            start=start,
+            stop=stop,
+            dtype="float32",
+            always_2d=True,
+        )
+        return audio.T
+
+
+def generated_tracks(count, seconds, sample_rate, seed):
+    """Clips of the package's own generators, list of `Track`.
+
+    `demo.py` separates clips with seeds `[0, …]`, which are not among them.
+    """
+    return [
+        ArrayTrack(
+            f"generated_{number}",
+            sample_rate,
+            film_clip(seconds, sample_rate, seed=[number, seed]),
+        )
+        for number in range(1, count + 1)
+    ]
 
 
 def compile_model(model, config):
