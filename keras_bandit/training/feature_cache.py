@@ -288,5 +288,5 @@ def cache_features(
     if devices.process_index == 0:
         # The last file: with it the cache is complete.
         write_text(directory / INDEX, json.dumps(index, indent=2) + "\n")
-    devices.total(0)  # which waits for it
+    devices.barrier()
     return FeatureCache(directory)

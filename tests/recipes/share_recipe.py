@@ -5,11 +5,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 
-import two_devices
-
-if __name__ == "__main__":
-    two_devices.split_cpu()
-
 import test_training_recipes as small
 
 if __name__ == "__main__":

@@ -314,6 +314,8 @@ def run_shared(recipe, folder, preset, devices):
 
 def start_shared(load, name, preset, tmp_path):
     """Runs a recipe on one device and on two; returns both outputs."""
+    if keras.config.backend() == "tensorflow":
+        pytest.skip("TensorFlow takes one device")
     script = Path(__file__).with_name("share_recipe.py")
     processes = two_devices.start(script, name, preset, tmp_path / "two")
     run_shared(load(name), tmp_path / "one", preset, devices=1)
