@@ -1,18 +1,20 @@
-"""What the recipes share: options, data, runs, new decoders, errors.
+"""What the recipes share: options, data, runs, errors.
 
-Recipes import this module before Keras, for Keras without TensorFlow's notes.
+Recipes import this module before Keras, so that TensorFlow starts quietly.
 """
-# ruff: noqa: E402
 
 import argparse
 import math
 import pathlib
 import sys
 
-from keras_bandit.cli.backend import import_keras
 from keras_bandit.cli.console import explain
+from keras_bandit.common.quiet import quiet_tensorflow
 
-import_keras()
+with quiet_tensorflow():
+    # KerasHub loads it to read presets, runs to write TensorBoard's events:
+    # on every backend.
+    import tensorflow  # noqa: F401
 
 import keras
 import soundfile
