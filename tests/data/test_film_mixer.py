@@ -12,6 +12,8 @@ from keras_bandit.data import film_mixer
 from keras_bandit.data.film_mixer import mix_film_tracks
 from keras_bandit.data.track_files import FolderError
 
+pytestmark = pytest.mark.once
+
 RATE = 8000
 SMALL = {"seconds": 3.0, "sample_rate": RATE}
 STEMS = ("mix", "speech", "music", "sfx")

@@ -10,6 +10,8 @@ from keras_bandit.data.film_track import KINDS, mix_film_track
 from keras_bandit.data.loudness import integrated_loudness
 from keras_bandit.data.sound_sources import FileSound, find_sounds
 
+pytestmark = pytest.mark.once
+
 RATE = 8000
 GENERATED = dict.fromkeys(KINDS)
 TARGET_LUFS = {"music": -24, "speech": -17, "sfx": -21, "background": -29}

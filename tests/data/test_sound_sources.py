@@ -17,6 +17,8 @@ from keras_bandit.data.sound_sources import (
 )
 from keras_bandit.data.track_files import FolderError
 
+pytestmark = pytest.mark.once
+
 
 def tone(seconds, sample_rate, hertz=440.0, channels=1):
     time = np.arange(round(seconds * sample_rate)) / sample_rate
