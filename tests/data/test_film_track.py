@@ -152,7 +152,7 @@ def test_silent_pieces_are_drawn_again_and_a_silent_file_is_named(tmp_path):
         8 * RATE
     )
     soundfile.write(path, audio, RATE)
-    sounds = GENERATED | {"sfx": [FileSound(path, "late.wav", 20.0)]}
+    sounds = GENERATED | {"sfx": [FileSound(path, "late.wav")]}
     stems, _ = mix_film_track(0, 10.0, RATE, sounds)
     assert np.abs(stems["sfx"]).max() > 1e-3
     soundfile.write(path, 0 * audio, RATE)

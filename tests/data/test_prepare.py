@@ -330,3 +330,30 @@ def test_command(dnr, tmp_path, capsys):
     assert "tr/a: missing mix.wav" in capsys.readouterr().err
     assert cli.main([*args, str(data), "--config", "v1_paths"]) == 2
     assert "v1_paths" in capsys.readouterr().err
+
+
+def test_command_skips_sounds(tmp_path, capsys, monkeypatch):
+    """Bad sounds are named with the option that leaves them out."""
+    monkeypatch.chdir(tmp_path)
+    music = tmp_path / "sounds" / "music"
+    for number in range(3):
+        write(music / f"{number}.wav")
+    bad = [music / "a, b.wav", music / "c.wav", music / "d.wav"]
+    for path in bad:
+        soundfile.write(path, np.zeros(RATE), RATE)
+    command = ["prepare", "film_mix", "--manual-dir", "sounds"]
+    command += ["--data-dir", "data", "--num-tracks", "1,1,1"]
+    command += ["--seconds", "1", "--sample-rate", str(RATE)]
+    assert cli.main(command) == 2
+    error = capsys.readouterr().err
+    assert "or name them in --skip\n" in error
+    assert all(f"{path}: silent" in error for path in bad)
+    names = ["sounds/music/a, b.wav", f"sounds/music/c.wav,{bad[2]}"]
+    options = [f"--skip={name}" for name in names]
+    assert cli.main([*command, *options, "--skip", "music/e.wav"]) == 2
+    assert "--skip names music/e.wav, not a sound" in capsys.readouterr().err
+    assert cli.main([*command, *options]) == 0
+    capsys.readouterr()
+    assert cli.main([*command, *options, "--overwrite", "--seed", "3"]) == 2
+    error = capsys.readouterr().err
+    assert "seed: 0 before, 3 now; choose another folder, or --remix" in error
