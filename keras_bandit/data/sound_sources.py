@@ -32,7 +32,7 @@ _SHORTEST_SECONDS = 0.01
 
 @dataclasses.dataclass(frozen=True)
 class FileSound:
-    """A sound file; other rates are resampled, channels averaged.
+    """A sound file, resampled and mixed down to mono when it is read.
 
     Args:
         path: path.
@@ -74,10 +74,10 @@ class FileSound:
 class GeneratedSound:
     """A sound of the package's own, a function of its kind and number.
 
-    Speech is one to four phrases of one speaker, an effect is one event; both
-    have their length. Music and backgrounds (rain, wind, a room) are made as
-    long as the piece that is read, up to 30 s, so that a piece of another
-    length is another sound.
+    Speech is one to four phrases of one speaker, an effect is one event; each
+    has its own length. Music and backgrounds (rain, wind, a room) are made as
+    long as the piece that is read, up to 30 s: a piece of another length is
+    another sound.
 
     Args:
         kind: "speech", "music", "sfx" or "background".
@@ -153,7 +153,7 @@ def find_sounds(folder):
         for path in sorted(folder.rglob("*"))
         if path.suffix.lower() in SOUND_SUFFIXES and path.is_file()
     ]
-    sounds = [x for x in sounds if not f"/{x.name}".count("/.")]
+    sounds = [sound for sound in sounds if "/." not in f"/{sound.name}"]
     if not sounds:
         raise FolderError(
             f"{folder}: no sound files; names must end with one of "
