@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 
 from keras_bandit.cli.console import CommandError
 from keras_bandit.cli.convert import convert_command
@@ -81,6 +82,11 @@ def _names(text):
             f"must be names separated by commas; got {text!r}"
         )
     return list(dict.fromkeys(names))
+
+
+def _files(text):
+    """Parses paths separated by commas, or one path that holds commas."""
+    return [text] if os.path.exists(text) else _names(text)
 
 
 def _add_mixture_consistency(parser):
@@ -270,7 +276,6 @@ datasets, and what the manual directory holds:
 configs:
   paths        keep the audio where it is, store an index (default)
   segments     store seconds of samples: portable, for training elsewhere
-  tracks       store FLAC files: smallest, for evaluation
   of dnr       v2_paths (default), ..., v3_eng_paths, v3_multi_segments, ...
 
 """
@@ -336,6 +341,13 @@ configs:
         action="store_true",
         help="film_mix: remove tracks that were mixed otherwise, with another "
         "length, rate, seed or other sounds",
+    )
+    parser.add_argument(
+        "--skip",
+        type=_files,
+        action="extend",
+        metavar="FILE,...",
+        help="film_mix: sound files to leave out; may be given several times",
     )
     parser.add_argument(
         "--quiet", action="store_true", help="only errors, no progress"

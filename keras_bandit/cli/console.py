@@ -1,9 +1,6 @@
 """What the command prints, and the error that ends it."""
 
-import contextlib
-import os
 import sys
-import tempfile
 
 from keras_bandit.common.one_line import one_line
 
@@ -34,24 +31,3 @@ def say(message):
         print(message, flush=True)
     except OSError as error:
         unsaid.append(error)
-
-
-@contextlib.contextmanager
-def hidden_stderr():
-    """Holds back what is written to standard error, by C++ too.
-
-    It is shown after all if the block raises an exception.
-    """
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except Exception:
-            held.seek(0)
-            os.write(stderr, held.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)

@@ -4,6 +4,12 @@ import sys
 
 from keras_bandit.cli.console import CommandError, explain, report, say
 
+_OPTIONS = {
+    "in skip=": "in --skip",
+    "skip names": "--skip names",
+    "overwrite=True": "--remix",
+}
+
 
 def prepare_command(args):
     """Runs `keras-bandit prepare`; returns the exit status."""
@@ -14,6 +20,7 @@ def prepare_command(args):
         "seed": args.seed,
         "workers": args.workers,
         "overwrite": args.remix or None,
+        "skip": args.skip,
     }
     mixing = {key: value for key, value in options.items() if value is not None}
     from keras_bandit.data.prepare import describe, prepare
@@ -33,8 +40,12 @@ def prepare_command(args):
             f"{error.filename or error}; --overwrite makes it again"
         ) from error
     except ValueError as error:
-        # Several lines where several files are at fault.
-        raise CommandError(str(error)) from error
+        # Several lines where several files are at fault. Python's arguments
+        # have other names here.
+        message = str(error)
+        for argument, option in _OPTIONS.items():
+            message = message.replace(argument, option)
+        raise CommandError(message) from error
     except (ImportError, OSError) as error:
         raise CommandError(explain(error)) from error
     for note in notes:
