@@ -11,7 +11,7 @@ def as_domains(values):
     """Sorts what a loss is given into `{domain: {stem: tensor}}`."""
     if not isinstance(values, dict):
         return {WAVEFORM: {None: values}}
-    if set(values) <= {WAVEFORM, SPECTROGRAM}:
+    if all(isinstance(value, dict) for value in values.values()):
         return values
     return {WAVEFORM: values}
 
@@ -96,9 +96,16 @@ class SeparationLoss(keras.losses.Loss):
             WAVEFORM: (self.waveform_weight, self.distance),
             SPECTROGRAM: (self.spectrogram_weight, self.spectrogram_distance),
         }
+        used = [name for name in terms if name in estimates and terms[name][0]]
+        if not used:
+            raise ValueError(
+                f"the model must offer one of the domains {list(terms)} with "
+                f"a weight that is not zero; it has {list(estimates)}"
+            )
         total = 0.0
-        for domain, stems in estimates.items():
+        for domain in used:
             weight, distance = terms[domain]
+            stems = estimates[domain]
             check_stems(targets.get(domain, {}), stems)
             for stem, estimate in stems.items():
                 target = targets[domain][stem]

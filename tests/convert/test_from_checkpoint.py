@@ -10,8 +10,8 @@ import torch
 
 from keras_bandit.bands import band_layout
 from keras_bandit.convert import from_checkpoint
-from keras_bandit.convert.sizes import Sizes, expected_shapes
 from keras_bandit.models import BanditAudioSeparator, BSRNNAudioSeparator
+from keras_bandit.models.band_split_checkpoint import Sizes, expected_shapes
 
 as_numpy = keras.ops.convert_to_numpy
 
