@@ -12,7 +12,7 @@ from keras_bandit.cli.stems import choose_stems
 
 
 def _only_dataset(data_dir):
-    """Name of the dataset, and config, that is the only one prepared."""
+    """Name of the only dataset prepared, with its config if that is one too."""
     found = pathlib.Path(data_dir).glob("*/*/*/dataset_info.json")
     names = sorted({"/".join(path.parts[-4:-2]) for path in found})
     datasets = sorted({name.partition("/")[0] for name in names})
@@ -43,11 +43,6 @@ def _open_tracks(args):
 
 def evaluate_command(args):
     """Runs `keras-bandit evaluate`; returns the exit status."""
-    if args.hop_seconds > args.chunk_seconds:
-        raise CommandError(
-            "--hop-seconds must be at most --chunk-seconds; got "
-            f"{args.hop_seconds} and {args.chunk_seconds}"
-        )
     output = pathlib.Path(args.output)
     check_writable(output)
     engine = resolve_engine(args)
@@ -59,6 +54,12 @@ def evaluate_command(args):
     if args.museval:
         metrics.append("museval")
     separator = load_separator(args.preset)
+    chunk_seconds = args.chunk_seconds or separator.chunk_seconds
+    if args.hop_seconds and args.hop_seconds > chunk_seconds:
+        raise CommandError(
+            "--hop-seconds must be at most --chunk-seconds; got "
+            f"{args.hop_seconds} and {chunk_seconds}"
+        )
     chosen = choose_stems(args, separator.stems)
     from keras_bandit.evaluation import evaluate
 
@@ -69,7 +70,7 @@ def evaluate_command(args):
             output,
             stems=chosen.stems,
             composites={"mne": chosen.mne} if chosen.mne else None,
-            chunk_seconds=args.chunk_seconds,
+            chunk_seconds=chunk_seconds,
             hop_seconds=args.hop_seconds,
             batch_size=args.batch_size,
             oracles=args.oracles,
