@@ -60,6 +60,13 @@ class STFT(keras.layers.Layer):
     spectrogram are on one scale (BandIt, arXiv:2309.02539, Sec. III-F). The spectrogram is
     float32 whatever the dtype policy.
 
+    Example:
+
+    ```python
+    stft = keras_bandit.STFT(n_fft=2048, hop_length=441)
+    stft(np.zeros((1, 2, 44100), "float32")).shape  # (1, 2, 101, 1025, 2)
+    ```
+
     Args:
         n_fft: int, even. Frame and window length in samples.
         hop_length: int. Samples between frames, at most `n_fft / 2`.
@@ -158,6 +165,14 @@ class ISTFT(keras.layers.Layer):
     Windowed frames are added up and divided by the sum of squared windows.
     `ISTFT(n_fft, hop)(STFT(n_fft, hop)(x), x)` returns `x` to about 1e-6 of
     its peak for either pad mode.
+
+    Example:
+
+    ```python
+    stft, istft = keras_bandit.STFT(64, 16), keras_bandit.ISTFT(64, 16)
+    waveform = np.ones((1, 1, 1000), "float32")
+    istft(stft(waveform), waveform)  # the waveform
+    ```
 
     Args:
         n_fft: int, even. Frame and window length in samples.

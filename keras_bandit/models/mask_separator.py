@@ -45,6 +45,37 @@ class MaskSeparator(AudioSeparator):
     as the domain `"spectrogram"`: the authors of BandIt compare those, not
     the transform of the resynthesized waveform.
 
+    Example:
+
+    ```python
+    class DenseMasks(keras_bandit.MaskSeparator):
+        def __init__(self, stems, decoders=None, **kwargs):
+            spectrogram = keras.Input((None, None, 33, 2))
+            decoders = {
+                stem: (decoders or {}).get(stem)
+                or keras.Sequential([keras.layers.Dense(2)])
+                for stem in stems
+            }
+            masks = {s: decoders[s](spectrogram) for s in stems}
+            super().__init__(
+                spectrogram,
+                masks,
+                decoders=decoders,
+                hop_length=16,
+                pad_mode="constant",
+                sample_rate=8000,
+                **kwargs,
+            )
+
+        def get_config(self):
+            config = super().get_config()
+            return {k: config[k] for k in ("name", "stems", "chunk_seconds")}
+
+
+    separator = DenseMasks(["speech"]).add_decoder("music")
+    separator(np.zeros((1, 2, 800), "float32"))["music"].shape  # (1, 2, 800)
+    ```
+
     Args:
         spectrogram: `keras.Input` `(channels, frames, bins, 2)` of the core.
         masks: `{stem: KerasTensor}`, complex masks of the spectrogram's

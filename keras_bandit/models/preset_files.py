@@ -8,6 +8,7 @@ import warnings
 
 import keras
 
+CONFIG_FILE = "config.json"
 METADATA_FILE = "metadata.json"
 TASK_FILE = "task.json"
 TASK_WEIGHTS_FILE = "task.weights.h5"
@@ -88,7 +89,7 @@ def check_task(task, cls, where):
         ValueError: if it is not a description of a `cls`, or has an argument
             that its class does not take, or code in the place of a value.
     """
-    found = _check_object(task, where)
+    found = check_object(task, where)
     if not issubclass(found, cls):
         raise ValueError(
             f"{where} describes a {found.__name__}, not a {cls.__name__}"
@@ -98,7 +99,7 @@ def check_task(task, cls, where):
     backbone = task["config"].get("backbone")
     if not isinstance(backbone, dict):
         raise ValueError(f"{where}: backbone must be an object; got {backbone}")
-    found_backbone = _check_object(backbone, f"{where}: backbone")
+    found_backbone = check_object(backbone, f"{where}: backbone")
     if not issubclass(found_backbone, found.backbone_cls):
         raise ValueError(
             f"{where}: backbone must be a {found.backbone_cls.__name__}; got "
@@ -106,8 +107,19 @@ def check_task(task, cls, where):
         )
 
 
-def _check_object(description, where):
-    """Checks what Keras wrote of an object; returns its class."""
+def check_object(description, where):
+    """Checks what Keras wrote of an object.
+
+    Args:
+        description: dict.
+        where: str, the file, for the error.
+
+    Returns:
+        its class.
+
+    Raises:
+        ValueError: as `check_task`.
+    """
     name, config = description.get("registered_name"), description.get("config")
     found = None
     if isinstance(name, str):
@@ -229,6 +241,14 @@ def load_weights(model, path, skip=None):
         ) from error
 
 
+def describe_object(model):
+    """What Keras writes of a model, without how it was compiled."""
+    description = keras.saving.serialize_keras_object(model)
+    for key in ("compile_config", "build_config"):
+        description.pop(key, None)
+    return description
+
+
 def write_task(task, directory):
     """Writes the preset of a separator without `backbone`.
 
@@ -239,15 +259,13 @@ def write_task(task, directory):
         task: `AudioSeparator`.
         directory: path of an empty directory.
     """
-    description = keras.saving.serialize_keras_object(task)
-    for key in ("compile_config", "build_config"):
-        description.pop(key, None)
+    description = describe_object(task)
     metadata = {
         "keras_version": keras.version(),
         "parameter_count": task.count_params(),
     }
     files = {
-        "config.json": description,
+        CONFIG_FILE: description,
         TASK_FILE: description,
         METADATA_FILE: metadata,
     }

@@ -12,12 +12,15 @@ import keras_hub
 from keras_bandit.losses import WAVEFORM
 from keras_bandit.models import register_all
 from keras_bandit.models.preset_files import (
+    CONFIG_FILE,
     METADATA_FILE,
     TASK_FILE,
     TASK_WEIGHTS_FILE,
     building,
+    check_object,
     check_task,
     decoder_file,
+    describe_object,
     find_preset_file,
     has_preset_file,
     load_weights,
@@ -346,6 +349,8 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
             )
         task = read_preset_json(preset, TASK_FILE)
         check_task(task, cls, f"{preset}/{TASK_FILE}")
+        config = read_preset_json(preset, CONFIG_FILE)
+        check_object(config, f"{preset}/{CONFIG_FILE}")
         with building(preset):
             if "backbone" in task["config"]:
                 separator = super().from_preset(preset, load_weights, **kwargs)
@@ -356,10 +361,10 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
                     separator.load_task_weights(
                         find_preset_file(preset, TASK_WEIGHTS_FILE)
                     )
+            metadata = read_preset_json(preset, METADATA_FILE)
+            separator.metadata = dict(metadata.get("keras_bandit", {}))
         if load_weights:
             separator._load_stem_parts(preset)
-        metadata = read_preset_json(preset, METADATA_FILE)
-        separator.metadata = metadata.get("keras_bandit", {})
         return separator
 
     def _load_stem_parts(self, preset):
@@ -443,8 +448,7 @@ class StemSelection(AudioSeparator):
     def get_config(self):
         config = super().get_config()
         del config["preprocessor"]
-        whole = keras.saving.serialize_keras_object(self._whole())
-        return {**config, "separator": whole}
+        return {**config, "separator": describe_object(self._whole())}
 
     @classmethod
     def from_config(cls, config):

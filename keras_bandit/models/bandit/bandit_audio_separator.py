@@ -31,6 +31,15 @@ class BanditBackbone(StopsGradientWhenFrozen, keras_hub.models.Backbone):
     Band split and a stack of residual recurrent pairs (BandIt, Sec. III-A to
     III-D). Channels are independent: they fold into the batch.
 
+    Example:
+
+    ```python
+    backbone = keras_bandit.BanditBackbone(
+        "musical", num_bands=12, embed_dim=8, rnn_dim=8, num_pairs=1
+    )
+    backbone(np.zeros((1, 2, 10, 1025, 2), "float32")).shape  # (2, 12, 10, 8)
+    ```
+
     Args:
         band_layout: name of a layout, or a list of bands; see
             `keras_bandit.bands.band_layout`.

@@ -72,6 +72,16 @@ class BSRNNBackbone(StopsGradientWhenFrozen, keras_hub.models.Backbone):
     Sec. II), with the band layouts chosen per stem. Channels are kept: the
     bands hold the bins of all of them.
 
+    Example:
+
+    ```python
+    backbone = keras_bandit.BSRNNBackbone(
+        ["bass"], "bass", embed_dim=8, rnn_dim=8, num_pairs=1
+    )
+    spectrogram = np.zeros((1, 1, 10, 1025, 2), "float32")
+    backbone(spectrogram)["bass"].shape  # (1, 30, 10, 8)
+    ```
+
     Args:
         stems: list of str.
         band_layout: name of a layout or list of bands for all stems, or
