@@ -145,7 +145,7 @@ def label(teacher, unlabelled, output, config, devices):
         )
     for path in paths[devices.process_index :: devices.process_count]:
         pseudo_stems(teacher, path, output / path.name, config)
-    devices.total(0)  # which waits for all of them
+    devices.barrier()
     return [FolderTrack(output / path.name, config["stems"]) for path in paths]
 
 
