@@ -86,7 +86,7 @@ def add_evaluate(commands):
 
 
 def _only_dataset(data_dir):
-    """Name of the dataset, and config, that is the only one prepared."""
+    """Name of the only dataset prepared, with its config if that is one too."""
     found = pathlib.Path(data_dir).glob("*/*/*/dataset_info.json")
     prepared = sorted({"/".join(info.parts[-4:-2]) for info in found})
     datasets = sorted({name.partition("/")[0] for name in prepared})
@@ -129,6 +129,12 @@ def evaluate_command(args):
     if args.museval:
         metrics.append("museval")
     separator = load_separator(args.preset)
+    chunk_seconds = args.chunk_seconds or separator.chunk_seconds
+    if args.hop_seconds and args.hop_seconds > chunk_seconds:
+        raise CommandError(
+            "--hop-seconds must be at most --chunk-seconds; got "
+            f"{args.hop_seconds} and {chunk_seconds}"
+        )
     from keras_bandit.evaluation import evaluate
     from keras_bandit.inference.files import choose_stems
 
@@ -145,7 +151,7 @@ def evaluate_command(args):
             output,
             stems=chosen.stems,
             composites={"mne": chosen.mne} if chosen.mne else None,
-            chunk_seconds=args.chunk_seconds,
+            chunk_seconds=chunk_seconds,
             hop_seconds=args.hop_seconds,
             batch_size=args.batch_size,
             oracles=args.oracles,

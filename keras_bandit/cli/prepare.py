@@ -1,10 +1,17 @@
 """`keras-bandit prepare`: a dataset, ready for training and evaluation."""
 
 import argparse
+import os
 import sys
 
-from keras_bandit.cli.arguments import count, path, seconds
+from keras_bandit.cli.arguments import count, names, path, seconds
 from keras_bandit.cli.console import CommandError, explain, report, say
+
+_OPTIONS = {
+    "in skip=": "in --skip",
+    "skip names": "--skip names",
+    "overwrite=True": "--remix",
+}
 
 
 def _counts(text):
@@ -17,6 +24,11 @@ def _counts(text):
     return dict(
         zip(("train", "validation", "test"), map(int, counts), strict=True)
     )
+
+
+def _files(text):
+    """Parses paths separated by commas, or one path that holds commas."""
+    return [text] if os.path.exists(text) else names(text)
 
 
 def add_prepare(commands):
@@ -38,7 +50,6 @@ datasets, and what the manual directory holds:
 configs:
   paths        keep the audio where it is, store an index (default)
   segments     store seconds of samples: portable, for training elsewhere
-  tracks       store FLAC files: smallest, for evaluation
   of dnr       v2_paths (default), ..., v3_eng_paths, v3_multi_segments, ...
 
 """,
@@ -78,6 +89,13 @@ configs:
         "film_mix: remove tracks that were mixed otherwise, with another "
         "length, rate, seed or other sounds",
     )
+    parser.add_argument(
+        "--skip",
+        type=_files,
+        action="extend",
+        metavar="FILE,...",
+        help="film_mix: sound files to leave out; may be given several times",
+    )
     flag("--quiet", "only errors, no progress")
 
 
@@ -90,6 +108,7 @@ def prepare_command(args):
         "seed": args.seed,
         "workers": args.workers,
         "overwrite": args.remix or None,
+        "skip": args.skip,
     }
     mixing = {key: value for key, value in options.items() if value is not None}
     from keras_bandit.data.prepare import describe, prepare
@@ -109,8 +128,12 @@ def prepare_command(args):
             f"{error.filename or error}; --overwrite makes it again"
         ) from error
     except ValueError as error:
-        # Several lines where several files are at fault.
-        raise CommandError(str(error)) from error
+        # Several lines where several files are at fault. Python's arguments
+        # have other names here.
+        message = str(error)
+        for argument, option in _OPTIONS.items():
+            message = message.replace(argument, option)
+        raise CommandError(message) from error
     except (ImportError, OSError) as error:
         raise CommandError(explain(error)) from error
     for note in notes:
