@@ -1,6 +1,7 @@
 """Standard error without the notes that C libraries write there."""
 
 import contextlib
+import io
 import os
 import sys
 import tempfile
@@ -22,19 +23,23 @@ def hidden_stderr():
 
     Standard error belongs to the whole process: other threads are held back
     too, and wait if they enter such a block themselves.
+
+    Yields:
+        The open file that holds the text; an empty one if standard error is
+        closed.
     """
     with _lock:
         try:
             stderr = os.dup(2)
         except OSError:  # closed: nothing to hide
-            yield
+            yield io.BytesIO()
             return
         if sys.stderr is not None:
             sys.stderr.flush()
         with tempfile.TemporaryFile() as held:
             os.dup2(held.fileno(), 2)
             try:
-                yield
+                yield held
             except Exception:
                 held.seek(0)
                 os.write(stderr, held.read())

@@ -22,7 +22,6 @@ from keras_bandit.training.event_log import EventLog
 from keras_bandit.training.feature_learner import separator_of
 from keras_bandit.training.history import HistoryFile, read_history
 from keras_bandit.training.progress import Progress
-from keras_bandit.training.refuses_nan import RefusesNaN
 
 
 def training_metadata(initial, record):
@@ -316,7 +315,7 @@ class TrainingRun:
             return self.history
         self.devices.prepare(model)
         tune_process()
-        own = [RefusesNaN(monitor), stopping]
+        own = [stopping]
         if self._writes:
             write = functools.partial(self._save, model=model, save=save)
             # What is written of an epoch comes before its backup: killed in

@@ -4,7 +4,10 @@ import io
 import sys
 
 import pytest
-from command_line import found, separate, write
+
+from .command_line import found, separate, write
+
+pytestmark = pytest.mark.once
 
 
 class FullDisk(io.StringIO):

@@ -109,15 +109,6 @@ def test_turns():
     assert turns == [[0, 0, 1, 1, 2, 2, 0, 0], [1, 1, 2, 2, 0, 0, 1, 1]]
 
 
-def test_random_turns_are_a_function_of_epoch_and_step():
-    alternate = AlternatingStems(steps_per_turn=2, seed=3)
-    first = [alternate.turn(0, step, 3) for step in range(60)]
-    assert first == [alternate.turn(0, step, 3) for step in range(60)]
-    assert first[::2] == first[1::2]
-    assert set(first) == {0, 1, 2}
-    assert first != [alternate.turn(1, step, 3) for step in range(60)]
-
-
 def test_turns_keep_accumulated_gradients_together():
     optimizer = paper_optimizer(0.01, accumulation_steps=2)
     separator = tiny.build(optimizer, stems=STEMS)
