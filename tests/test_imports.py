@@ -44,8 +44,8 @@ def level_of(levels):
 
 LEVEL, CLI_LEVEL = level_of(LEVELS), level_of(CLI_LEVELS)
 
-# `AudioSeparator.separate` reaches up, when it is called.
-ALLOWED = {("models", "inference")}
+# `AudioSeparator.separate` and `export_core` reach up, when they are called.
+ALLOWED = {("models", "inference"), ("models", "export")}
 
 
 def imports(path):
