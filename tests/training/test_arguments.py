@@ -16,6 +16,8 @@ CONFIG = {
 }
 PATHS = ["--data-dir", "data", "--output", "run"]
 
+pytestmark = pytest.mark.once
+
 
 def test_what_is_given_replaces_the_defaults():
     options = ["--batch-size", "2", "--learning-rate", "1e-4", "--mixed"]
