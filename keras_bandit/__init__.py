@@ -22,6 +22,7 @@ _HOME = {
     "L2SNR": "keras_bandit.losses",
     "MSE": "keras_bandit.losses",
     "MaskDecoder": "keras_bandit.layers",
+    "MaskSeparator": "keras_bandit.models",
     "OverlapRecombine": "keras_bandit.layers",
     "ResidualGRUPair": "keras_bandit.layers",
     "ResidualLSTMPair": "keras_bandit.layers",

@@ -134,7 +134,17 @@ class SeparationMetric(keras.metrics.Metric):
 
 @keras.saving.register_keras_serializable(package="keras_bandit")
 class SNR(SeparationMetric):
-    """Signal-to-noise ratio in dB; see `snr`; arguments as `SeparationMetric`."""
+    """Signal-to-noise ratio in dB; see `snr`; arguments as `SeparationMetric`.
+
+    Example:
+
+    ```python
+    metric = keras_bandit.SNR()
+    target = np.random.default_rng(0).normal(size=(1, 1, 100))
+    metric.update_state(target, 0.9 * target)
+    metric.result()
+    ```
+    """
 
     def __init__(self, stems=None, name="snr"):
         super().__init__(stems, name)
@@ -145,7 +155,17 @@ class SNR(SeparationMetric):
 
 @keras.saving.register_keras_serializable(package="keras_bandit")
 class SISNR(SeparationMetric):
-    """Scale-invariant SNR in dB; see `si_snr`; arguments as `SeparationMetric`."""
+    """Scale-invariant SNR in dB; see `si_snr`; arguments as `SeparationMetric`.
+
+    Example:
+
+    ```python
+    metric = keras_bandit.SISNR()
+    target = np.random.default_rng(0).normal(size=(1, 1, 100))
+    metric.update_state(target, 0.9 * target)
+    metric.result()
+    ```
+    """
 
     def __init__(self, stems=None, name="si_snr"):
         super().__init__(stems, name)

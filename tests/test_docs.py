@@ -1,5 +1,6 @@
 """The documentation says what the code does."""
 
+import dataclasses
 import importlib
 import pathlib
 import re
@@ -64,9 +65,11 @@ def reader(tmp_path, monkeypatch):
     """
     entry = PRESETS["bandit_musical64"]
     small = {"num_bands": 8, "embed_dim": 4, "rnn_dim": 4, "num_pairs": 1}
-    backbone = {**entry["backbone"], **small}
-    separator = {**entry["separator"], "mlp_dim": 4}
-    entry = {**entry, "backbone": backbone, "separator": separator}
+    entry = dataclasses.replace(
+        entry,
+        backbone={**entry.backbone, **small},
+        separator={**entry.separator, "mlp_dim": 4},
+    )
     monkeypatch.setitem(PRESETS, "bandit_musical64", entry)
     monkeypatch.chdir(tmp_path)
     AudioSeparator.from_preset("bandit_musical64").save_to_preset("DIR")

@@ -1,6 +1,5 @@
 """What the README shows is run: code blocks in order, in one namespace."""
 
-import importlib
 import os
 import pathlib
 import re
@@ -94,11 +93,8 @@ def test_links_lead_to_files():
 
 
 def test_preset_rows_are_true():
-    sizes = importlib.import_module("keras_bandit.models.preset_sizes")
     rows = re.findall(r"^\| `(\w+)` \|.*\| (.*) \| ([\d,]+) \|$", README, re.M)
     assert len(rows) >= 5
     for name, stems, parameters in rows:
-        entry = PRESETS[name]
-        assert stems == ", ".join(entry["separator"]["stems"])
-        found = sizes.preset_sizes(entry)["parameters"]
-        assert parameters == f"{found:,}"
+        assert stems == ", ".join(PRESETS[name].stems)
+        assert parameters == f"{PRESETS[name].sizes().parameters:,}"

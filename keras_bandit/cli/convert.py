@@ -24,33 +24,10 @@ def _check_replaceable(out_dir, overwrite):
         )
 
 
-def _describe_bands(separator):
-    """Names the layout, or each stem's where they have their own."""
-    backbone = separator.backbone
-    layouts = backbone.band_layout
-    if not isinstance(layouts, dict):
-        layouts = dict.fromkeys(separator.stems, layouts)
-    bands = {}
-    for stem in separator.stems:
-        layout = layouts[stem] if isinstance(layouts[stem], str) else "own"
-        bands[stem] = f"{len(backbone.decoder_bands(stem))} {layout}"
-    if len(set(bands.values())) == 1:
-        return bands[separator.stems[0]]
-    return ", ".join(f"{stem}: {text}" for stem, text in bands.items())
-
-
 def _describe(separator):
     """Says in a few lines what a model is."""
-    return "\n".join(
-        [
-            f"  class       {type(separator).__name__}",
-            f"  bands       {_describe_bands(separator)}",
-            f"  stems       {', '.join(separator.stems)}",
-            f"  rate        {separator.sample_rate} Hz",
-            f"  channels    {separator.num_channels or 'any number'}",
-            f"  parameters  {separator.count_params():,}",
-        ]
-    )
+    lines = separator.describe().items()
+    return "\n".join(f"  {label:<12}{text}" for label, text in lines)
 
 
 def convert_command(args):

@@ -13,6 +13,37 @@ def hann_window(n_fft):
     return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
 
 
+def reach_of(n_fft):
+    """Samples behind a frame's centre that can be recovered from it alone.
+
+    The outermost 1/32 of a frame lies under less than 1 % of the window's
+    height: what float32 rounds there would be magnified.
+    """
+    return n_fft * 7 // 16
+
+
+def count_frames(samples, n_fft, hop_length):
+    """Frames of a waveform: `1 + samples // hop_length`.
+
+    One more where the last sample would lie farther than `reach_of(n_fft)`
+    behind the last frame's centre, which only a longer hop allows.
+
+    Args:
+        samples: int or integer tensor.
+        n_fft: int.
+        hop_length: int.
+
+    Returns:
+        int or integer tensor.
+    """
+    frames = 1 + samples // hop_length
+    # The last sample is samples % hop_length - 1 behind the last centre.
+    beyond = reach_of(n_fft) + 2
+    if hop_length <= beyond:
+        return frames
+    return frames + (samples % hop_length + hop_length - beyond) // hop_length
+
+
 def unit_window(n_fft):
     """Periodic Hann window whose squares sum to 1, `(n_fft,)` float32.
 
@@ -33,7 +64,7 @@ def framed(waveform, n_fft, hop_length, pad_mode="constant"):
         pad_mode: `"constant"` (zeros) or `"reflect"`.
 
     Returns:
-        `(…, frames, n_fft)`, `frames = 1 + samples // hop_length`; a view.
+        `(…, frames, n_fft)` with `count_frames` frames; a view.
 
     Raises:
         ValueError: if there are too few samples to reflect.
@@ -47,6 +78,10 @@ def framed(waveform, n_fft, hop_length, pad_mode="constant"):
         )
     width = [(0, 0)] * (waveform.ndim - 1) + [(half, half)]
     padded = np.pad(waveform, width, mode=pad_mode)
+    last = (count_frames(samples, n_fft, hop_length) - 1) * hop_length
+    if last > samples:
+        width[-1] = (0, last - samples)
+        padded = np.pad(padded, width)
     frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft, axis=-1)
     return frames[..., ::hop_length, :]
 
@@ -56,18 +91,19 @@ def overlap_add(frames, hop_length):
 
     Args:
         frames: `(…, frames, n_fft)`.
-        hop_length: int. Divides `n_fft`.
+        hop_length: int.
 
     Returns:
         `(…, (frames - 1) * hop_length + n_fft)`.
     """
     *leading, count, n_fft = frames.shape
-    overlap = n_fft // hop_length
+    overlap = -(-n_fft // hop_length)
     total = np.zeros((*leading, count + overlap - 1, hop_length), frames.dtype)
     for i in range(overlap):
-        block = slice(i * hop_length, (i + 1) * hop_length)
-        total[..., i : i + count, :] += frames[..., block]
-    return total.reshape(*leading, -1)
+        block = frames[..., i * hop_length : (i + 1) * hop_length]
+        total[..., i : i + count, : block.shape[-1]] += block
+    total = total.reshape(*leading, -1)
+    return total[..., : (count - 1) * hop_length + n_fft]
 
 
 def stft(waveform, n_fft, hop_length, pad_mode="constant"):
@@ -86,8 +122,8 @@ def istft(spectrogram, n_fft, hop_length, samples):
     Args:
         spectrogram: `(…, frames, bins)` complex64.
         n_fft: int.
-        hop_length: int. Divides `n_fft`, three times or more.
-        samples: int. Length of the result, less than `frames * hop_length`.
+        hop_length: int.
+        samples: int. Length of the result, that of the waveform.
 
     Returns:
         `(…, samples)` float32.
@@ -98,7 +134,6 @@ def istft(spectrogram, n_fft, hop_length, samples):
     energy = np.broadcast_to((window**2).astype("float32"), frames.shape[-2:])
     summed = overlap_add(frames, hop_length)
     envelope = overlap_add(energy, hop_length)
-    # The half frame before the signal; up to the last sample wanted the
-    # envelope is at least 1/16 (see `ISTFT`).
+    # After the half frame before the signal the envelope is at least 1e-3.
     inside = slice(n_fft // 2, n_fft // 2 + samples)
     return summed[..., inside] / envelope[inside]

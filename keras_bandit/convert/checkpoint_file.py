@@ -6,6 +6,8 @@ import pickle
 
 import numpy as np
 
+from keras_bandit.common.one_line import one_line
+
 WRAPPERS = ("state_dict", "model_state_dict", "state")
 
 
@@ -74,9 +76,11 @@ def read_state_dict(path):
                 f"beside tensors ({detail.strip()})"
             ) from error
         raise ValueError(f"{path!r} is not a PyTorch checkpoint") from error
-    except (RuntimeError, EOFError, KeyError, ValueError) as error:
+    except Exception as error:
+        # Damaged files end in errors of any kind (IndexError, TypeError, …).
         raise ValueError(
-            f"{path!r} is not a PyTorch checkpoint, or is damaged: {error}"
+            f"{path!r} is not a PyTorch checkpoint, or is damaged: "
+            f"{one_line(error)}"
         ) from error
 
 

@@ -1,11 +1,21 @@
 """The numbers of BandIt's Tables 1 and 2 (Watcharasupat et al. 2023)."""
 
 from keras_bandit.models.presets import (
-    DNR_STEMS,
-    MUSDB_STEMS,
     PRESETS,
-    TABLE_1_MODELS,
 )
+
+DNR_STEMS = ["speech", "music", "effects"]
+MUSDB_STEMS = ["vocals", "drums", "bass", "other"]
+
+TABLE_1_MODELS = {
+    name: (
+        None,
+        tuple(preset.paper.snr_db.values()),
+        tuple(preset.paper.si_snr_db.values()),
+    )
+    for name, preset in PRESETS.items()
+    if preset.paper
+}
 
 # SNR and SI-SNR in dB, as printed: speech, music, effects, average.
 TABLE_1 = {
@@ -125,9 +135,9 @@ def architecture(separator):
     backbone = getattr(separator, "backbone", None)
     for name in TABLE_1_MODELS:
         entry = PRESETS[name]
-        settings = dict(entry["backbone"])
+        settings = dict(entry.backbone)
         settings.pop("stems", None)
-        if type(separator).__name__ == entry["class"] and all(
+        if type(separator).__name__ == entry.model and all(
             getattr(backbone, key, None) == value
             for key, value in settings.items()
         ):

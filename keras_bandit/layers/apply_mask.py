@@ -10,6 +10,14 @@ from keras_bandit.backend import complex_product
 class ApplyMask(keras.layers.Layer):
     """Multiplies a spectrogram by a complex mask, bin by bin.
 
+    Example:
+
+    ```python
+    spectrogram = np.ones((1, 2, 10, 5, 2), "float32")
+    one = np.zeros_like(spectrogram) + np.array([1, 0], "float32")
+    keras_bandit.layers.ApplyMask()(spectrogram, one)  # the spectrogram
+    ```
+
     Call arguments:
         spectrogram: `(batch, channels, frames, bins, 2)`.
         complex_mask: as many values; the leading axes may be folded, as in

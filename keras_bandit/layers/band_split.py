@@ -32,6 +32,14 @@ class BandSplit(keras.layers.Layer):
     `total = sum of 2 * channels * width`. Inside a band the order is channel,
     then all real parts, then all imaginary parts.
 
+    Example:
+
+    ```python
+    split = keras_bandit.BandSplit([(0, 2), (1, 5)], embed_dim=8)
+    spectrogram = np.zeros((1, 2, 10, 5, 2), "float32")
+    split(spectrogram).shape  # (1, 2, 10, 8)
+    ```
+
     Args:
         bands: list of `Band`, `(start, stop)` or `(start, stop, weights)`,
             `stop` excluded; see `keras_bandit.bands.band_layout`. The weights

@@ -32,6 +32,14 @@ class MaskDecoder(keras.layers.Layer):
     (total,)` with `total = sum of 4 * channels * width`. Inside a band the
     order is values, then gates, each channel, bin, (real, imaginary).
 
+    Example:
+
+    ```python
+    decoder = keras_bandit.MaskDecoder([(0, 2), (2, 5)], mlp_dim=16)
+    features = np.zeros((1, 2, 10, 8), "float32")
+    decoder(features).shape  # (1, 10, 10): 2 * (2 + 3) values
+    ```
+
     Args:
         bands: list of `Band`, `(start, stop)` or `(start, stop, weights)`.
         mlp_dim: int. Units of the hidden layer.

@@ -47,6 +47,14 @@ class OverlapRecombine(keras.layers.Layer):
     Where the weights of a bin add up to one, masks of all ones give a mask of
     all ones. A bin that no band covers gets mask 0.
 
+    Example:
+
+    ```python
+    bands = [(0, 3, [1, 1, 0.5]), (2, 5, [0.5, 1, 1])]
+    recombine = keras_bandit.OverlapRecombine(bands, num_bins=5)
+    mask = recombine(np.ones((1, 10, 12), "float32"))  # ones, (1, 1, 10, 5, 2)
+    ```
+
     Args:
         bands: list of `Band`, `(start, stop)` or `(start, stop, weights)`.
         num_bins: int. Bins of the spectrogram, `n_fft // 2 + 1`.

@@ -70,6 +70,13 @@ class BidirectionalGRU(_Bidirectional):
     (2, features, 3 * units)`, `recurrent_kernel (2, units, 3 * units)`,
     `bias` and `recurrent_bias` `(2, 3 * units)`.
 
+    Example:
+
+    ```python
+    layer = keras_bandit.layers.BidirectionalGRU(units=4)
+    layer(np.zeros((10, 2, 3), "float32")).shape  # (10, 2, 8)
+    ```
+
     Args:
         units: int. Size of each direction's state.
         kernel_initializer: initializer of all variables. `None`: uniform in
@@ -98,6 +105,13 @@ class BidirectionalLSTM(_Bidirectional):
     Equations, gate order (input, forget, cell, output) and initial weights
     are those of `torch.nn.LSTM`. Variables as in `BidirectionalGRU`, with
     four gates.
+
+    Example:
+
+    ```python
+    layer = keras_bandit.layers.BidirectionalLSTM(units=4)
+    layer(np.zeros((10, 2, 3), "float32")).shape  # (10, 2, 8)
+    ```
 
     Args:
         units: int. Size of each direction's state.

@@ -106,6 +106,14 @@ class ResidualGRUPair(_ResidualPair):
     with the frames as batch (BSRNN, arXiv:2209.15174, Sec. II; BandIt, Sec.
     III-D, which stacks 8 pairs).
 
+    Example:
+
+    ```python
+    pair = keras_bandit.ResidualGRUPair(rnn_dim=8)
+    features = np.zeros((1, 4, 10, 6), "float32")
+    pair(features).shape  # (1, 4, 10, 6)
+    ```
+
     Args:
         rnn_dim: int. Units of each direction.
         kernel_initializer: initializer of the recurrent and dense variables.
@@ -130,6 +138,14 @@ class ResidualLSTMPair(_ResidualPair):
 
     `ResidualGRUPair` with LSTM units, as in BSRNN (arXiv:2209.15174, Sec. II,
     which stacks 12 pairs).
+
+    Example:
+
+    ```python
+    pair = keras_bandit.ResidualLSTMPair(rnn_dim=8)
+    features = np.zeros((1, 4, 10, 6), "float32")
+    pair(features).shape  # (1, 4, 10, 6)
+    ```
 
     Args:
         rnn_dim: int. Units of each direction.

@@ -5,22 +5,22 @@ import numpy as np
 from keras import ops
 
 from keras_bandit.backend import irfft, rfft
-from keras_bandit.common.numpy_spectral import hann_window
+from keras_bandit.common.numpy_spectral import (
+    count_frames,
+    hann_window,
+    reach_of,
+)
 
 PAD_MODES = ("constant", "reflect")
 
 
 def check_frame_sizes(n_fft, hop_length):
-    """Raises `ValueError` unless whole hops fill a frame three times or more.
-
-    With two hops to a frame the samples after the last frame's centre are
-    seen by the vanishing end of one window alone, and cannot be recovered.
-    """
+    """Raises `ValueError` unless every sample lies in two frames or more."""
     if n_fft < 2 or n_fft % 2:
         raise ValueError(f"n_fft must be even and positive; got n_fft={n_fft}")
-    if hop_length < 1 or n_fft % hop_length or n_fft // hop_length < 3:
+    if not 1 <= hop_length <= n_fft // 2:
         raise ValueError(
-            "hop_length must divide n_fft and be less than half of it; got "
+            "hop_length must be 1 … n_fft / 2; got "
             f"hop_length={hop_length}, n_fft={n_fft}"
         )
 
@@ -60,10 +60,16 @@ class STFT(keras.layers.Layer):
     spectrogram are on one scale (BandIt, arXiv:2309.02539, Sec. III-F). The spectrogram is
     float32 whatever the dtype policy.
 
+    Example:
+
+    ```python
+    stft = keras_bandit.STFT(n_fft=2048, hop_length=441)
+    stft(np.zeros((1, 2, 44100), "float32")).shape  # (1, 2, 101, 1025, 2)
+    ```
+
     Args:
         n_fft: int, even. Frame and window length in samples.
-        hop_length: int. Samples between frames; divides `n_fft` and is less
-            than half of it.
+        hop_length: int. Samples between frames, at most `n_fft / 2`.
         pad_mode: what the half frame before the start and after the end is
             filled with: `"constant"` (zeros, BandIt v1) or `"reflect"`
             (BandIt v2; needs more than `n_fft // 2` samples).
@@ -73,8 +79,8 @@ class STFT(keras.layers.Layer):
 
     Returns:
         `(batch, channels, frames, bins, 2)` float32 with
-        `frames = 1 + samples // hop_length` and `bins = n_fft // 2 + 1`; the
-        last axis is real and imaginary.
+        `frames = 1 + samples // hop_length` (see `count_frames`) and
+        `bins = n_fft // 2 + 1`; the last axis is real and imaginary.
 
     Raises:
         ValueError: for sizes, a pad mode or a waveform outside the above.
@@ -107,8 +113,17 @@ class STFT(keras.layers.Layer):
         padded = ops.pad(
             waveform, [[0, 0], [0, 0], [half, half]], mode=self.pad_mode
         )
-        frames = 1 + samples // hop
-        overlap = self.n_fft // hop
+        frames = count_frames(samples, self.n_fft, hop)
+        overlap = -(-self.n_fft // hop)  # hops in a frame, the last one short
+        #   hops      0   1   2   3   4     n_fft = 2.5 hops, overlap = 3
+        #   frame 0  [         ]
+        #   frame 1      [         ]
+        #   frame 2          [         ]
+        missing = overlap * hop - self.n_fft
+        if hop > reach_of(self.n_fft):
+            missing += hop  # for one frame more, see `count_frames`
+        if missing:
+            padded = ops.pad(padded, [[0, 0], [0, 0], [0, missing]])
         padded = padded[..., : (frames + overlap - 1) * hop]
         batch, channels, _ = ops.shape(padded)
         blocks = ops.reshape(
@@ -116,7 +131,7 @@ class STFT(keras.layers.Layer):
         )
         framed = ops.concatenate(
             [blocks[:, :, i : i + frames] for i in range(overlap)], axis=-1
-        )  # (batch, channels, frames, n_fft)
+        )[..., : self.n_fft]  # (batch, channels, frames, n_fft)
         window = ops.convert_to_tensor(self._window, dtype="float32")
         return rfft(framed * window)
 
@@ -129,7 +144,9 @@ class STFT(keras.layers.Layer):
 
     def compute_output_shape(self, waveform_shape):
         batch, channels, samples = waveform_shape
-        frames = None if samples is None else 1 + samples // self.hop_length
+        frames = None
+        if samples is not None:
+            frames = count_frames(samples, self.n_fft, self.hop_length)
         return (batch, channels, frames, self.n_fft // 2 + 1, 2)
 
     def get_config(self):
@@ -149,17 +166,24 @@ class ISTFT(keras.layers.Layer):
     `ISTFT(n_fft, hop)(STFT(n_fft, hop)(x), x)` returns `x` to about 1e-6 of
     its peak for either pad mode.
 
+    Example:
+
+    ```python
+    stft, istft = keras_bandit.STFT(64, 16), keras_bandit.ISTFT(64, 16)
+    waveform = np.ones((1, 1, 1000), "float32")
+    istft(stft(waveform), waveform)  # the waveform
+    ```
+
     Args:
         n_fft: int, even. Frame and window length in samples.
-        hop_length: int. Samples between frames; divides `n_fft` and is less
-            than half of it.
+        hop_length: int. Samples between frames, at most `n_fft / 2`.
 
     Call arguments:
         spectrogram: `(batch, channels, frames, bins, 2)`; the imaginary part
             of the first and last bin is ignored.
-        waveform: a tensor `(…, samples)` whose length the output takes, less
-            than `frames * hop_length`, or `None` for `(frames - 1) *
-            hop_length` samples.
+        waveform: a tensor `(…, samples)` whose length the output takes, of
+            at most as many samples as have so many frames, or `None` for
+            `(frames - 1) * hop_length` samples.
 
     Returns:
         `(batch, channels, samples)` float32.
@@ -187,20 +211,25 @@ class ISTFT(keras.layers.Layer):
     def call(self, spectrogram, waveform=None):
         self._check_reach(spectrogram.shape, waveform)
         hop = self.hop_length
-        overlap = self.n_fft // hop
+        overlap = -(-self.n_fft // hop)
         frames = irfft(ops.convert_to_tensor(spectrogram))
         window = ops.convert_to_tensor(self._window, dtype="float32")
+        frames = frames * window
+        missing = overlap * hop - self.n_fft
+        if missing:
+            frames = ops.pad(frames, [[0, 0]] * 3 + [[0, missing]])
         batch, channels, count, _ = ops.shape(frames)
         summed = overlap_add(
-            ops.reshape(frames * window, (batch, channels, count, overlap, hop))
+            ops.reshape(frames, (batch, channels, count, overlap, hop))
         )
+        energy = np.pad(self._squared_window, (0, missing))
         energy = ops.convert_to_tensor(
-            self._squared_window.reshape(1, overlap, hop), dtype="float32"
+            energy.reshape(1, overlap, hop), dtype="float32"
         )
         envelope = overlap_add(ops.broadcast_to(energy, (count, overlap, hop)))
         # The first half frame lies before the signal and is dropped. From
-        # there to one hop after the last frame's centre the summed squared
-        # windows are at least 1/16; what lies past that is cropped below.
+        # there to 7/16 of a frame after the last frame's centre the summed
+        # squared windows are at least 1e-3; what lies past that is cropped.
         skip = self.n_fft // 2 // hop
         remainder = self.n_fft // 2 - skip * hop
         summed = summed[:, :, skip:] / ops.maximum(envelope[skip:], 1e-8)
@@ -216,10 +245,11 @@ class ISTFT(keras.layers.Layer):
         samples = None if waveform is None else waveform.shape[-1]
         if frames is None or samples is None:
             return
-        limit = frames * self.hop_length
-        if samples >= limit:
+        if count_frames(samples, self.n_fft, self.hop_length) > frames:
+            hop, reach = self.hop_length, reach_of(self.n_fft)
+            limit = (frames - 1) * hop + min(hop - 1, reach + 1)
             raise ValueError(
-                f"waveform must have fewer than {limit} samples, as its STFT "
+                f"waveform must have at most {limit} samples, as its STFT "
                 f"has {frames} frames; got {samples}"
             )
 

@@ -7,11 +7,12 @@ Keras.
 import importlib
 
 _HOME = {
-    "AudioSeparator": "audio_separator",
+    "AudioSeparator": "separator",
+    "MaskSeparator": "mask_separator",
     "BSRNNAudioSeparator": "bsrnn.bsrnn_audio_separator",
-    "BSRNNBackbone": "bsrnn.bsrnn_backbone",
+    "BSRNNBackbone": "bsrnn.bsrnn_audio_separator",
     "BanditAudioSeparator": "bandit.bandit_audio_separator",
-    "BanditBackbone": "bandit.bandit_backbone",
+    "BanditBackbone": "bandit.bandit_audio_separator",
 }
 
 __all__ = sorted(_HOME)

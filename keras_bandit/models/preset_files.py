@@ -1,8 +1,22 @@
-"""Files of a preset directory, local or remote."""
+"""Files of a preset directory, local or remote: checked, read, written."""
 
+import contextlib
+import inspect
+import json
 import os
+import warnings
 
+import keras
+
+CONFIG_FILE = "config.json"
 METADATA_FILE = "metadata.json"
+TASK_FILE = "task.json"
+TASK_WEIGHTS_FILE = "task.weights.h5"
+
+
+def decoder_file(stem):
+    """Name of the weights file of a stem's part."""
+    return f"decoder_{stem}.weights.h5"
 
 
 def find_preset_file(preset, name):
@@ -27,11 +41,239 @@ def find_preset_file(preset, name):
         # Not public in KerasHub 0.32, but the one place that knows handles.
         from keras_hub.src.utils.preset_utils import get_file
 
-        try:
+        with contextlib.suppress(FileNotFoundError):
             return get_file(preset, name)
-        except FileNotFoundError:
-            pass
     raise ValueError(f"preset {preset!r} has no file {name}")
+
+
+def has_preset_file(preset, name):
+    """Whether a preset has a file of that name."""
+    try:
+        find_preset_file(preset, name)
+    except ValueError:
+        return False
+    return True
+
+
+def read_preset_json(preset, name):
+    """Reads one of a preset's JSON files.
+
+    Returns:
+        dict.
+
+    Raises:
+        ValueError: if it is missing, or no JSON object.
+    """
+    path = find_preset_file(preset, name)
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = json.load(file)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"{path} must hold a JSON object; got {type(content).__name__}"
+        )
+    return content
+
+
+def check_task(task, cls, where):
+    """Checks the description of a separator before anything is built of it.
+
+    Args:
+        task: dict, the content of `task.json`.
+        cls: class that the separator must be of.
+        where: str, the file, for the error.
+
+    Raises:
+        ValueError: if it is not a description of a `cls`, or has an argument
+            that its class does not take, or code in the place of a value.
+    """
+    found = check_object(task, where)
+    if not issubclass(found, cls):
+        raise ValueError(
+            f"{where} describes a {found.__name__}, not a {cls.__name__}"
+        )
+    if found.backbone_cls is None:
+        return
+    backbone = task["config"].get("backbone")
+    if not isinstance(backbone, dict):
+        raise ValueError(f"{where}: backbone must be an object; got {backbone}")
+    found_backbone = check_object(backbone, f"{where}: backbone")
+    if not issubclass(found_backbone, found.backbone_cls):
+        raise ValueError(
+            f"{where}: backbone must be a {found.backbone_cls.__name__}; got "
+            f"a {found_backbone.__name__}"
+        )
+
+
+def check_object(description, where):
+    """Checks what Keras wrote of an object.
+
+    Args:
+        description: dict.
+        where: str, the file, for the error.
+
+    Returns:
+        its class.
+
+    Raises:
+        ValueError: as `check_task`.
+    """
+    name, config = description.get("registered_name"), description.get("config")
+    found = None
+    if isinstance(name, str):
+        found = keras.saving.get_registered_object(name)
+    if not inspect.isclass(found) or not isinstance(config, dict):
+        raise ValueError(
+            f"{where} must name a registered class and its config; got "
+            f"registered_name {name!r}"
+        )
+    accepted = _arguments(found)
+    for key, value in config.items():
+        if key not in accepted:
+            raise ValueError(
+                f"{where}: a {found.__name__} takes {sorted(accepted)}; got "
+                f"{key!r}"
+            )
+        if key != "backbone":
+            _check_value(value, f"{where}: {key}")
+    missing = [
+        parameter.name
+        for parameter in inspect.signature(found.__init__).parameters.values()
+        if parameter.default is parameter.empty
+        and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        and parameter.name not in {*config, "self"}
+    ]
+    if missing:
+        raise ValueError(f"{where} lacks {missing}")
+    return found
+
+
+def _arguments(cls):
+    """Names that a class's constructor takes, through its `**kwargs`."""
+    accepted = {"name", "trainable", "dtype"}
+    for base in cls.__mro__:
+        if base.__module__.partition(".")[0] in ("keras", "keras_hub"):
+            break
+        if "__init__" not in vars(base):
+            continue
+        parameters = inspect.signature(base.__init__).parameters.values()
+        accepted |= {
+            p.name
+            for p in parameters
+            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        }
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return accepted - {"self"}
+
+
+# Functions, lambdas, tensors, … come back from JSON under these names.
+_PLAIN_CLASSES = ("__numpy__", "__tensor__")
+
+
+def _check_value(value, where):
+    """Refuses code in the place of a value: only registered classes pass."""
+    if isinstance(value, list):
+        for item in value:
+            _check_value(item, where)
+    if not isinstance(value, dict):
+        return
+    if "class_name" in value:
+        name = value.get("registered_name") or value["class_name"]
+        found = isinstance(name, str) and (
+            value.get("module") in ("keras", "keras.initializers")
+            or name in _PLAIN_CLASSES
+            or inspect.isclass(keras.saving.get_registered_object(name))
+        )
+        if not found:
+            raise ValueError(
+                f"{where} must be a value or a registered class; got "
+                f"{value.get('module')}.{value['class_name']}"
+            )
+    for item in value.values():
+        _check_value(item, where)
+
+
+@contextlib.contextmanager
+def building(preset):
+    """Turns what a damaged preset raises while it is built into one error."""
+    try:
+        yield
+    except (ValueError, OSError):
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"preset {preset!r} does not describe a model that can be built: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def load_weights(model, path, skip=None):
+    """Reads a model's weights file, all of it or nothing.
+
+    Args:
+        model: `keras.Model`.
+        path: path of a `.weights.h5` file.
+        skip: layers whose weights are elsewhere, or `None`.
+
+    Raises:
+        ValueError: if the file is damaged or does not fit; the model is as
+            it was.
+        OSError: if it cannot be read.
+    """
+    former = model.get_weights()
+    path = os.fspath(path)
+    try:
+        with warnings.catch_warnings():
+            # On a mismatch Keras warns of layers it skips, then raises.
+            warnings.simplefilter("ignore", UserWarning)
+            keras.saving.load_weights(model, path, objects_to_skip=skip)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # HDF5 raises many kinds for damaged files
+        model.set_weights(former)
+        shapes = [tuple(weight.shape) for weight in model.weights]
+        raise ValueError(
+            f"{path!r} does not fit {model.name}, whose weights "
+            f"have shapes {shapes}: {error}"
+        ) from error
+
+
+def describe_object(model):
+    """What Keras writes of a model, without how it was compiled."""
+    description = keras.saving.serialize_keras_object(model)
+    for key in ("compile_config", "build_config"):
+        description.pop(key, None)
+    return description
+
+
+def write_task(task, directory):
+    """Writes the preset of a separator without `backbone`.
+
+    In the place of the encoder's description `config.json` has the
+    separator's.
+
+    Args:
+        task: `AudioSeparator`.
+        directory: path of an empty directory.
+    """
+    description = describe_object(task)
+    metadata = {
+        "keras_version": keras.version(),
+        "parameter_count": task.count_params(),
+    }
+    files = {
+        CONFIG_FILE: description,
+        TASK_FILE: description,
+        METADATA_FILE: metadata,
+    }
+    for name, content in files.items():
+        with open(os.path.join(directory, name), "w") as file:
+            json.dump(content, file, indent=4)
+    if task.has_task_weights():
+        task.save_task_weights(os.path.join(directory, TASK_WEIGHTS_FILE))
 
 
 def move_files(source, target):

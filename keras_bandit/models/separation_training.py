@@ -1,6 +1,5 @@
 """How separators are trained and run: Keras's loops, losses per domain."""
 
-import contextlib
 import functools
 
 import keras
@@ -13,13 +12,7 @@ from keras_bandit.backend.predictions import (
     predict_untraced,
     tracing_pays_off,
 )
-from keras_bandit.layers import ISTFT, ApplyMask
-from keras_bandit.losses import (
-    SPECTROGRAM,
-    WAVEFORM,
-    SeparationLoss,
-    check_stems,
-)
+from keras_bandit.losses import WAVEFORM, SeparationLoss, check_stems
 from keras_bandit.metrics import SeparationMetric
 from keras_bandit.models.grain_datasets import as_steps
 
@@ -35,75 +28,45 @@ def is_dataset(x):
     return bool(packages_of(x) & packages) and not hasattr(x, "shape")
 
 
-def apply_masks(stft, spectrogram, masks, waveform):
-    """The end of a graph, from masks to stems.
-
-    Args:
-        stft: `STFT` that made the spectrogram.
-        spectrogram: of the mixture.
-        masks: `{stem: mask}`.
-        waveform: the mixture.
-
-    Returns:
-        `{"waveform": {stem: …}, "spectrogram": {stem: …}}`.
-    """
-    spectrograms, waveforms = {}, {}
-    for stem, mask in masks.items():
-        spectrograms[stem] = ApplyMask(name=f"{stem}_masking")(
-            spectrogram, mask
-        )
-        # Named like the stem: Keras names the output after its layer.
-        waveforms[stem] = ISTFT(stft.n_fft, stft.hop_length, name=stem)(
-            spectrograms[stem], waveform
-        )
-    return {WAVEFORM: waveforms, SPECTROGRAM: spectrograms}
+def _asking_for_domains(args):
+    """Arguments of a step (on JAX the state, then data), input in a list."""
+    *state, data = args
+    x, *targets = keras.utils.unpack_x_y_sample_weight(data)
+    return (*state, ([x], *targets))
 
 
 class SeparationTraining:
     """What models with an output for each stem add to a `keras.Model`.
 
-    A loss of `keras_bandit.losses` is given the masked spectrograms beside
-    the waveforms; metrics of `keras_bandit.metrics` are logged for each stem;
-    `fit`, `evaluate` and `predict` take every kind of data.
+    A loss of `keras_bandit.losses` sees further domains beside the waveforms;
+    metrics of `keras_bandit.metrics` are logged for each stem; `fit`,
+    `evaluate` and `predict` take every kind of data.
 
-    For classes derived from `keras.Model`, named after this one. They have
-    `stems` and `stft`, and call `keep_domains` when their graph is made.
+    For functional models, named after this class, whose outputs are
+    `{"waveform": {stem: …}, domain: {stem: …}, …}` and that have `stems` and
+    `domains(waveforms)`. One graph serves both uses: called with its input a
+    model returns the waveforms, called with a list of its input all domains.
+    Steps of training and evaluation call it the second way.
     """
 
     preprocessor = None
 
-    def keep_domains(self, inputs, domains):
-        """Keeps a second graph of the same layers, with all of `apply_masks`.
-
-        Args:
-            inputs: the model's.
-            domains: what `apply_masks` returned.
-        """
-        # In a closure, since Keras would save its layers twice.
-        function = keras.Function(inputs, domains)
-        self._run_domains = functools.partial(lambda f, x: f(x), function)
-
     def call(self, inputs, training=None, mask=None):
-        if getattr(self, "_in_loss_step", False):
-            return self._run_domains(inputs)
-        return super().call(inputs, training=training, mask=mask)
+        if isinstance(inputs, list):
+            return super().call(inputs[0], training=training, mask=mask)
+        return super().call(inputs, training=training, mask=mask)[WAVEFORM]
 
-    @contextlib.contextmanager
-    def _loss_step(self):
-        """Inside, a call also returns the masked spectrograms."""
-        object.__setattr__(self, "_in_loss_step", True)
-        try:
-            yield
-        finally:
-            object.__setattr__(self, "_in_loss_step", False)
+    def compute_output_spec(self, inputs, *args, **kwargs):
+        if isinstance(inputs, list):
+            return super().compute_output_spec(inputs[0], *args, **kwargs)
+        outputs = super().compute_output_spec(inputs, *args, **kwargs)
+        return outputs[WAVEFORM]
 
-    def train_step(self, *args, **kwargs):
-        with self._loss_step():
-            return super().train_step(*args, **kwargs)
+    def train_step(self, *args):
+        return super().train_step(*_asking_for_domains(args))
 
-    def test_step(self, *args, **kwargs):
-        with self._loss_step():
-            return super().test_step(*args, **kwargs)
+    def test_step(self, *args):
+        return super().test_step(*_asking_for_domains(args))
 
     def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):
         metrics = metrics or []
@@ -157,13 +120,10 @@ class SeparationTraining:
             return super().compute_loss(
                 x, targets, y_pred, sample_weight, training
             )
-        targets = {
-            WAVEFORM: targets,
-            SPECTROGRAM: {
-                stem: ops.stop_gradient(self.stft(target))
-                for stem, target in targets.items()
-            },
-        }
+        domains = keras.tree.map_structure(
+            ops.stop_gradient, self.domains(targets)
+        )
+        targets = {WAVEFORM: targets, **domains}
         return sum(
             (self._aggregate_additional_loss(extra) for extra in self.losses),
             start=self.loss(targets, y_pred, sample_weight),

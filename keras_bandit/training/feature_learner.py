@@ -5,11 +5,9 @@ import functools
 import keras
 from keras import ops
 
-from keras_bandit.losses import WAVEFORM
-from keras_bandit.models.separation_training import (
-    SeparationTraining,
-    apply_masks,
-)
+from keras_bandit.losses import SPECTROGRAM, WAVEFORM
+from keras_bandit.models.mask_separator import apply_masks
+from keras_bandit.models.separation_training import SeparationTraining
 
 
 @keras.saving.register_keras_serializable(package="keras_bandit")
@@ -53,35 +51,29 @@ class FeatureLearner(SeparationTraining, keras.Model):
     def __init__(self, separator, stems=None):
         stems = list(stems or separator.stems)
         separator.check_has(stems)
-        backbone = separator.backbone
+        channels = separator.num_channels
         # === Functional model ===
         inputs = {
             "features": keras.Input(
-                (
-                    backbone.num_channels,
-                    len(backbone.decoder_bands(stems[0])),
-                    None,
-                    backbone.embed_dim,
-                ),
+                (channels, *separator.decoders[stems[0]].input.shape[1:]),
                 name="features",
             ),
-            "waveform": keras.Input(
-                (backbone.num_channels, None), name="waveform"
-            ),
+            "waveform": keras.Input((channels, None), name="waveform"),
         }
         spectrogram = separator.stft(inputs["waveform"])
         features = FoldFeatureChannels(name="fold_channels")(inputs["features"])
         decoders = {stem: separator.decoders[stem] for stem in stems}
         masks = {s: decoder(features) for s, decoder in decoders.items()}
-        domains = apply_masks(
+        waveforms, spectrograms = apply_masks(
             separator.stft, spectrogram, masks, inputs["waveform"]
         )
-        super().__init__(inputs=inputs, outputs=domains[WAVEFORM])
+        super().__init__(
+            inputs=inputs,
+            outputs={WAVEFORM: waveforms, SPECTROGRAM: spectrograms},
+        )
         # === Config ===
         self.stems = stems
         self.decoders = decoders
-        self.stft = separator.stft
-        self.keep_domains(inputs, domains)
         # In a closure, so that its encoder is not among our variables.
         self._separator = functools.partial(lambda x: x, separator)
 
@@ -100,6 +92,9 @@ class FeatureLearner(SeparationTraining, keras.Model):
     @property
     def num_channels(self):
         return self.get_separator().num_channels
+
+    def domains(self, waveforms):
+        return self.get_separator().domains(waveforms)
 
     def save_decoder(self, stem, path):
         """The separator's: as `AudioSeparator.save_decoder`."""

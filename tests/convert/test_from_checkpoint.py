@@ -10,8 +10,8 @@ import torch
 
 from keras_bandit.bands import band_layout
 from keras_bandit.convert import from_checkpoint
-from keras_bandit.convert.sizes import Sizes, expected_shapes
 from keras_bandit.models import BanditAudioSeparator, BSRNNAudioSeparator
+from keras_bandit.models.band_split_checkpoint import Sizes, expected_shapes
 
 as_numpy = keras.ops.convert_to_numpy
 
@@ -243,7 +243,7 @@ def test_no_file(tmp_path):
         ({}, "must hold tensors; got an empty dict"),
         ({"state_dict": {}}, "must hold tensors; got an empty dict"),
         ([1], "must be a dict of tensors; got list"),
-        ({"a": np.ones(1)}, "checkpoint must be of BandIt v1"),
+        ({"a": np.ones(1)}, "checkpoint must be one of: BandIt v1"),
     ],
 )
 def test_not_a_state_dict(bad, message):

@@ -8,7 +8,6 @@ import numpy as np
 from keras_bandit.data import film_clip
 from keras_bandit.metrics import si_snr
 from keras_bandit.models import AudioSeparator
-from keras_bandit.models.preset_sizes import preset_sizes
 from keras_bandit.models.presets import PRESETS, weights_directory
 
 FOLDER = weights_directory("bandit_demo")
@@ -26,10 +25,10 @@ def test_size_and_origin():
 
 def test_architecture_is_the_one_in_the_table():
     separator = AudioSeparator.from_preset("bandit_demo")
-    expected = preset_sizes(PRESETS["bandit_demo"])["parameters"]
+    expected = PRESETS["bandit_demo"].sizes().parameters
     assert separator.count_params() == expected
     config = separator.backbone.get_config()
-    for name, value in PRESETS["bandit_demo"]["backbone"].items():
+    for name, value in PRESETS["bandit_demo"].backbone.items():
         assert config[name] == value
     # Initial weights where they are asked for.
     other = AudioSeparator.from_preset("bandit_demo", load_weights=False)

@@ -1,5 +1,6 @@
 """Built-in architectures: sizes, table, one backend's files on another."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -13,9 +14,8 @@ from keras_bandit.models import (
     BanditAudioSeparator,
     BSRNNAudioSeparator,
 )
-from keras_bandit.models.preset_sizes import preset_sizes
 from keras_bandit.models.preset_table import preset_table
-from keras_bandit.models.presets import PRESETS, TABLE_1_MODELS
+from keras_bandit.models.presets import PRESETS
 
 # Instantiated by the authors' code: their benchmark files.
 PARAMETERS = {
@@ -38,17 +38,16 @@ PARAMETERS = {
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_parameters_of_the_authors(name):
-    assert preset_sizes(PRESETS[name])["parameters"] == PARAMETERS[name]
+    assert PRESETS[name].sizes().parameters == PARAMETERS[name]
 
 
-@pytest.mark.parametrize("name", TABLE_1_MODELS)
+@pytest.mark.parametrize("name", [p.name for p in PRESETS.values() if p.paper])
 def test_paper_is_met(name):
-    sizes = preset_sizes(PRESETS[name])
-    (parameters, gflops), *_ = TABLE_1_MODELS[name]
+    sizes, paper = PRESETS[name].sizes(), PRESETS[name].paper
     # BSRNN-GRU8's 47.4 M is three times a rounded 15.8 M.
-    assert sizes["parameters"] / 1e6 == pytest.approx(parameters, abs=0.11)
+    assert sizes.parameters / 1e6 == pytest.approx(paper.parameters_m, abs=0.11)
     # The authors' counter adds gates, biases and normalization.
-    assert 0.985 * gflops < sizes["multiply_adds"] / 1e9 < gflops
+    assert 0.985 < sizes.multiply_adds / 1e9 / paper.gflops < 1
 
 
 @pytest.mark.slow
@@ -57,22 +56,22 @@ def test_paper_is_met(name):
 )
 def test_layers_have_what_the_closed_form_says(name):
     separator = AudioSeparator.from_preset(name)
-    sizes = preset_sizes(PRESETS[name])
-    assert separator.count_params() == sizes["parameters"]
+    assert separator.count_params() == PRESETS[name].sizes().parameters
     assert len(separator.weights) <= 300
-    assert separator.stems == PRESETS[name]["separator"]["stems"]
+    assert separator.stems == PRESETS[name].stems
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["bsrnn_gru8_vox7", "bsrnn_musdb18"])
 def test_bsrnn_layers_have_what_the_closed_form_says(name):
     # One pair instead of 8 or 12: the others are alike.
-    entry = PRESETS[name]
-    backbone = {**entry["backbone"], "num_pairs": 1}
-    expected = preset_sizes({**entry, "backbone": backbone})["parameters"]
-    backbone = BSRNNAudioSeparator.backbone_cls(**backbone)
-    separator = BSRNNAudioSeparator(backbone, **entry["separator"])
-    assert separator.count_params() == expected
+    preset = PRESETS[name]
+    preset = dataclasses.replace(
+        preset, backbone={**preset.backbone, "num_pairs": 1}
+    )
+    backbone = BSRNNAudioSeparator.backbone_cls(**preset.backbone)
+    separator = BSRNNAudioSeparator(backbone, **preset.separator)
+    assert separator.count_params() == preset.sizes().parameters
 
 
 def test_table_has_every_preset():
@@ -81,7 +80,7 @@ def test_table_has_every_preset():
     assert len({len(line) for line in lines}) == 1
     for name, line in zip(PRESETS, lines[2:], strict=True):
         assert name in line
-        assert f"{preset_sizes(PRESETS[name])['parameters']:,}" in line
+        assert f"{PRESETS[name].sizes().parameters:,}" in line
 
 
 def test_overrides_reach_the_separator():

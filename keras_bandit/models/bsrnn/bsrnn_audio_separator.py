@@ -1,21 +1,443 @@
-"""BSRNN: an encoder and a decoder per stem."""
+"""BSRNN: an encoder and a decoder per stem.
+
+Luo & Yu 2023, "Music Source Separation with Band-split RNN",
+arXiv:2209.15174, Sec. II.
+"""
 
 import keras
+import keras_hub
 
-from keras_bandit.models.audio_separator import AudioSeparator
-from keras_bandit.models.bsrnn.bsrnn_backbone import BSRNNBackbone
+from keras_bandit.bands import band_layout as make_bands
+from keras_bandit.layers import BandSplit, MaskDecoder, OverlapRecombine
+from keras_bandit.models.band_split_arguments import (
+    PAIR_LAYERS,
+    check_sizes,
+    describe_bands,
+    layout_config,
+)
+from keras_bandit.models.freezing import StopsGradientWhenFrozen
+from keras_bandit.models.mask_separator import MaskSeparator
+from keras_bandit.models.separator import check_stem_names
+
+
+class StemEncoder(StopsGradientWhenFrozen, keras.Model):
+    """One stem's encoder, spectrogram to features."""
+
+
+def bsrnn_encoder(
+    stem,
+    bands,
+    num_channels,
+    n_fft,
+    embed_dim,
+    rnn_dim,
+    num_pairs,
+    rnn_type,
+    dtype=None,
+):
+    """One stem's encoder with initial weights.
+
+    Args:
+        stem: str.
+        bands: list of `Band`.
+        num_channels, n_fft, embed_dim, rnn_dim, num_pairs, rnn_type, dtype: as
+            of `BSRNNBackbone`.
+
+    Returns:
+        `StemEncoder`, `(batch, num_channels, frames, bins, 2)` to `(batch,
+        bands, frames, embed_dim)`.
+    """
+    # === Layers ===
+    band_split = BandSplit(bands, embed_dim, dtype=dtype, name="band_split")
+    pairs = [
+        PAIR_LAYERS[rnn_type](rnn_dim, dtype=dtype, name=f"pair_{i}")
+        for i in range(num_pairs)
+    ]
+    # === Functional model ===
+    shape = (num_channels, None, n_fft // 2 + 1, 2)
+    spectrogram = keras.Input(shape, name="spectrogram")
+    # Paths of their own for the variables; see `bsrnn_decoder`.
+    with keras.name_scope(f"{stem}_encoder"):
+        x = band_split(spectrogram)  # (batch, bands, frames, embed_dim)
+        for pair in pairs:
+            x = pair(x)
+    return StemEncoder(spectrogram, x, name=f"{stem}_encoder")
 
 
 @keras.saving.register_keras_serializable(package="keras_bandit")
-class BSRNNAudioSeparator(AudioSeparator):
-    """BSRNN (Luo & Yu 2023, arXiv:2209.15174): separate models per stem.
+class BSRNNBackbone(StopsGradientWhenFrozen, keras_hub.models.Backbone):
+    """Encodes a spectrogram by an encoder of its own for each stem.
 
-    Arguments, inputs, outputs and errors as in `AudioSeparator`, except that
-    the input has exactly `backbone.num_channels` channels, and that only
-    stems of the backbone can have decoders: others are a `ValueError`.
+    Band split and residual recurrent pairs (Luo & Yu 2023, arXiv:2209.15174,
+    Sec. II), with the band layouts chosen per stem. Channels are kept: the
+    bands hold the bins of all of them.
+
+    Example:
+
+    ```python
+    backbone = keras_bandit.BSRNNBackbone(
+        ["bass"], "bass", embed_dim=8, rnn_dim=8, num_pairs=1
+    )
+    spectrogram = np.zeros((1, 1, 10, 1025, 2), "float32")
+    backbone(spectrogram)["bass"].shape  # (1, 30, 10, 8)
+    ```
+
+    Args:
+        stems: list of str.
+        band_layout: name of a layout or list of bands for all stems, or
+            `{stem: layout}`; see `keras_bandit.bands.band_layout`.
+        num_bands: int, or `None` where the layout has a fixed number.
+        num_channels: int. Channels of the spectrogram.
+        n_fft: int. Frame length in samples.
+        sample_rate: int. Hz.
+        embed_dim: int. Size of each band's embedding.
+        rnn_dim: int. Units of each direction of a recurrent layer.
+        num_pairs: int. Residual pairs, each over frames and over bands.
+        rnn_type: `"lstm"` or `"gru"`.
+        encoders: `{stem: keras.Model}` to share, or `None`. Stems without one
+            get a new encoder with initial weights.
+        dtype: dtype policy or `None`. Spectra stay float32.
+
+    Call arguments:
+        spectrogram: `(batch, num_channels, frames, bins, 2)` float32.
+
+    Returns:
+        `{stem: (batch, bands, frames, embed_dim)}`.
+
+    Raises:
+        ValueError: for a size below 1, an unknown layout or `rnn_type`, or a
+            stem without layout.
+    """
+
+    def __init__(
+        self,
+        stems,
+        band_layout="vocals_v7",
+        num_bands=None,
+        num_channels=1,
+        n_fft=2048,
+        sample_rate=44100,
+        embed_dim=128,
+        rnn_dim=256,
+        num_pairs=12,
+        rnn_type="lstm",
+        encoders=None,
+        dtype=None,
+        **kwargs,
+    ):
+        check_sizes(
+            rnn_type,
+            num_channels=num_channels,
+            embed_dim=embed_dim,
+            rnn_dim=rnn_dim,
+            num_pairs=num_pairs,
+        )
+        layouts = band_layout
+        if not isinstance(band_layout, dict):
+            layouts = dict.fromkeys(stems, band_layout)
+        if set(layouts) != set(stems):
+            raise ValueError(
+                f"band_layout must name the stems {list(stems)}; got "
+                f"{list(layouts)}"
+            )
+        bands = {
+            stem: make_bands(layouts[stem], num_bands, n_fft, sample_rate)
+            for stem in stems
+        }
+        # === Layers ===
+        encoders = {
+            stem: (encoders or {}).get(stem)
+            or bsrnn_encoder(
+                stem,
+                bands[stem],
+                num_channels,
+                n_fft,
+                embed_dim,
+                rnn_dim,
+                num_pairs,
+                rnn_type,
+                dtype,
+            )
+            for stem in stems
+        }
+        # === Functional model ===
+        shape = (num_channels, None, n_fft // 2 + 1, 2)
+        spectrogram = keras.Input(shape, name="spectrogram")
+        features = {stem: encoders[stem](spectrogram) for stem in stems}
+        super().__init__(
+            inputs=spectrogram, outputs=features, dtype=dtype, **kwargs
+        )
+        # === Config ===
+        self.encoders = encoders
+        self.bands = bands
+        self.stems = list(stems)
+        self.band_layout = band_layout
+        self.num_bands = num_bands
+        self.num_channels = num_channels
+        self.n_fft = n_fft
+        self.sample_rate = sample_rate
+        self.embed_dim = embed_dim
+        self.rnn_dim = rnn_dim
+        self.num_pairs = num_pairs
+        self.rnn_type = rnn_type
+
+    def with_stems(self, stems):
+        """A backbone with the encoders of these stems, shared with this one.
+
+        Args:
+            stems: list of str.
+
+        Returns:
+            `BSRNNBackbone`, frozen if this one is.
+
+        Raises:
+            ValueError: if a stem has no encoder here.
+        """
+        for stem in stems:
+            self.check_has(stem)
+        layouts = self.band_layout
+        if isinstance(layouts, dict):
+            layouts = {stem: layouts[stem] for stem in stems}
+        return self._like(list(stems), layouts, self.encoders)
+
+    @classmethod
+    def join(cls, backbones):
+        """One backbone with the encoders of several, shared with them.
+
+        Args:
+            backbones: list of `BSRNNBackbone`, alike but for stems and bands.
+
+        Returns:
+            `BSRNNBackbone`.
+
+        Raises:
+            ValueError: if two have a stem in common, or differ otherwise.
+        """
+        own = ("name", "stems", "band_layout")
+        first, *others = (
+            {k: v for k, v in backbone.get_config().items() if k not in own}
+            for backbone in backbones
+        )
+        for other in others:
+            if other != first:
+                differing = [k for k in first if first[k] != other[k]]
+                raise ValueError(
+                    f"what is joined must have the same {differing}; got "
+                    f"{[first[k] for k in differing]} and "
+                    f"{[other[k] for k in differing]}"
+                )
+        stems = [stem for backbone in backbones for stem in backbone.stems]
+        if len(set(stems)) < len(stems):
+            raise ValueError(
+                f"what is joined must have stems of its own; got {stems}"
+            )
+        layouts, encoders = {}, {}
+        for backbone in backbones:
+            layout = backbone.band_layout
+            if not isinstance(layout, dict):
+                layout = dict.fromkeys(backbone.stems, layout)
+            layouts |= layout
+            encoders |= backbone.encoders
+        return backbones[0]._like(stems, layouts, encoders)
+
+    def _like(self, stems, band_layout, encoders):
+        """A backbone with other stems, that shares the encoders given."""
+        return type(self)(
+            stems,
+            band_layout=band_layout,
+            num_bands=self.num_bands,
+            num_channels=self.num_channels,
+            n_fft=self.n_fft,
+            sample_rate=self.sample_rate,
+            embed_dim=self.embed_dim,
+            rnn_dim=self.rnn_dim,
+            num_pairs=self.num_pairs,
+            rnn_type=self.rnn_type,
+            encoders=encoders,
+            dtype=self.dtype_policy,
+            # Made trainable, it would thaw the encoders it shares.
+            trainable=self.trainable,
+        )
+
+    def check_has(self, stem):
+        """Raises `ValueError` if a stem has no encoder here."""
+        if stem not in self.bands:
+            raise ValueError(
+                f"BSRNN has one encoder per stem, for {self.stems}; got "
+                f"{stem!r}. Make a backbone with that stem."
+            )
+
+    def get_config(self):
+        layouts = self.band_layout
+        if isinstance(layouts, dict):
+            layouts = {s: layout_config(v) for s, v in layouts.items()}
+        else:
+            layouts = layout_config(layouts)
+        return {
+            **super().get_config(),
+            "stems": self.stems,
+            "band_layout": layouts,
+            "num_bands": self.num_bands,
+            "num_channels": self.num_channels,
+            "n_fft": self.n_fft,
+            "sample_rate": self.sample_rate,
+            "embed_dim": self.embed_dim,
+            "rnn_dim": self.rnn_dim,
+            "num_pairs": self.num_pairs,
+            "rnn_type": self.rnn_type,
+        }
+
+
+def bsrnn_decoder(backbone, stem, mlp_dim):
+    """One stem's decoder with initial weights.
+
+    Args:
+        backbone: `BSRNNBackbone` whose features of this stem it reads.
+        stem: str.
+        mlp_dim: int. Units of the hidden layer.
+
+    Returns:
+        `keras.Model`, `(batch, bands, frames, embed_dim)` to a mask `(batch,
+        channels, frames, bins, 2)`.
+
+    Raises:
+        ValueError: if the backbone has no encoder for the stem.
+    """
+    backbone.check_has(stem)
+    bands, channels = backbone.bands[stem], backbone.num_channels
+    num_bins = backbone.n_fft // 2 + 1
+    # === Layers ===
+    # Their names are the same for every stem, so that weights saved for one
+    # can be loaded for another.
+    mask_decoder = MaskDecoder(
+        bands,
+        mlp_dim,
+        num_channels=channels,
+        dtype=backbone.dtype_policy,
+        name="mask_decoder",
+    )
+    recombine = OverlapRecombine(
+        bands, num_bins, num_channels=channels, name="overlap_recombine"
+    )
+    # === Functional model ===
+    shape = (len(bands), None, backbone.embed_dim)
+    features = keras.Input(shape, name="features")
+    # Variables need paths of their own: the torch backend finds them by path,
+    # and would zero the gradients of one stem only.
+    with keras.name_scope(f"{stem}_decoder"):
+        masks = mask_decoder(features)  # (batch, frames, values of all bands)
+    mask = recombine(masks)  # (batch, channels, frames, bins, 2)
+    return keras.Model(features, mask, name=f"{stem}_decoder")
+
+
+@keras.saving.register_keras_serializable(package="keras_bandit")
+class BSRNNAudioSeparator(MaskSeparator):
+    """BSRNN: a model of its own for each stem, joined in one separator.
+
+    The input has exactly `backbone.num_channels` channels, and only stems of
+    the backbone can have decoders.
+
+    Example:
+
+    ```python
+    backbone = keras_bandit.BSRNNBackbone(
+        ["vocals", "bass"],
+        {"vocals": "vocals_v7", "bass": "bass"},
+        num_channels=2,
+        embed_dim=8,
+        rnn_dim=8,
+        num_pairs=1,
+    )
+    separator = keras_bandit.BSRNNAudioSeparator(
+        backbone, ["vocals", "bass"], mlp_dim=16
+    )
+    mixture = np.zeros((1, 2, 44100), "float32")  # (batch, channels, samples)
+    separator(mixture)["bass"].shape  # (1, 2, 44100)
+    ```
+
+    Args:
+        backbone: `BSRNNBackbone`.
+        stems: list of str. Names of the outputs, of the backbone's.
+        hop_length: int. Samples between frames of the STFT.
+        pad_mode: `"constant"` or `"reflect"`; see `STFT`.
+        mlp_dim: int. Units of the hidden layer of decoders made here.
+        decoders: `{stem: keras.Model}` to share, or `None`. Stems without
+            one get a new decoder with initial weights.
+        **kwargs: `chunk_seconds`, `preprocessor`, `name`: of
+            `AudioSeparator`.
+
+    Call arguments:
+        waveform: `(batch, num_channels, samples)` float32 at `sample_rate`.
+
+    Returns:
+        `{stem: (batch, num_channels, samples)}` float32.
+
+    Raises:
+        ValueError: if stems are not distinct names with an encoder each, or
+            `hop_length`, `pad_mode` or `mlp_dim` are not as `STFT` and
+            decoders take them.
     """
 
     backbone_cls = BSRNNBackbone
+
+    def __init__(
+        self,
+        backbone,
+        stems,
+        hop_length=512,
+        pad_mode="constant",
+        mlp_dim=512,
+        decoders=None,
+        **kwargs,
+    ):
+        check_stem_names(stems)
+        # === Layers ===
+        decoders = {
+            stem: (decoders or {}).get(stem)
+            or bsrnn_decoder(backbone, stem, mlp_dim)
+            for stem in stems
+        }
+        # === Functional model ===
+        shape = (backbone.num_channels, None, backbone.n_fft // 2 + 1, 2)
+        spectrogram = keras.Input(shape, name="spectrogram")
+        # Only the encoders of these stems, (batch, bands, frames, embed_dim).
+        features = {s: backbone.encoders[s](spectrogram) for s in stems}
+        masks = {s: decoders[s](features[s]) for s in stems}
+        super().__init__(
+            spectrogram,
+            masks,
+            decoders=decoders,
+            hop_length=hop_length,
+            pad_mode=pad_mode,
+            sample_rate=backbone.sample_rate,
+            backbone=backbone,
+            **kwargs,
+        )
+        # === Config ===
+        self.mlp_dim = mlp_dim
+
+    def describe(self):
+        layouts, bands = self.backbone.band_layout, self.backbone.bands
+        if not isinstance(layouts, dict):
+            layouts = dict.fromkeys(self.stems, layouts)
+        lines = {s: describe_bands(layouts[s], bands[s]) for s in self.stems}
+        if len(set(lines.values())) == 1:
+            text = lines[self.stems[0]]
+        else:
+            text = ", ".join(f"{stem}: {line}" for stem, line in lines.items())
+        return {**super().describe(), "bands": text}
+
+    def get_config(self):
+        return {**super().get_config(), "mlp_dim": self.mlp_dim}
+
+    def with_stems(self, stems):
+        check_stem_names(stems)
+        self.check_has(stems)
+        # Encoders of other stems would be weights that nothing uses.
+        return self._like(
+            {stem: self.decoders[stem] for stem in stems},
+            backbone=self.backbone.with_stems(stems),
+        )
 
     @classmethod
     def join(cls, separators):
@@ -42,14 +464,7 @@ class BSRNNAudioSeparator(AudioSeparator):
         decoders = {}
         for separator in separators:
             decoders |= separator.decoders
-        joined = cls(
-            **{
-                **separators[0]._arguments(),
-                "backbone": backbone,
-                "stems": list(decoders),
-                "decoders": decoders,
-            }
-        )
+        joined = separators[0]._like(decoders, backbone=backbone)
         origins = {
             stem: dict(separator.metadata)
             for separator in separators
@@ -58,10 +473,3 @@ class BSRNNAudioSeparator(AudioSeparator):
         }
         joined.metadata = {"stems": origins} if origins else {}
         return joined
-
-    def _arguments_for(self, stems):
-        # Encoders of other stems would be weights that nothing uses.
-        return {
-            **super()._arguments_for(stems),
-            "backbone": self.backbone.with_stems(stems),
-        }

@@ -1,4 +1,22 @@
-"""Sizes of a model, read off its tensors' shapes."""
+"""Checkpoints of band-split models, as BandIt's authors write them.
+
+BandIt and BSRNN have their tensors under one naming, that of the authors'
+first release (`karnwatcharasupat/bandit` at 735a57c), without the leading
+`bsrnn.`:
+
+    band_split.norm_fc_modules.{b}.{norm,fc}.{weight,bias}
+    tf_model.seqband.{i}.{norm,rnn,fc}.…
+    mask_estim.{stem}.norm_mlp.{b}.{norm,hidden.0,output.0}.{weight,bias}
+    mask_estim.{stem}.freq_weights/{b}          recombination weights, or none
+
+From PyTorch's tensors to the flat variables of our layers:
+
+    ours                      PyTorch, per band, block or direction
+    gamma, beta               LayerNorm weight, bias
+    kernel                    Linear weight, transposed
+    recurrent (2, in, gates)  weight_ih and weight_hh, transposed; the gate
+                              order is PyTorch's
+"""
 
 import collections
 import dataclasses
@@ -10,6 +28,9 @@ from keras_bandit.bands import band_layout, find_layout
 
 GATES = {3: "gru", 4: "lstm"}
 MAX_CHANNELS = 8
+MAX_LISTED = 20
+DIRECTIONS = ("", "_reverse")
+FREQUENCY_WEIGHTS = re.compile(r"mask_estim\.[^.]+\.freq_weights/(\d+)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,4 +251,200 @@ def find_bands(widths, weights, n_fft, sample_rates):
         f"no band layout at n_fft={n_fft} and {sample_rates} Hz has bands of "
         f"widths {list(widths)}"
         + (" and the checkpoint's weights" if weights is not None else "")
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """One network of a checkpoint.
+
+    Attributes:
+        tensors: `{name: array}` under the common naming, without
+            recombination weights.
+        sizes: `Sizes`.
+        layout: name of a band layout, or a list of bands.
+        num_bands: int, or `None`.
+        sample_rate: int, Hz.
+        num_channels: int.
+    """
+
+    tensors: dict
+    sizes: Sizes
+    layout: str | list
+    num_bands: int | None
+    sample_rate: int
+    num_channels: int
+
+    def network(self):
+        """Arguments that both backbones take, but for the bands."""
+        return {
+            "embed_dim": self.sizes.embed_dim,
+            "rnn_dim": self.sizes.rnn_dim,
+            "num_pairs": self.sizes.num_blocks // 2,
+            "rnn_type": self.sizes.rnn_type,
+            "sample_rate": self.sample_rate,
+        }
+
+
+def take_frequency_weights(tensors):
+    """Takes the recombination weights out of a model's tensors.
+
+    Args:
+        tensors: `{name: array}` under the common naming; loses these entries.
+
+    Returns:
+        `{band: array}` of the first stem that has them, empty without.
+
+    Raises:
+        ValueError: if two stems have different ones.
+    """
+    found = {}
+    for name in list(tensors):
+        match = FREQUENCY_WEIGHTS.fullmatch(name)
+        if not match:
+            continue
+        value = tensors.pop(name)
+        known = found.setdefault(int(match[1]), value)
+        if known.shape != value.shape or np.abs(known - value).max() > 1e-6:
+            raise ValueError(f"{name} differs from that of another stem")
+    return found
+
+
+def read_models(models, n_fft, sample_rates):
+    """Reads sizes and bands of networks, and checks all their tensors.
+
+    Args:
+        models: `{stem: {name: array}}` under the common naming; the stem is
+            `None` for a network of all stems.
+        n_fft: int.
+        sample_rates: tuple of int, Hz, most likely first.
+
+    Returns:
+        `{stem: Model}`.
+
+    Raises:
+        ValueError: if tensors are missing, unexpected or misshapen (all are
+            listed), or no layout has these bands.
+    """
+    described, problems = {}, []
+    for stem, tensors in models.items():
+        weights = take_frequency_weights(tensors)
+        sizes = read_sizes(tensors)
+        prefix = f"{stem}: " if stem else ""
+        problems += check_shapes(tensors, sizes, prefix)
+        if weights:
+            missing = [b for b in range(len(sizes.widths)) if b not in weights]
+            problems += [f"missing: {prefix}freq_weights/{b}" for b in missing]
+            weights = [weights.get(b) for b in range(len(sizes.widths))]
+        described[stem] = (tensors, sizes, weights or None)
+    if problems:
+        rest = len(problems) - MAX_LISTED
+        listed = "\n  ".join(problems[:MAX_LISTED])
+        more = f"\n  … and {rest} more" if rest > 0 else ""
+        raise ValueError(
+            f"checkpoint does not fit its own sizes:\n  {listed}{more}"
+        )
+    return {
+        stem: Model(
+            tensors,
+            sizes,
+            *find_bands(sizes.widths, weights, n_fft, sample_rates),
+        )
+        for stem, (tensors, sizes, weights) in described.items()
+    }
+
+
+def n_fft_of(tensors):
+    """Frame length: that of the window, 2048 (the authors') without one."""
+    return len(tensors.get("stft.window", np.zeros(2048)))
+
+
+def drop_buffers(tensors):
+    """Without windows, and the fader's that inference attaches."""
+    buffer = re.compile(r"(stft|istft)\.window|fader\..*")
+    return {k: v for k, v in tensors.items() if not buffer.fullmatch(k)}
+
+
+def band_split_weights(model, num_bands):
+    """Variables of `BandSplit`, `{name: array}`."""
+    prefix = "band_split.norm_fc_modules"
+
+    def each(name):
+        return [model[f"{prefix}.{band}.{name}"] for band in range(num_bands)]
+
+    return {
+        "gamma": np.concatenate(each("norm.weight")),
+        "beta": np.concatenate(each("norm.bias")),
+        "kernel": np.concatenate([w.T for w in each("fc.weight")]),
+        "bias": np.stack(each("fc.bias")),
+    }
+
+
+def block_weights(model, block):
+    """Variables of one residual block, `{sublayer: {name: array}}`."""
+    prefix = f"tf_model.seqband.{block}"
+
+    def both(name, transpose=False):
+        arrays = [model[f"{prefix}.rnn.{name}_l0{end}"] for end in DIRECTIONS]
+        return np.stack([a.T if transpose else a for a in arrays])
+
+    return {
+        "norm": {
+            "gamma": model[f"{prefix}.norm.weight"],
+            "beta": model[f"{prefix}.norm.bias"],
+        },
+        "recurrent": {
+            "kernel": both("weight_ih", transpose=True),
+            "recurrent_kernel": both("weight_hh", transpose=True),
+            "bias": both("bias_ih"),
+            "recurrent_bias": both("bias_hh"),
+        },
+        "projection": {
+            "kernel": model[f"{prefix}.fc.weight"].T,
+            "bias": model[f"{prefix}.fc.bias"],
+        },
+    }
+
+
+def mask_decoder_weights(model, stem, num_bands):
+    """Variables of `MaskDecoder`, `{name: array}`."""
+    prefix = f"mask_estim.{stem}.norm_mlp"
+
+    def each(name):
+        return [model[f"{prefix}.{band}.{name}"] for band in range(num_bands)]
+
+    return {
+        "gamma": np.stack(each("norm.weight")),
+        "beta": np.stack(each("norm.bias")),
+        "hidden_kernel": np.stack([w.T for w in each("hidden.0.weight")]),
+        "hidden_bias": np.stack(each("hidden.0.bias")),
+        "output_kernel": np.concatenate(each("output.0.weight")),
+        "output_bias": np.concatenate(each("output.0.bias")),
+    }
+
+
+def assign(layer, arrays):
+    """Assigns arrays to a layer's variables of the same names."""
+    for name, array in arrays.items():
+        getattr(layer, name).assign(array)
+
+
+def assign_encoder(encoder, model, sizes):
+    """Fills an encoder (a `BanditBackbone` or one of BSRNN's)."""
+    assign(
+        encoder.get_layer("band_split"),
+        band_split_weights(model, len(sizes.widths)),
+    )
+    for block in range(sizes.num_blocks):
+        pair = encoder.get_layer(f"pair_{block // 2}")
+        residual = pair.over_bands if block % 2 else pair.over_frames
+        for name, arrays in block_weights(model, block).items():
+            assign(getattr(residual, name), arrays)
+
+
+def assign_decoder(decoder, model, stem, sizes):
+    """Fills a stem's decoder."""
+    assign(
+        decoder.get_layer("mask_decoder"),
+        mask_decoder_weights(model, stem, len(sizes.widths)),
     )

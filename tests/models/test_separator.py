@@ -49,7 +49,7 @@ def compile_(separator, loss=None, **kwargs):
 def test_outputs_have_the_inputs_shape(make, batch):
     separator = make()
     assert list(separator.decoders) == separator.stems
-    assert set(separator.output) == set(separator.stems)
+    assert set(separator.output["waveform"]) == set(separator.stems)
     for samples in (1, 63, 64, 1000):
         mixture = batch[0][..., :samples]
         for estimate in outputs(separator, mixture).values():
@@ -85,8 +85,7 @@ def test_mixed_precision_keeps_spectra_in_float32(dtype, batch):
     separator = small_bandit(dtype=dtype)
     reference = small_bandit()
     reference.set_weights(weights(separator))
-    with separator._loss_step():
-        estimates = separator(batch[0])
+    estimates = separator([batch[0]])
     for values in estimates.values():
         for value in values.values():
             assert keras.backend.standardize_dtype(value.dtype) == "float32"
@@ -121,12 +120,14 @@ def test_with_stems_shares_and_computes_only_those(bandit, batch):
     assert speech.backbone is bandit.backbone
     whole = outputs(bandit, batch[0])
     assert_same(outputs(speech, batch[0]), {"speech": whole["speech"]})
-    assert "music_decoder" not in [layer.name for layer in speech.layers]
+    names = [layer.name for layer in speech.core_model().layers]
+    assert "speech_decoder" in names
+    assert "music_decoder" not in names
 
 
 def test_bsrnn_with_stems_runs_only_their_encoders(bsrnn, batch):
     vocals = bsrnn.with_stems(["vocals"])
-    names = [layer.name for layer in vocals.layers]
+    names = [layer.name for layer in vocals.core_model().layers]
     assert "vocals_encoder" in names
     assert "bass_encoder" not in names
     whole = outputs(bsrnn, batch[0])
@@ -134,31 +135,25 @@ def test_bsrnn_with_stems_runs_only_their_encoders(bsrnn, batch):
 
 
 def test_unknown_stem_names_the_known_ones(bandit):
-    for method in (bandit.with_stems, lambda s: bandit.remove_decoder(s[0])):
-        with pytest.raises(ValueError, match=r"speech.*music.*effects.*drums"):
-            method(["drums"])
+    with pytest.raises(ValueError, match=r"speech.*music.*effects.*drums"):
+        bandit.with_stems(["drums"])
 
 
-def test_add_and_remove_decoder(bandit, batch):
+def test_add_decoder_shares_all_others(bandit, batch):
     before = outputs(bandit, batch[0])
-    assert bandit.add_decoder("vocals") is bandit
-    assert bandit.stems == [*STEMS, "vocals"]
-    after = outputs(bandit, batch[0])
+    bandit.metadata = {"source": "here"}
+    more = bandit.add_decoder("vocals")
+    assert bandit.stems == STEMS
+    assert more.stems == [*STEMS, "vocals"]
+    assert more.metadata == bandit.metadata
+    assert more.backbone is bandit.backbone
+    after = outputs(more, batch[0])
     after.pop("vocals")
     assert_same(before, after)
-    decoder = bandit.remove_decoder("vocals")
-    assert bandit.stems == STEMS
-    bandit.add_decoder("mne", decoder)
-    assert bandit.decoders["mne"] is decoder
+    again = bandit.add_decoder("mne", more.decoders["vocals"])
+    assert again.decoders["mne"] is more.decoders["vocals"]
     with pytest.raises(ValueError, match="has a decoder already"):
-        bandit.add_decoder("mne")
-
-
-def test_last_decoder_stays(batch):
-    separator = small_bandit(["speech"])
-    with pytest.raises(ValueError, match="one name or more"):
-        separator.remove_decoder("speech")
-    assert set(outputs(separator, batch[0])) == {"speech"}
+        more.add_decoder("vocals")
 
 
 def test_bsrnn_with_stems_has_their_weights_alone(bsrnn, batch):
@@ -222,13 +217,9 @@ def test_bsrnn_join_refuses_models_that_differ(bsrnn):
         BSRNNAudioSeparator.join([vocals, drums])
 
 
-def test_bsrnn_refuses_a_stem_without_encoder(bsrnn, batch):
-    before = outputs(bsrnn, batch[0])
-    count = len(bsrnn.weights)
+def test_bsrnn_refuses_a_stem_without_encoder(bsrnn):
     with pytest.raises(ValueError, match="one encoder per stem"):
         bsrnn.add_decoder("drums")
-    assert len(bsrnn.weights) == count  # refused: nothing came undone
-    assert_same(outputs(bsrnn, batch[0]), before)
 
 
 def test_decoder_files(bandit, batch, tmp_path):
@@ -237,8 +228,8 @@ def test_decoder_files(bandit, batch, tmp_path):
     other = BanditAudioSeparator(
         bandit.backbone, ["music"], hop_length=64, mlp_dim=3
     )
-    other.load_decoder("speech", path)  # attached
-    other.load_decoder("music", path)  # filled, under another name
+    other = other.load_decoder("speech", path)  # attached
+    assert other.load_decoder("music", path) is other  # filled
     expected = outputs(bandit, batch[0])["speech"]
     assert_same(
         outputs(other, batch[0]), {"speech": expected, "music": expected}
@@ -274,8 +265,7 @@ def test_fit_lowers_the_loss_and_logs_each_stem(bandit, batch):
 def test_evaluate_is_the_loss_of_the_masked_spectrograms(bandit, batch):
     mixture, targets = batch
     compile_(bandit)
-    with bandit._loss_step():
-        estimates = bandit(mixture)
+    estimates = bandit([mixture])
     waveforms = {stem: targets[stem] for stem in STEMS}
     truth = {
         "waveform": waveforms,

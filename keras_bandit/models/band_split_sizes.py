@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds of an architecture, in closed form.
+"""Parameters and multiply-adds of band-split models, in closed form.
 
 The products of the layers are counted, as BandIt's Table 1 does ("GFlops"
 there are multiply-adds); the authors' counter adds gates, normalization and
@@ -6,17 +6,9 @@ biases, about 1 % more.
 """
 
 from keras_bandit.bands import band_layout
+from keras_bandit.models.preset import Sizes
 
 GATES = {"gru": 3, "lstm": 4}
-
-
-def _widths(layout, network):
-    bands = band_layout(
-        layout, network["num_bands"], network["n_fft"], network["sample_rate"]
-    )
-    # BandIt takes channels as items.
-    channels = network.get("num_channels", 1)
-    return [channels * band.width for band in bands]
 
 
 def encoder_parameters(widths, embed_dim, rnn_dim, rnn_type, num_pairs):
@@ -58,46 +50,42 @@ def decoder_multiply_adds(widths, embed_dim, mlp_dim):
     return len(widths) * embed_dim * mlp_dim + 4 * sum(widths) * mlp_dim
 
 
-def preset_sizes(entry, seconds=6.0):
-    """Sizes of a built-in architecture.
+def band_split_sizes(encoders, backbone, separator, seconds):
+    """Sizes of a separator.
 
     Args:
-        entry: a value of `keras_bandit.models.presets.PRESETS`.
-        seconds: float. Length of the input the multiply-adds are for, one
-            item with as many channels as the model takes (BandIt: one).
+        encoders: list of `(band layout, number of decoders behind it)`.
+        backbone: dict, arguments of the backbone.
+        separator: dict, arguments of the separator.
+        seconds: float. Length of the input.
 
     Returns:
-        dict with `bands` (list of int, one for each encoder), `parameters`
-        and `multiply_adds`.
+        `Sizes`.
     """
-    network, separator = entry["backbone"], entry["separator"]
-    mlp_dim = separator["mlp_dim"]
-    stems = separator["stems"]
+    embed_dim, mlp_dim = backbone["embed_dim"], separator["mlp_dim"]
     shape = [
-        network[key]
+        backbone[key]
         for key in ("embed_dim", "rnn_dim", "rnn_type", "num_pairs")
     ]
-    layout = network["band_layout"]
-    if entry["class"] == "BSRNNAudioSeparator":
-        layouts = (
-            layout if isinstance(layout, dict) else dict.fromkeys(stems, layout)
-        )
-        encoders = [(_widths(layouts[stem], network), 1) for stem in stems]
-    else:
-        encoders = [(_widths(layout, network), len(stems))]
-    samples = int(seconds * network["sample_rate"])
+    samples = int(seconds * backbone["sample_rate"])
     frames = 1 + samples // separator["hop_length"]
     parameters = multiply_adds = 0
-    for widths, decoders in encoders:
-        decoder = (widths, network["embed_dim"], mlp_dim)
+    numbers = []
+    for layout, decoders in encoders:
+        bands = band_layout(
+            layout,
+            backbone["num_bands"],
+            backbone["n_fft"],
+            backbone["sample_rate"],
+        )
+        # BandIt takes channels as items.
+        channels = backbone.get("num_channels", 1)
+        widths = [channels * band.width for band in bands]
         parameters += encoder_parameters(widths, *shape)
-        parameters += decoders * decoder_parameters(*decoder)
+        parameters += decoders * decoder_parameters(widths, embed_dim, mlp_dim)
         multiply_adds += frames * (
             encoder_multiply_adds(widths, *shape)
-            + decoders * decoder_multiply_adds(*decoder)
+            + decoders * decoder_multiply_adds(widths, embed_dim, mlp_dim)
         )
-    return {
-        "bands": [len(widths) for widths, _ in encoders],
-        "parameters": parameters,
-        "multiply_adds": multiply_adds,
-    }
+        numbers.append(len(bands))
+    return Sizes(parameters, multiply_adds, numbers)

@@ -1,0 +1,30 @@
+"""Arguments that the band-split models have in common."""
+
+from keras_bandit.bands import as_bands
+from keras_bandit.common.checks import check_integer
+from keras_bandit.layers import ResidualGRUPair, ResidualLSTMPair
+
+PAIR_LAYERS = {"gru": ResidualGRUPair, "lstm": ResidualLSTMPair}
+
+
+def check_sizes(rnn_type, **sizes):
+    """Raises `ValueError` for a size below 1 or an unknown `rnn_type`."""
+    for name, size in sizes.items():
+        check_integer(name, size, 1)
+    if rnn_type not in PAIR_LAYERS:
+        raise ValueError(
+            f"rnn_type must be one of {tuple(PAIR_LAYERS)}; got {rnn_type!r}"
+        )
+
+
+def describe_bands(band_layout, bands):
+    """Number and layout of bands, such as "64 musical"."""
+    name = band_layout if isinstance(band_layout, str) else "own"
+    return f"{len(bands)} {name}"
+
+
+def layout_config(band_layout):
+    """A layout's name, or the user's own bands as lists, for `get_config`."""
+    if isinstance(band_layout, str):
+        return band_layout
+    return [band.to_list() for band in as_bands(band_layout)]

@@ -1,0 +1,257 @@
+"""Separators that multiply the mixture's spectrogram by a mask per stem."""
+
+import os
+import pathlib
+
+import keras
+
+from keras_bandit.common.files import complete_files
+from keras_bandit.layers import ISTFT, STFT, ApplyMask
+from keras_bandit.losses import SPECTROGRAM
+from keras_bandit.models.preset_files import load_weights
+from keras_bandit.models.separator import AudioSeparator, check_stem_names
+
+
+def apply_masks(stft, spectrogram, masks, waveform):
+    """The end of a graph, from masks to stems.
+
+    Args:
+        stft: `STFT` that made the spectrogram.
+        spectrogram: of the mixture.
+        masks: `{stem: mask}`.
+        waveform: the mixture.
+
+    Returns:
+        `{stem: waveform}` and `{stem: masked spectrogram}`.
+    """
+    waveforms, spectrograms = {}, {}
+    for stem, mask in masks.items():
+        spectrograms[stem] = ApplyMask(name=f"{stem}_masking")(
+            spectrogram, mask
+        )
+        # Named like the stem: Keras names the output after its layer.
+        waveforms[stem] = ISTFT(stft.n_fft, stft.hop_length, name=stem)(
+            spectrograms[stem], waveform
+        )
+    return waveforms, spectrograms
+
+
+class MaskSeparator(AudioSeparator):
+    """STFT, a core from spectrogram to masks, complex masking, ISTFT.
+
+    A subclass wires the core, with a `keras.Model` for what serves one stem
+    alone (`decoders`), and takes `stems` and `decoders` as arguments: stems
+    without a decoder there get a new one. Losses see the masked spectrograms
+    as the domain `"spectrogram"`: the authors of BandIt compare those, not
+    the transform of the resynthesized waveform.
+
+    Example:
+
+    ```python
+    class DenseMasks(keras_bandit.MaskSeparator):
+        def __init__(self, stems, decoders=None, **kwargs):
+            spectrogram = keras.Input((None, None, 33, 2))
+            decoders = {
+                stem: (decoders or {}).get(stem)
+                or keras.Sequential([keras.layers.Dense(2)])
+                for stem in stems
+            }
+            masks = {s: decoders[s](spectrogram) for s in stems}
+            super().__init__(
+                spectrogram,
+                masks,
+                decoders=decoders,
+                hop_length=16,
+                pad_mode="constant",
+                sample_rate=8000,
+                **kwargs,
+            )
+
+        def get_config(self):
+            config = super().get_config()
+            return {k: config[k] for k in ("name", "stems", "chunk_seconds")}
+
+
+    separator = DenseMasks(["speech"]).add_decoder("music")
+    separator(np.zeros((1, 2, 800), "float32"))["music"].shape  # (1, 2, 800)
+    ```
+
+    Args:
+        spectrogram: `keras.Input` `(channels, frames, bins, 2)` of the core.
+        masks: `{stem: KerasTensor}`, complex masks of the spectrogram's
+            shape.
+        decoders: `{stem: keras.Model}`, parts of the core.
+        hop_length: int. Samples between frames of the STFT; frames have
+            `2 * (bins - 1)`.
+        pad_mode: `"constant"` or `"reflect"`; see `STFT`.
+        **kwargs: of `AudioSeparator`: `sample_rate`, `chunk_seconds`,
+            `backbone`, `preprocessor`, `name`.
+
+    Call arguments, returned values: as `AudioSeparator`.
+
+    Raises:
+        ValueError: as `AudioSeparator` and `STFT`.
+    """
+
+    silent_in_silent_out = True
+
+    def __init__(
+        self,
+        spectrogram,
+        masks,
+        *,
+        decoders,
+        hop_length,
+        pad_mode,
+        **kwargs,
+    ):
+        # === Layers ===
+        _, channels, _, bins, _ = spectrogram.shape
+        n_fft = 2 * (bins - 1)
+        stft = STFT(n_fft, hop_length, pad_mode, name="stft")
+        core = keras.Model(
+            spectrogram,
+            {f"mask_{stem}": mask for stem, mask in masks.items()},
+            name="core",
+        )
+        # === Functional model ===
+        waveform = keras.Input((channels, None), name="waveform")
+        mixture = stft(waveform)  # (batch, channels, frames, bins, 2)
+        masks = {stem: core(mixture)[f"mask_{stem}"] for stem in masks}
+        waveforms, spectrograms = apply_masks(stft, mixture, masks, waveform)
+        super().__init__(
+            waveform,
+            waveforms,
+            {SPECTROGRAM: spectrograms},
+            min_samples=n_fft,
+            **kwargs,
+        )
+        # === Config ===
+        self.core = core
+        self.stft = stft
+        self.decoders = decoders
+        self.n_fft = n_fft
+        self.hop_length = hop_length
+        self.pad_mode = pad_mode
+
+    def core_model(self):
+        """What lies between the transforms, for engines without Keras.
+
+        Returns:
+            `keras.Model`, `spectrogram (batch, channels, frames, bins, 2)` to
+            `{"mask_<stem>": mask of that shape}`.
+        """
+        return self.core
+
+    def domains(self, waveforms):
+        return {SPECTROGRAM: {s: self.stft(x) for s, x in waveforms.items()}}
+
+    def stem_parts(self):
+        return self.decoders
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "hop_length": self.hop_length,
+            "pad_mode": self.pad_mode,
+        }
+
+    # Stems
+
+    def _like(self, decoders, **changed):
+        """A separator of this class and these arguments, other decoders.
+
+        What the two have in common is shared; layers outside encoder and
+        decoders, which a subclass may have, get the values of this one's.
+        """
+        config = self.get_config()
+        del config["name"]
+        if self.backbone is not None:
+            config["backbone"] = self.backbone
+        config["preprocessor"] = self.preprocessor
+        config |= {"stems": list(decoders), "decoders": decoders, **changed}
+        separator = type(self).from_config(config)
+        rest = separator.rest_of_weights()
+        for old, new in zip(self.rest_of_weights(), rest, strict=True):
+            new.assign(old)
+        separator.metadata = dict(self.metadata)
+        return separator
+
+    def with_stems(self, stems):
+        """A separator that computes these stems only.
+
+        Encoder and decoders are shared with this one, not copied.
+
+        Args:
+            stems: list of str.
+
+        Returns:
+            separator of the same class, not compiled.
+
+        Raises:
+            ValueError: if a stem has no decoder here.
+        """
+        check_stem_names(stems)
+        self.check_has(stems)
+        return self._like({stem: self.decoders[stem] for stem in stems})
+
+    def add_decoder(self, stem, decoder=None):
+        """A separator with one more stem.
+
+        Encoder and the other decoders are shared with this one, which stays
+        as it is: a functional model cannot change its graph.
+
+        Args:
+            stem: str. Name of the new output.
+            decoder: `keras.Model` as in `decoders`, or `None` for a new one
+                with initial weights.
+
+        Returns:
+            separator of the same class, not compiled.
+
+        Raises:
+            ValueError: if the stem has a decoder already.
+        """
+        if stem in self.decoders:
+            raise ValueError(
+                f"stem must be new; got {stem!r}, which has a decoder already"
+            )
+        check_stem_names([*self.stems, stem])
+        return self._like({**self.decoders, stem: decoder})
+
+    def save_decoder(self, stem, path):
+        """Writes one decoder's weights.
+
+        Args:
+            stem: str.
+            path: ends in `.weights.h5`. Appears only when complete.
+
+        Raises:
+            ValueError: if the stem has no decoder or the path another end.
+        """
+        self.check_has([stem])
+        path = os.fspath(path)
+        if not path.endswith(".weights.h5"):
+            raise ValueError(f"path must end in .weights.h5; got {path!r}")
+        path = pathlib.Path(path)
+        with complete_files([path], overwrite=True) as temporary:
+            self.decoders[stem].save_weights(temporary[path])
+
+    def load_decoder(self, stem, path):
+        """Reads one decoder's weights, for a stem that is new if need be.
+
+        Args:
+            stem: str. May differ from the name it was saved under.
+            path: a file of `save_decoder`.
+
+        Returns:
+            this separator; for a new stem one of `add_decoder`.
+
+        Raises:
+            ValueError: if the file's weights have other shapes; nothing is
+                changed then.
+        """
+        known = stem in self.decoders
+        separator = self if known else self.add_decoder(stem)
+        load_weights(separator.decoders[stem], path)
+        return separator

@@ -1,0 +1,456 @@
+"""The contract of the zoo: waveform in, one waveform per stem out."""
+
+import functools
+import json
+import os
+import re
+import tempfile
+
+import keras
+import keras_hub
+
+from keras_bandit.losses import WAVEFORM
+from keras_bandit.models import register_all
+from keras_bandit.models.preset_files import (
+    CONFIG_FILE,
+    METADATA_FILE,
+    TASK_FILE,
+    TASK_WEIGHTS_FILE,
+    building,
+    check_object,
+    check_task,
+    decoder_file,
+    describe_object,
+    find_preset_file,
+    has_preset_file,
+    load_weights,
+    move_files,
+    read_preset_json,
+    write_task,
+)
+from keras_bandit.models.presets import (
+    PRESETS,
+    means_built_in,
+    weights_directory,
+)
+from keras_bandit.models.separation_training import SeparationTraining
+
+STEM_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+
+
+def check_stem_names(stems):
+    """Raises `ValueError` unless stems are distinct names."""
+    if isinstance(stems, str) or not len(stems):
+        raise ValueError(
+            f"stems must be a list of one name or more; got {stems!r}"
+        )
+    for stem in stems:
+        if not isinstance(stem, str) or not STEM_NAME.fullmatch(stem):
+            raise ValueError(
+                "stems must be names of letters, digits, '_' and '-' that "
+                f"start with a letter; got {stem!r}"
+            )
+    if len(set(stems)) < len(stems):
+        raise ValueError(f"stems must be distinct; got {list(stems)}")
+
+
+class AudioSeparator(SeparationTraining, keras_hub.models.Task):
+    """Base of all separators: waveform in, one waveform per stem out.
+
+    Assumes no STFT, no mask and no encoder. A model is a subclass that wires
+    layers from the waveform to its stems and hands both ends to this
+    constructor:
+
+    ```python
+    @keras.saving.register_keras_serializable(package="my")
+    class Halves(AudioSeparator):
+        def __init__(self, stems, sample_rate=44100, **kwargs):
+            waveform = keras.Input((None, None), name="waveform")
+            estimates = {stem: waveform / len(stems) for stem in stems}
+            super().__init__(
+                waveform, estimates, sample_rate=sample_rate, **kwargs
+            )
+
+        def get_config(self):
+            return {**super().get_config(), "sample_rate": self.sample_rate}
+    ```
+
+    `fit`, `evaluate` and `predict` take arrays, `tf.data`, grain datasets,
+    `PyDataset` and PyTorch `DataLoader`: mixtures `(batch, channels,
+    samples)` and targets `{stem: (batch, channels, samples)}`. A loss of
+    `keras_bandit.losses` sees the waveforms and every further domain that the
+    model offers, any other Keras loss the waveforms. `SNR` and `SISNR` are
+    logged per stem and averaged.
+
+    Args:
+        waveform: `keras.Input` `(channels, samples)`. An open number of
+            channels means that each is separated on its own.
+        estimates: `{stem: KerasTensor}`, `(batch, channels, samples)`.
+        domains: `{domain: {stem: KerasTensor}}`, what losses may see of the
+            estimates beside waveforms, or `None`. A model that has some
+            defines `domains()`, which computes the targets'.
+        sample_rate: int. Rate of the audio that the model is made for, Hz.
+        chunk_seconds: float. Length of the chunks of a recording that the
+            model's authors separate at a time.
+        min_samples: int. Shortest waveform that the model can be given.
+        backbone: `keras_hub.models.Backbone`, an encoder that stems share, or
+            `None`. KerasHub keeps its weights in a file of their own.
+        preprocessor: applied to inputs by `fit` and `predict`, or `None`.
+
+    Call arguments:
+        waveform: `(batch, channels, samples)` float32 at `sample_rate`.
+
+    Returns:
+        `{stem: (batch, channels, samples)}` float32. For a list of one
+        waveform: `{"waveform": {stem: …}, domain: {stem: …}, …}`.
+
+    Raises:
+        ValueError: if stems are not distinct names, or `chunk_seconds` is
+            shorter than `min_samples`.
+    """
+
+    backbone_cls = None
+
+    silent_in_silent_out = False
+    """Whether silence gives silent stems, so that chunks of it need no model."""
+
+    def __init__(
+        self,
+        waveform,
+        estimates,
+        domains=None,
+        *,
+        sample_rate,
+        chunk_seconds=6.0,
+        min_samples=1,
+        backbone=None,
+        preprocessor=None,
+        **kwargs,
+    ):
+        check_stem_names(list(estimates))
+        if not chunk_seconds * sample_rate >= min_samples:
+            raise ValueError(
+                f"chunk_seconds must be at least {min_samples} samples at "
+                f"{sample_rate} Hz; got {chunk_seconds}"
+            )
+        self.backbone = backbone
+        self.preprocessor = preprocessor
+        super().__init__(
+            inputs=waveform,
+            outputs={WAVEFORM: estimates, **(domains or {})},
+            **kwargs,
+        )
+        self.stems = list(estimates)
+        self.sample_rate = sample_rate
+        self.num_channels = waveform.shape[1]
+        self.chunk_seconds = chunk_seconds
+        self.min_samples = min_samples
+        self.metadata = {}
+
+    def domains(self, waveforms):
+        """Targets in the domains that losses see beside waveforms.
+
+        Args:
+            waveforms: `{stem: (batch, channels, samples)}`.
+
+        Returns:
+            `{domain: {stem: tensor}}`, with the domains of the constructor.
+        """
+        return {}
+
+    def check_has(self, stems):
+        """Raises `ValueError` if one of the stems is not this separator's."""
+        unknown = [stem for stem in stems if stem not in self.stems]
+        if unknown:
+            raise ValueError(
+                f"stems must be among {list(self.stems)}; got {unknown}"
+            )
+
+    def with_stems(self, stems):
+        """A separator that computes these stems only.
+
+        Weights are shared with this one, not copied.
+
+        Args:
+            stems: list of str.
+
+        Returns:
+            separator, not compiled.
+
+        Raises:
+            ValueError: if a stem is unknown here.
+        """
+        return StemSelection(self, stems)
+
+    def core_model(self):
+        """What lies between the transforms, for engines without Keras.
+
+        Returns:
+            `keras.Model` of real tensors; see `MaskSeparator`.
+
+        Raises:
+            ValueError: this kind of model has none.
+        """
+        raise ValueError(
+            f"a {type(self).__name__} has no core of spectrograms and masks; "
+            "the formats saved_model and litert hold whole models"
+        )
+
+    def export_core(self, directory, format="onnx", **kwargs):
+        """Writes this model for an engine without Keras.
+
+        `keras_bandit.export.export_core` with this separator; arguments,
+        files and errors are described there.
+        """
+        # Export stands above models; only a call reaches up to it.
+        from keras_bandit.export import export_core
+
+        return export_core(self, directory, format, **kwargs)
+
+    def separate(self, audio, sample_rate, **kwargs):
+        """Separates audio of any length, rate and number of channels.
+
+        `keras_bandit.inference.separate` with this separator; arguments,
+        returned values and errors are described there.
+        """
+        # As above.
+        from keras_bandit.inference import separate
+
+        return separate(self, audio, sample_rate, **kwargs)
+
+    def describe(self):
+        """What this model is, for people.
+
+        Returns:
+            `{label: text}`; models add lines of their own.
+        """
+        return {
+            "class": type(self).__name__,
+            "stems": ", ".join(self.stems),
+            "rate": f"{self.sample_rate} Hz",
+            "channels": str(self.num_channels or "any number"),
+            "parameters": f"{self.count_params():,}",
+        }
+
+    # Presets
+
+    def get_config(self):
+        config = super().get_config()
+        if self.backbone is None:
+            del config["backbone"]
+        return {
+            **config,
+            "stems": list(self.stems),
+            "chunk_seconds": self.chunk_seconds,
+        }
+
+    def stem_parts(self):
+        """Parts that serve one stem each and are saved in files of their own.
+
+        Returns:
+            `{stem: keras.Model}`.
+        """
+        return {}
+
+    def _saved_elsewhere(self):
+        """Layers whose weights are not in `task.weights.h5`."""
+        parts = list(self.stem_parts().values())
+        if self.backbone is not None:
+            parts.append(self.backbone)
+        return [layer for part in parts for layer in part._flatten_layers()]
+
+    def rest_of_weights(self):
+        """Weights outside the encoder and the stems' parts, as a list."""
+        elsewhere = {
+            id(weight)
+            for layer in self._saved_elsewhere()
+            for weight in layer.weights
+        }
+        return [w for w in self.weights if id(w) not in elsewhere]
+
+    def has_task_weights(self):
+        """Whether there are weights outside `backbone`; KerasHub asks."""
+        return bool(self.stem_parts() or self.rest_of_weights())
+
+    def save_task_weights(self, filepath):
+        """Writes all weights outside `backbone` beside and into `filepath`."""
+        folder = os.path.dirname(os.fspath(filepath))
+        for stem, part in self.stem_parts().items():
+            part.save_weights(os.path.join(folder, decoder_file(stem)))
+        if self.rest_of_weights():
+            keras.saving.save_weights(
+                self, filepath, objects_to_skip=self._saved_elsewhere()
+            )
+
+    def load_task_weights(self, filepath):
+        """Reads the weights outside `backbone` and the stems' parts."""
+        load_weights(self, filepath, self._saved_elsewhere())
+
+    def save_to_preset(self, preset_dir, max_shard_size=10):
+        """Writes a preset directory, one weights file per stem's part.
+
+        Args:
+            preset_dir: path, made if it does not exist. Files of an earlier
+                preset there are replaced once all new ones are complete.
+            max_shard_size: number, GB above which the encoder is sharded.
+        """
+        preset_dir = os.path.abspath(os.fspath(preset_dir))
+        parent = os.path.dirname(preset_dir)
+        os.makedirs(parent, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=parent, prefix=".") as partial:
+            if self.backbone is None:
+                write_task(self, partial)
+            else:
+                super().save_to_preset(partial, max_shard_size=max_shard_size)
+            path = os.path.join(partial, METADATA_FILE)
+            with open(path) as file:
+                metadata = json.load(file)
+            metadata["keras_bandit"] = self.metadata
+            with open(path, "w") as file:
+                json.dump(metadata, file, indent=4)
+            written = set(os.listdir(partial))
+            move_files(partial, preset_dir)
+        own = f"{decoder_file('.*')}|{re.escape(TASK_WEIGHTS_FILE)}"
+        for name in set(os.listdir(preset_dir)) - written:
+            if re.fullmatch(own, name):
+                os.remove(os.path.join(preset_dir, name))
+
+    @classmethod
+    def from_preset(cls, preset, load_weights=True, **kwargs):
+        """Makes a separator from a preset.
+
+        Args:
+            preset: name of a built-in architecture (see `keras_bandit.
+                list_presets`; initial weights, but for `bandit_demo`); a
+                directory written by `save_to_preset`, which goes before a
+                name; or a handle such as `hf://user/model`.
+            load_weights: bool. `False`: initial weights.
+            **kwargs: override the preset's configuration; `stems=["speech"]`
+                loads that decoder alone, `dtype` sets the dtype policy.
+
+        Returns:
+            separator of the preset's class.
+
+        Raises:
+            ValueError: if the preset is unknown, of another class, damaged,
+                or lacks a stem that was asked for.
+        """
+        register_all()
+        preset = os.fspath(preset)
+        if means_built_in(preset):
+            weights = weights_directory(preset)
+            if weights is None or not load_weights:
+                return cls._from_architecture(preset, **kwargs)
+            preset = str(weights)
+        if "://" not in preset and not os.path.isdir(preset):
+            raise ValueError(
+                f"preset must be a name of keras_bandit.list_presets(), a "
+                f"directory or a handle such as hf://user/model; got {preset!r}"
+            )
+        task = read_preset_json(preset, TASK_FILE)
+        check_task(task, cls, f"{preset}/{TASK_FILE}")
+        config = read_preset_json(preset, CONFIG_FILE)
+        check_object(config, f"{preset}/{CONFIG_FILE}")
+        with building(preset):
+            if "backbone" in task["config"]:
+                separator = super().from_preset(preset, load_weights, **kwargs)
+            else:
+                task["config"] |= kwargs
+                separator = keras.saving.deserialize_keras_object(task)
+                if load_weights and has_preset_file(preset, TASK_WEIGHTS_FILE):
+                    separator.load_task_weights(
+                        find_preset_file(preset, TASK_WEIGHTS_FILE)
+                    )
+            metadata = read_preset_json(preset, METADATA_FILE)
+            separator.metadata = dict(metadata.get("keras_bandit", {}))
+        if load_weights:
+            separator._load_stem_parts(preset)
+        return separator
+
+    def _load_stem_parts(self, preset):
+        for stem, part in self.stem_parts().items():
+            load_weights(part, find_preset_file(preset, decoder_file(stem)))
+
+    @classmethod
+    def _from_architecture(cls, name, dtype=None, **kwargs):
+        entry = PRESETS[name]
+        found = keras.saving.get_registered_object(
+            f"keras_bandit>{entry.model}"
+        )
+        if not issubclass(found, cls):
+            raise ValueError(
+                f"preset {name!r} is a {found.__name__}, not a {cls.__name__}"
+            )
+        return found.from_architecture(
+            entry.backbone, {**entry.separator, **kwargs}, dtype
+        )
+
+    @classmethod
+    def from_architecture(cls, backbone, separator, dtype=None):
+        """Makes a separator with initial weights from plain arguments.
+
+        Args:
+            backbone: dict, arguments of `backbone_cls`; without one, ignored.
+            separator: dict, the other arguments.
+            dtype: dtype policy or `None`.
+
+        Returns:
+            separator.
+        """
+        if cls.backbone_cls is None:
+            return cls(**separator, dtype=dtype)
+        return cls(cls.backbone_cls(**backbone, dtype=dtype), **separator)
+
+
+@keras.saving.register_keras_serializable(package="keras_bandit")
+class StemSelection(AudioSeparator):
+    """Some stems of a separator whose stems are not made of parts.
+
+    The graph is that of the other separator, ending earlier.
+
+    Args:
+        separator: `AudioSeparator`. Its weights are shared.
+        stems: list of str, some of its stems.
+
+    Raises:
+        ValueError: if a stem is unknown there.
+    """
+
+    def __init__(self, separator, stems, **kwargs):
+        check_stem_names(stems)
+        separator.check_has(stems)
+        outputs = separator._outputs_struct
+        domains = {
+            name: {stem: values[stem] for stem in stems}
+            for name, values in outputs.items()
+        }
+        # An attribute would be a second part of this model.
+        self._whole = functools.partial(lambda x: x, separator)
+        super().__init__(
+            separator.input,
+            domains.pop(WAVEFORM),
+            domains,
+            sample_rate=separator.sample_rate,
+            min_samples=separator.min_samples,
+            preprocessor=separator.preprocessor,
+            **{"chunk_seconds": separator.chunk_seconds, **kwargs},
+        )
+        self.silent_in_silent_out = separator.silent_in_silent_out
+        self.metadata = dict(separator.metadata)
+
+    def domains(self, waveforms):
+        return self._whole().domains(waveforms)
+
+    def with_stems(self, stems):
+        self.check_has(stems)
+        return self._whole().with_stems(stems)
+
+    def get_config(self):
+        config = super().get_config()
+        del config["preprocessor"]
+        return {**config, "separator": describe_object(self._whole())}
+
+    @classmethod
+    def from_config(cls, config):
+        whole = keras.saving.deserialize_keras_object(config["separator"])
+        return cls(**{**config, "separator": whole})
