@@ -21,7 +21,10 @@ from keras_bandit.layers import (
     ResidualLSTMPair,
 )
 from keras_bandit.layers.band_split import EPSILON
-from keras_bandit.models.bandit.bandit_backbone import FoldChannels
+from keras_bandit.models.bandit.bandit_layers import (
+    FoldChannels,
+    UnfoldChannels,
+)
 
 EMITTERS = {}
 """Layer class → function `(graph, layer, *inputs)` → output."""
@@ -65,6 +68,11 @@ def weights(graph, layer, *names):
 def fold_channels(graph, layer, spectrogram):
     # 0 keeps the dimension of that place.
     return graph.reshape(spectrogram, -1, 1, 0, 0, 2)
+
+
+@emits(UnfoldChannels)
+def unfold_channels(graph, layer, folded, spectrogram):
+    return graph.add("Reshape", folded, graph.add("Shape", spectrogram))
 
 
 @emits(BandSplit)
