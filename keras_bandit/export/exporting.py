@@ -70,26 +70,8 @@ def export_core(
             f"{separator.min_samples / separator.sample_rate:.3f} s; got "
             f"{chunk_seconds}"
         )
-    description = {
-        "version": VERSION,
-        "format": format,
-        "model": type(separator).__name__,
-        "stems": list(separator.stems),
-        "sample_rate": separator.sample_rate,
-        "num_channels": separator.num_channels,
-        "chunk_seconds": chunk_seconds,
-        "min_samples": separator.min_samples,
-        "silent_in_silent_out": separator.silent_in_silent_out,
-        "weights_sha256": weights_checksum(separator),
-        "metadata": separator.metadata,
-    }
     if format in ("onnx", "openvino"):
         core = core_bytes(separator, format)
-        description["stft"] = {
-            "n_fft": separator.n_fft,
-            "hop_length": separator.hop_length,
-            "pad_mode": separator.pad_mode,
-        }
     else:
         from keras_bandit.export.whole_model import (
             check_whole_model,
@@ -97,6 +79,12 @@ def export_core(
         )
 
         check_whole_model(format)
+    description = {
+        **describe(separator, format),
+        "chunk_seconds": chunk_seconds,
+        "weights_sha256": weights_checksum(separator),
+    }
+    if format in ("saved_model", "litert"):
         description["chunk_samples"] = samples
 
     def write(folder):
@@ -110,9 +98,41 @@ def export_core(
             )
         else:
             write_whole_model(separator, path, format, samples)
-        write_description(folder, description)
+        text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
+        (folder / DESCRIPTION_FILE).write_text(text, encoding="utf-8")
 
     replace_directory(directory, write)
+
+
+def describe(separator, format):
+    """What `separator.json` says of any separator.
+
+    Args:
+        separator: `AudioSeparator`.
+        format: str.
+
+    Returns:
+        dict, see `docs/export.md`.
+    """
+    description = {
+        "version": VERSION,
+        "format": format,
+        "model": type(separator).__name__,
+        "stems": list(separator.stems),
+        "sample_rate": separator.sample_rate,
+        "num_channels": separator.num_channels,
+        "chunk_seconds": separator.chunk_seconds,
+        "min_samples": separator.min_samples,
+        "silent_in_silent_out": separator.silent_in_silent_out,
+        "metadata": separator.metadata,
+    }
+    if format in ("onnx", "openvino"):
+        description["stft"] = {
+            "n_fft": separator.n_fft,
+            "hop_length": separator.hop_length,
+            "pad_mode": separator.pad_mode,
+        }
+    return description
 
 
 def core_bytes(separator, format="onnx"):
@@ -183,9 +203,3 @@ def weights_checksum(separator):
         digest.update(f"{array.dtype} {array.shape}".encode())
         digest.update(array)
     return digest.hexdigest()
-
-
-def write_description(folder, description):
-    """Writes `separator.json`."""
-    text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
-    (folder / DESCRIPTION_FILE).write_text(text, encoding="utf-8")

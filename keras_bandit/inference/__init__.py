@@ -1,7 +1,7 @@
 """Separation of whole recordings: audio files, resampling, overlap-add.
 
 The defaults stand here, where reading them costs no import; `separate`, the
-function of `separation.py`, and `OpenVINOSeparator` are imported on first use.
+function of `separation.py`, and `CoreSeparator` are imported on first use.
 """
 
 DEFAULT_CHUNK_SECONDS = 6.0
@@ -25,13 +25,10 @@ def __getattr__(name):
         from keras_bandit.inference.separation import separate
 
         return separate
-    if name == "OpenVINOSeparator":
-        from keras_bandit.inference.engines import choose_engine
+    if name == "CoreSeparator":
+        from keras_bandit.inference.core_separator import CoreSeparator
 
-        choose_engine("openvino", "float32")  # names the extra if missing
-        from keras_bandit.inference.openvino_separator import OpenVINOSeparator
-
-        return OpenVINOSeparator
+        return CoreSeparator
     raise AttributeError(
         f"module 'keras_bandit.inference' has no attribute {name!r}"
     )

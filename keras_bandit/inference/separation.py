@@ -171,7 +171,7 @@ def separate(
     of one stem beside the others, all float32.
 
     Args:
-        separator: the model, an `AudioSeparator` or `OpenVINOSeparator`.
+        separator: the model, an `AudioSeparator` or `CoreSeparator`.
         audio: `(samples,)` or `(channels, samples)`, array-like of floats,
             full scale ±1.
         sample_rate: int. Rate of `audio`, in Hz.
@@ -191,7 +191,7 @@ def separate(
             standard error; a str is its label.
         engine: `"keras"`, `"openvino"`, or `"auto"`: OpenVINO where it is
             installed, there is no GPU and it can run the model. To separate
-            many recordings on OpenVINO, pass an `OpenVINOSeparator` as
+            many recordings on OpenVINO, pass an `CoreSeparator` as
             `separator` instead: each call compiles one anew.
         precision: `"float32"`, or `"bfloat16"` (OpenVINO alone).
         mixture_consistency: bool. Whether what the stems leave of the mixture
