@@ -12,41 +12,26 @@ def keeps_variables(model):
     Keras's JAX trainer takes the values out of the variables while it runs
     and puts back what the last finished step returned: after an error in the
     first step, such as a missing target, nothing. On TensorFlow the next call
-    takes up the broken trace again, and fails where that makes variables
-    (both Keras 3.15).
+    would use the broken trace again, and fail if that makes variables, such
+    as those of Keras's metrics (both Keras 3.15).
 
     Args:
-        model: a built `keras.Model`, compiled or not.
+        model: a built `keras.Model`, compiled or not; its optimizer is built.
     """
-    try:
-        with _keeps_values(model):
-            yield
-    except BaseException:
-        model.train_function = None
-        model.test_function = None
-        model.predict_function = None
-        raise
-
-
-@contextlib.contextmanager
-def _keeps_values(model):
-    if keras.config.backend() != "jax":
-        yield
-        return
-    optimizer = getattr(model, "optimizer", None)
-    variables = list(model.variables)
-    if optimizer is not None:
-        # `fit` would do it after the values are read here.
-        if not optimizer.built:
-            optimizer.build(model.trainable_variables)
-        variables += optimizer.variables
+    variables = [*model.variables, *model.metrics_variables]
+    if getattr(model, "optimizer", None) is not None:
+        variables += model.optimizer.variables
     values = [variable.value for variable in variables]
     try:
         yield
     except BaseException:
-        model.jax_state_sync()
-        for variable, value in zip(variables, values, strict=True):
-            # A step that ran has deleted what it was given.
-            if variable._value is None and not value.is_deleted():
-                variable.assign(value)
+        model.train_function = None
+        model.test_function = None
+        model.predict_function = None
+        if keras.config.backend() == "jax":
+            model.jax_state_sync()
+            for variable, value in zip(variables, values, strict=True):
+                # A step that ran has deleted what it was given.
+                if variable._value is None and not value.is_deleted():
+                    variable.assign(value)
         raise

@@ -120,26 +120,25 @@ def _backward(step, residuals, cotangent):
     tensors are in the cache.
     """
     inputs, weights, carries = residuals
-    of_inputs, of_weights = 0, []
+    grad_inputs, grad_weights = 0, []
     for direction, own in enumerate(_by_direction(weights)):
         units = weights[1].shape[1]
         half = slice(direction * units, (direction + 1) * units)
         before = tuple(_before(part[..., half], direction) for part in carries)
 
         def body(loop, now, own=own):
-            of_carry, of_own = loop
+            (grad_state, *grad_rest), grad_own = loop
             inputs, before, cotangent = now
             _, pullback = jax.vjp(
                 functools.partial(_advance, step), inputs, before, own
             )
-            of_state, *of_others = of_carry
-            of_inputs, of_carry, of_step = pullback(
-                (of_state + cotangent, *of_others)
+            grad_inputs, grad_carry, grad_step = pullback(
+                (grad_state + cotangent, *grad_rest)
             )
-            of_own = [a + b for a, b in zip(of_own, of_step, strict=True)]
-            return (of_carry, of_own), of_inputs
+            grad_own = [a + b for a, b in zip(grad_own, grad_step, strict=True)]
+            return (grad_carry, grad_own), grad_inputs
 
-        (_, of_own), of_half = lax.scan(
+        (_, grad_own), grad_half = lax.scan(
             body,
             (
                 tuple(jnp.zeros_like(part[0]) for part in before),
@@ -152,15 +151,15 @@ def _backward(step, residuals, cotangent):
             (inputs, before, cotangent[..., half]),
             reverse=direction == 0,
         )
-        of_inputs = of_inputs + of_half
-        of_weights.append(
-            [a.astype(b.dtype) for a, b in zip(of_own, own, strict=True)]
+        grad_inputs = grad_inputs + grad_half
+        grad_weights.append(
+            [a.astype(b.dtype) for a, b in zip(grad_own, own, strict=True)]
         )
-    return of_inputs, *map(jnp.stack, zip(*of_weights, strict=True))
+    return grad_inputs, *map(jnp.stack, zip(*grad_weights, strict=True))
 
 
 def _before(part, direction):
-    """What the carry was before each step of a direction: zero at first."""
+    """The carry before each step of a direction; zero before the first."""
     zero = jnp.zeros_like(part[:1])
     if direction == 0:
         return jnp.concatenate([zero, part[:-1]])

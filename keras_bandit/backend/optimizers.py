@@ -1,23 +1,11 @@
-"""Optimizer variables on several devices."""
-
-import contextlib
-
-import keras
+"""When an optimizer makes its variables."""
 
 
 def build_optimizer(model):
     """Makes the optimizer's variables, if there are none yet.
 
-    TensorFlow makes variables for several devices only inside the scope of
-    the strategy that the model was made in.
-
     Args:
-        model: compiled `keras.Model`, built.
+        model: `keras.Model`, compiled and built.
     """
-    if model.optimizer is None or model.optimizer.built:
-        return
-    scope = contextlib.nullcontext()
-    if keras.config.backend() == "tensorflow":
-        scope = model.distribute_strategy.scope()
-    with scope:
+    if model.optimizer is not None and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)

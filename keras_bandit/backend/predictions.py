@@ -8,31 +8,6 @@ import numpy as np
 _CALLS_THAT_PAY_FOR_TRACING = 4
 
 
-def _count_devices(model):
-    """How many devices in this process share a model's batches."""
-    if keras.config.backend() == "tensorflow":
-        return model.distribute_strategy.num_replicas_in_sync
-    distribution = keras.distribution.distribution()
-    if distribution is None:
-        return 1
-    mesh = distribution.device_mesh
-    return mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)]
-
-
-def _split(model, batch, count):
-    """An array of which each device holds its part."""
-    if keras.config.backend() == "jax":
-        layout = keras.distribution.distribution().get_data_layout(batch.shape)
-        return keras.distribution.distribute_tensor(batch, layout)
-    import tensorflow as tf
-
-    parts = np.split(batch, count)
-    strategy = model.distribute_strategy
-    return strategy.experimental_distribute_values_from_function(
-        lambda context: tf.constant(parts[context.replica_id_in_sync_group])
-    )
-
-
 def predict_untraced(model, x):
     """`model.predict_on_batch` without a function for later calls.
 
@@ -65,15 +40,14 @@ def tracing_pays_off(model, calls):
         keras.config.backend() != "tensorflow"
         or model.predict_function is not None
         or calls >= _CALLS_THAT_PAY_FOR_TRACING
-        or _count_devices(model) > 1
     )
 
 
 def predict_on_batch(model, x):
-    """`keras.Model.predict_on_batch`, of any size and on any devices.
+    """`keras.Model.predict_on_batch`, which several JAX devices share.
 
-    Keras 3.15 gives the whole batch to each of several devices, and on
-    TensorFlow joins all their answers. Here each computes its part.
+    In the scope of a `keras.distribution`, Keras 3.15 has each device compute
+    the whole batch. Here each computes its part, of a batch of any size.
 
     Args:
         model: `keras.Model`.
@@ -84,17 +58,21 @@ def predict_on_batch(model, x):
         whose first axes are the batch or multiples of it.
     """
     predict = keras.Model.predict_on_batch
-    count = _count_devices(model)
-    if count == 1:
+    distribution = keras.distribution.distribution()
+    if distribution is None:
         return predict(model, x)
+    mesh = distribution.device_mesh
+    count = mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)]
     size = keras.tree.flatten(x)[0].shape[0]
     padded = -(-size // count) * count
-    # The first item again, as often as it takes.
-    items = np.arange(padded) * (np.arange(padded) < size)
-    x = keras.tree.map_structure(
-        lambda a: _split(model, keras.ops.convert_to_numpy(a)[items], count),
-        x,
-    )
+    items = np.minimum(np.arange(padded), size - 1)  # repeats the last one
+
+    def deal(array):
+        array = np.asarray(array)[items]
+        layout = distribution.get_data_layout(array.shape)
+        return keras.distribution.distribute_tensor(array, layout)
+
     return keras.tree.map_structure(
-        lambda y: np.asarray(y)[: len(y) * size // padded], predict(model, x)
+        lambda y: y[: len(y) * size // padded],
+        predict(model, keras.tree.map_structure(deal, x)),
     )

@@ -1,11 +1,11 @@
 """A GRU on PyTorch for the CPU, with a gradient by hand.
 
-ATen's GRU on the CPU is some ten operations a step, and autograd adds to each
+ATen's GRU on the CPU takes some ten operations a step, and autograd adds to each
 of them copies, zero-filled buffers and sums. Here a step is eight operations
 forwards and seventeen backwards, all on tensors of one step, which stay in
 the processor's cache; only the gates are kept from the one pass to the other.
-The products are oneDNN's (`onednn_products.py`). The times beside ATen's
-stand in `docs/performance.md`.
+oneDNN computes the products (`onednn_products.py`). `docs/performance.md`
+compares its times with ATen's.
 """
 
 import torch
@@ -50,12 +50,12 @@ class TrainableGRU(torch.autograd.Function):
             context.saved_tensors
         )
         steps, units = len(inputs), recurrent_kernel.shape[1]
-        of_inputs = torch.zeros_like(inputs)
-        of_weights = []
+        grad_inputs = torch.zeros_like(inputs)
+        grad_weights = []
         with onednn_products():
             for direction in range(2):
                 half = slice(direction * units, (direction + 1) * units)
-                of_weights.append(
+                grad_weights.append(
                     _run_back(
                         inputs,
                         kernel[direction],
@@ -65,10 +65,10 @@ class TrainableGRU(torch.autograd.Function):
                         gates[direction],
                         candidates[direction],
                         cotangent[..., half],
-                        of_inputs,
+                        grad_inputs,
                     )
                 )
-        return of_inputs, *map(torch.stack, zip(*of_weights, strict=True))
+        return grad_inputs, *map(torch.stack, zip(*grad_weights, strict=True))
 
 
 def _run_both(inputs, kernel, recurrent_kernel, bias, recurrent_bias, keep):
@@ -127,8 +127,8 @@ def _run(
     kernel, bias = kernel.clone(), bias.clone()
     bias[: 2 * units] += recurrent_bias[: 2 * units]
     recurrent_bias = recurrent_bias[2 * units :]
-    of_sigmoids = recurrent_kernel[:, : 2 * units].contiguous()
-    of_candidate = recurrent_kernel[:, 2 * units :].contiguous()
+    to_sigmoids = recurrent_kernel[:, : 2 * units].contiguous()
+    to_candidate = recurrent_kernel[:, 2 * units :].contiguous()
     # tanh x = 2 sigmoid(2 x) - 1, since ATen's tanh takes five times as long
     # as its sigmoid; the difference errs by one unit in the last place of 1.
     kernel[:, 2 * units :] *= 2
@@ -139,8 +139,8 @@ def _run(
         now, candidate = gates[time], candidates[time]
         torch.addmm(bias, inputs[time], kernel, out=now)
         sigmoids, new = now[:, : 2 * units], now[:, 2 * units :]
-        sigmoids.addmm_(state, of_sigmoids).sigmoid_()
-        torch.addmm(recurrent_bias, state, of_candidate, out=candidate)
+        sigmoids.addmm_(state, to_sigmoids).sigmoid_()
+        torch.addmm(recurrent_bias, state, to_candidate, out=candidate)
         new.addcmul_(sigmoids[:, :units], candidate, value=2).sigmoid_()
         torch.add(minus_one, new, alpha=2, out=new)
         state = torch.lerp(new, state, sigmoids[:, units:])
@@ -156,20 +156,20 @@ def _run_back(
     gates,
     candidates,
     cotangent,
-    of_inputs,
+    grad_inputs,
 ):
-    """One direction's gradient: adds to `of_inputs`, returns the weights'.
+    """One direction's gradient: adds to `grad_inputs`, returns the weights'.
 
-    With d the gradient of the loss by a quantity, and h' the state before:
+    With d… the gradient of the loss for a quantity, and h' the state before:
 
-        dn = dh (1 - z) (1 - n^2)           by W_n x + b_n + r (U_n h' + c_n)
-        dr = dn (U_n h' + c_n) r (1 - r)    by what the sigmoid of r takes
-        dz = dh (h' - n) z (1 - z)          by what the sigmoid of z takes
+        dn = dh (1 - z) (1 - n^2)           for W_n x + b_n + r (U_n h' + c_n)
+        dr = dn (U_n h' + c_n) r (1 - r)    for the argument of r's sigmoid
+        dz = dh (h' - n) z (1 - z)          for the argument of z's sigmoid
         dh' = dh z + (dr, dz, dn r) U^T
 
     They lie side by side in `by` `(batch, 4 * units)`: dr, dz, dn r, dn.
     `outputs`, `gates` and `candidates` are those of `_run`, `cotangent` has
-    the shape of `outputs`, and `of_inputs` that of `inputs`.
+    the shape of `outputs`, and `grad_inputs` that of `inputs`.
     """
     units = len(recurrent_kernel)
     batch = inputs.shape[1]
@@ -177,42 +177,47 @@ def _run_back(
     kernel_new = kernel[:, 2 * units :].t().contiguous()
     recurrent_transposed = recurrent_kernel.t().contiguous()
 
-    of_kernel_sigmoids = kernel.new_zeros(len(kernel), 2 * units)
-    of_kernel_new = kernel.new_zeros(len(kernel), units)
-    of_recurrent = torch.zeros_like(recurrent_kernel)
-    of_biases = inputs.new_zeros(batch, 4 * units)
+    grad_kernel_sigmoids = kernel.new_zeros(len(kernel), 2 * units)
+    grad_kernel_new = kernel.new_zeros(len(kernel), units)
+    grad_recurrent = torch.zeros_like(recurrent_kernel)
+    grad_biases = inputs.new_zeros(batch, 4 * units)
 
     by = inputs.new_empty(batch, 4 * units)
     by_sigmoids, by_recurrent = by[:, : 2 * units], by[:, : 3 * units]
     by_reset, by_update, by_scaled, by_new = by.split(units, dim=1)
 
     zero_state = inputs.new_zeros(batch, units)
-    of_state = inputs.new_zeros(batch, units)
+    grad_state = inputs.new_zeros(batch, units)
     before = [None, *times[:-1]]
     for time, last in zip(times[::-1], before[::-1], strict=True):
         state = zero_state if last is None else outputs[last]
         now = gates[time]
         reset, update, new = now.split(units, dim=1)
-        of_state += cotangent[time]
-        kept = of_state * update
+        grad_state += cotangent[time]
+        kept = grad_state * update
 
         torch.sub(state, new, out=by_update)
         by_update.mul_(kept)
-        torch.sub(of_state, kept, out=by_new)
+        torch.sub(grad_state, kept, out=by_new)
         by_new.addcmul_(by_new, new * new, value=-1)
         torch.mul(by_new, reset, out=by_scaled)
         torch.mul(by_scaled, candidates[time], out=by_reset)
         by_sigmoids.addcmul_(by_sigmoids, now[:, : 2 * units], value=-1)
 
-        of_biases += by
-        of_recurrent.addmm_(state.t(), by_recurrent)
-        of_kernel_sigmoids.addmm_(inputs[time].t(), by_sigmoids)
-        of_kernel_new.addmm_(inputs[time].t(), by_new)
-        of_inputs[time].addmm_(by_sigmoids, kernel_sigmoids)
-        of_inputs[time].addmm_(by_new, kernel_new)
-        of_state = torch.addmm(kept, by_recurrent, recurrent_transposed)
+        grad_biases += by
+        grad_recurrent.addmm_(state.t(), by_recurrent)
+        grad_kernel_sigmoids.addmm_(inputs[time].t(), by_sigmoids)
+        grad_kernel_new.addmm_(inputs[time].t(), by_new)
+        grad_inputs[time].addmm_(by_sigmoids, kernel_sigmoids)
+        grad_inputs[time].addmm_(by_new, kernel_new)
+        grad_state = torch.addmm(kept, by_recurrent, recurrent_transposed)
 
-    of_biases = of_biases.sum(0)
-    of_kernel = torch.cat([of_kernel_sigmoids, of_kernel_new], 1)
-    of_bias = torch.cat([of_biases[: 2 * units], of_biases[3 * units :]])
-    return of_kernel, of_recurrent, of_bias, of_biases[: 3 * units].clone()
+    grad_biases = grad_biases.sum(0)
+    grad_kernel = torch.cat([grad_kernel_sigmoids, grad_kernel_new], 1)
+    grad_bias = torch.cat([grad_biases[: 2 * units], grad_biases[3 * units :]])
+    return (
+        grad_kernel,
+        grad_recurrent,
+        grad_bias,
+        grad_biases[: 3 * units].clone(),
+    )

@@ -1,6 +1,7 @@
 """Whole models, waveform to waveforms, by TensorFlow's own converters."""
 
 import contextlib
+import tempfile
 
 import keras
 from keras import ops
@@ -28,27 +29,31 @@ def write_whole_model(separator, path, format, samples):
     def serve(waveform):
         return dict(separator(waveform))
 
-    if format == "saved_model":
+    def save(folder):
         archive = keras.export.ExportArchive()
         archive.track(separator)
         archive.add_endpoint("serve", serve, input_signature=[spec])
-        archive.write_out(path, verbose=False)
+        archive.write_out(folder, verbose=False)
+
+    if format == "saved_model":
+        save(path)
         return
-    with _irfft_by_rfft():
-        function = tf.function(serve, input_signature=[spec])
-        concrete = function.get_concrete_function()
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [concrete], separator
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        with _irfft_by_rfft():
+            save(folder)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        path.write_bytes(_converted(converter))
+
+
+def _converted(converter):
     try:
-        content = converter.convert()
+        return converter.convert()
     except Exception as error:  # of many classes, with pages of text
         reasons = str(error).partition("TF Select ops: ")[2].splitlines()
         raise UnsupportedModelError(
             "format litert holds models of LiteRT's own operators; got "
             + (reasons[0] if reasons else type(error).__name__)
         ) from error
-    path.write_bytes(content)
 
 
 def check_whole_model(format):

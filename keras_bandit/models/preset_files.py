@@ -85,6 +85,9 @@ def check_task(task, cls, where):
         cls: class that the separator must be of.
         where: str, the file, for the error.
 
+    Returns:
+        the separator's class.
+
     Raises:
         ValueError: if it is not a description of a `cls`, or has an argument
             that its class does not take, or code in the place of a value.
@@ -95,7 +98,7 @@ def check_task(task, cls, where):
             f"{where} describes a {found.__name__}, not a {cls.__name__}"
         )
     if found.backbone_cls is None:
-        return
+        return found
     backbone = task["config"].get("backbone")
     if not isinstance(backbone, dict):
         raise ValueError(f"{where}: backbone must be an object; got {backbone}")
@@ -105,6 +108,7 @@ def check_task(task, cls, where):
             f"{where}: backbone must be a {found.backbone_cls.__name__}; got "
             f"a {found_backbone.__name__}"
         )
+    return found
 
 
 def check_object(description, where):

@@ -348,12 +348,15 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
                 f"directory or a handle such as hf://user/model; got {preset!r}"
             )
         task = read_preset_json(preset, TASK_FILE)
-        check_task(task, cls, f"{preset}/{TASK_FILE}")
+        found = check_task(task, cls, f"{preset}/{TASK_FILE}")
         config = read_preset_json(preset, CONFIG_FILE)
         check_object(config, f"{preset}/{CONFIG_FILE}")
         with building(preset):
             if "backbone" in task["config"]:
-                separator = super().from_preset(preset, load_weights, **kwargs)
+                # For `cls` KerasHub would take any class with this backbone.
+                separator = super(AudioSeparator, found).from_preset(
+                    preset, load_weights, **kwargs
+                )
             else:
                 task["config"] |= kwargs
                 separator = keras.saving.deserialize_keras_object(task)

@@ -58,8 +58,10 @@ class _Learner:
             # The optimizer given is scaling already, if any is.
             auto_scale_loss=False,
         )
+        self.step = self.make_step(separator)
 
     def make_step(self, separator):
+        """What replaces the separator's training step."""
         self.model.make_train_function()
         return self.model.train_function
 
@@ -90,53 +92,48 @@ class _TorchLearner(_Learner):
 class _JaxLearner(_Learner):
     """The same on JAX, where a step takes all state and returns it."""
 
-    def __init__(self, separator, stems):
-        super().__init__(separator, stems)
-        self.model.optimizer = _SubsetOptimizer(
-            separator.optimizer, self.model.trainable_variables
-        )
-
     def make_step(self, separator):
-        function = super().make_step(separator)
         model = self.model
-
-        def places(part, whole):
-            index = {id(v): i for i, v in enumerate(whole)}
-            return [index[id(v)] for v in part]
-
-        own = (
-            places(model.trainable_variables, separator.trainable_variables),
-            places(
-                model.non_trainable_variables,
-                separator.non_trainable_variables,
-            ),
+        model.optimizer = _SubsetOptimizer(
+            separator.optimizer, model.trainable_variables
         )
+        function = super().make_step(separator)
+        whole, part = _groups(separator), _groups(model)
 
         def step(state, iterator):
-            *weights, optimizer, metrics = map(list, state)
-            part = [
-                [values[i] for i in indices]
-                for values, indices in zip(weights, own, strict=True)
-            ]
-            part = (*part, optimizer, self.metrics)
-            logs, (*part, optimizer, self.metrics) = function(part, iterator)
-            for values, indices, new in zip(weights, own, part, strict=True):
-                for i, value in zip(indices, new, strict=True):
-                    values[i] = value
-            return logs, (*weights, optimizer, metrics)
+            values = dict(self.metrics)
+            for group, own in zip(whole, state, strict=True):
+                values.update(zip(group, own, strict=True))
+            logs, new = function(
+                tuple([values[i] for i in group] for group in part), iterator
+            )
+            for group, own in zip(part, new, strict=True):
+                values.update(zip(group, own, strict=True))
+            self.metrics = {i: values[i] for i in self.metrics}
+            return logs, tuple([values[i] for i in group] for group in whole)
 
         return step
 
     def begin_epoch(self):
         super().begin_epoch()
-        self.metrics = [v.value for v in self.model.metrics_variables]
+        # The values of the model's own metrics, which are not in the state.
+        self.metrics = {id(v): v.value for v in self.model.metrics_variables}
 
     def results(self):
-        for variable, value in zip(
-            self.model.metrics_variables, self.metrics, strict=True
-        ):
-            variable.assign(value)
+        for variable in self.model.metrics_variables:
+            variable.assign(self.metrics[id(variable)])
         return super().results()
+
+
+def _groups(model):
+    """Identities of the variables in each part of a JAX trainer's state."""
+    groups = (
+        model.trainable_variables,
+        model.non_trainable_variables,
+        model.optimizer.variables,
+        model.metrics_variables,
+    )
+    return [[id(variable) for variable in group] for group in groups]
 
 
 class AlternatingStems(keras.callbacks.Callback):
@@ -148,9 +145,6 @@ class AlternatingStems(keras.callbacks.Callback):
     encoder learns at every step. A decoder that is not attached is not
     computed: its weights and what the optimizer knows of them stay as they
     are. Adam's bias correction counts all steps.
-
-    Not on several TensorFlow devices, where the second subset's step never
-    returns (TensorFlow 2.21).
 
     A callback for the `fit` of an `AudioSeparator` compiled with a loss of
     `keras_bandit.losses`; `evaluate` and validation see all stems. The
@@ -167,8 +161,7 @@ class AlternatingStems(keras.callbacks.Callback):
 
     Raises:
         ValueError: if a subset has a stem that the separator has not, a stem
-            is in none, or `steps_per_turn` is not as said; when training
-            begins on several TensorFlow devices.
+            is in none, or `steps_per_turn` is not as said.
     """
 
     def __init__(self, subsets=None, steps_per_turn=1, seed=None):
@@ -181,13 +174,6 @@ class AlternatingStems(keras.callbacks.Callback):
         self._compiled = None
 
     def _check(self, separator, subsets):
-        if keras.config.backend() == "tensorflow":
-            count = separator.distribute_strategy.num_replicas_in_sync
-            if count > 1:
-                raise ValueError(
-                    "AlternatingStems takes one TensorFlow device, or any "
-                    f"number on JAX and PyTorch; got {count}"
-                )
         seen = {stem for subset in subsets for stem in subset}
         if seen != set(separator.stems):
             raise ValueError(
@@ -217,7 +203,6 @@ class AlternatingStems(keras.callbacks.Callback):
         kinds = {"jax": _JaxLearner, "torch": _TorchLearner}
         kind = kinds.get(keras.config.backend(), _Learner)
         self._learners = [kind(separator, stems) for stems in subsets]
-        self._steps = [x.make_step(separator) for x in self._learners]
         self._compiled = compiled
 
     def turn(self, epoch, step, count):
@@ -235,12 +220,13 @@ class AlternatingStems(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch, logs=None):
         number = self.turn(self._epoch, batch, len(self._learners))
+        learner = self._learners[number]
 
         def step(*args):
             # For one call, so that a failed step leaves nothing behind.
             self._model.train_function = self._all_stems_step
-            self._learners[number].steps += 1
-            return self._steps[number](*args)
+            learner.steps += 1
+            return learner.step(*args)
 
         # Not `self.model`, which on JAX would copy all state back each time.
         self._model.train_function = step
@@ -254,33 +240,29 @@ class AlternatingStems(keras.callbacks.Callback):
 
     def _merge(self, learners, results):
         """The epoch's logs, from those of the learners that had a turn."""
+        pairs = list(zip(learners, results, strict=True))
 
-        def mean(values, stem):
-            """Over the learners of a stem, weighted by their steps."""
-            pairs = [
-                (value, learner.steps)
-                for learner, value in zip(learners, values, strict=True)
-                if stem in learner.stems
-            ]
-            values, steps = zip(*pairs, strict=True)
-            return float(np.average(values, weights=steps))
-
-        def of_stem(name, stem):
-            key = f"{name}_{stem}"
-            return mean([result.get(key) for result in results], stem)
+        def mean(stem, value):
+            """Of `value(learner, result)`, over the steps of a stem."""
+            own = [pair for pair in pairs if stem in pair[0].stems]
+            weights = [learner.steps for learner, _ in own]
+            return float(np.average([value(*p) for p in own], weights=weights))
 
         stems = self.model.stems
         present = [s for s in stems if any(s in x.stems for x in learners)]
         # A stem's share of a subset's loss; the sum over a partition is that
         # of its losses.
         shares = [
-            result["loss"] / len(learner.stems)
-            for learner, result in zip(learners, results, strict=True)
+            mean(stem, lambda x, result: result["loss"] / len(x.stems))
+            for stem in present
         ]
-        loss = np.mean([mean(shares, stem) for stem in present]) * len(stems)
-        merged = {"loss": float(loss)}
+        merged = {"loss": float(np.mean(shares)) * len(stems)}
         for metric in separation_metrics(self.model):
-            values = {s: of_stem(metric.name, s) for s in present}
+            values = {
+                stem: mean(stem, lambda _, result, key=key: result[key])
+                for stem in present
+                for key in [f"{metric.name}_{stem}"]
+            }
             merged[metric.name] = float(np.mean([*values.values()]))
             merged |= {f"{metric.name}_{s}": v for s, v in values.items()}
         return merged

@@ -1,7 +1,7 @@
 """Training on several devices that share each batch.
 
-Each backend has a way of its own; all of them give the steps that one device
-would make of the whole batch.
+JAX and PyTorch each have a way of their own; both give the steps that one
+device would make of the whole batch.
 """
 
 import atexit
@@ -11,11 +11,7 @@ import os
 import keras
 import numpy as np
 
-from keras_bandit.training.shared_batches import (
-    checked_batches,
-    even_batches,
-    share_of,
-)
+from keras_bandit.training.shared_batches import even_batches, share_of
 
 
 class Devices:
@@ -53,9 +49,8 @@ class Devices:
         """
         return data
 
-    def callbacks(self):
-        """Callbacks that make an epoch's logs those of all devices."""
-        return []
+    def share_logs(self, logs):
+        """Replaces an epoch's logs by those of all processes."""
 
     def evaluate(self, model, data):
         """Evaluates a compiled model as `fit` does after an epoch.
@@ -70,26 +65,20 @@ class Devices:
         logs = model.evaluate(
             self.share_validation(data), return_dict=True, verbose=0
         )
-        for callback in self.callbacks():
-            callback.on_epoch_end(0, logs)
+        self.share_logs(logs)
         return logs
 
     def total(self, number):
-        """Sum of a number over all processes, which wait for each other."""
+        """Sum of an integer over all processes."""
         return number
 
-
-class _SharedProcess(Devices):
-    """Several devices of one process."""
-
-    def share_training(self, data):
-        return checked_batches(data, self.count)
-
-    def share_validation(self, data, batch_size=None):
-        return even_batches(data, self.count, batch_size=batch_size)
+    def barrier(self):
+        """Waits until all processes have come here."""
 
 
-class _JaxDevices(_SharedProcess):
+class _JaxDevices(Devices):
+    """Several devices of one process. JAX itself refuses uneven batches."""
+
     def __init__(self, devices):
         self.count = len(devices)
         self._distribution = keras.distribution.DataParallel(devices=devices)
@@ -97,34 +86,8 @@ class _JaxDevices(_SharedProcess):
     def scope(self):
         return self._distribution.scope()
 
-
-class _TensorFlowDevices(_SharedProcess):
-    def __init__(self, devices):
-        import tensorflow as tf
-
-        self.count = len(devices)
-        self._strategy = tf.distribute.MirroredStrategy(devices)
-
-    def scope(self):
-        return self._strategy.scope()
-
-    def prepare(self, model):
-        # Only where TensorFlow is loaded anyway.
-        from keras_bandit.backend.mirrored_steps import MirroredSteps
-
-        optimizer = model.optimizer
-        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-            raise ValueError(
-                "on several TensorFlow devices the optimizer must not scale "
-                "the loss (use mixed_bfloat16, or auto_scale_loss=False); got "
-                "a LossScaleOptimizer"
-            )
-        if optimizer.use_ema:
-            raise ValueError(
-                "use_ema must be False on several TensorFlow devices; got "
-                f"use_ema={optimizer.use_ema}"
-            )
-        optimizer._backend_apply_gradients = MirroredSteps(optimizer)
+    def share_validation(self, data, batch_size=None):
+        return even_batches(data, self.count, batch_size=batch_size)
 
 
 class _TorchProcesses(Devices):
@@ -150,7 +113,7 @@ class _TorchProcesses(Devices):
         if self._distributed.is_initialized():
             self._distributed.destroy_process_group()
 
-    def mean(self, tensors):
+    def _mean(self, tensors):
         """Means over the processes of a list of tensors of one dtype."""
         flat = self._torch.cat([tensor.reshape(-1) for tensor in tensors])
         # Gloo knows no mean.
@@ -166,7 +129,12 @@ class _TorchProcesses(Devices):
         self._distributed.all_reduce(tensor)
         return int(tensor)
 
+    def barrier(self):
+        self.total(0)
+
     def prepare(self, model):
+        # Not by DistributedDataParallel: Keras's trainer would call the model
+        # itself, not the wrapper that averages gradients.
         optimizer = model.optimizer
         optimizer.build(model.trainable_variables)
         for variable in [*model.variables, *optimizer.variables]:
@@ -178,7 +146,7 @@ class _TorchProcesses(Devices):
         def apply_mean(gradients, variables=None):
             with self._torch.no_grad():
                 present = [g for g in gradients if g is not None]
-                means = iter(self.mean(present))
+                means = iter(self._mean(present))
                 gradients = [
                     None if g is None else next(means) for g in gradients
                 ]
@@ -193,50 +161,22 @@ class _TorchProcesses(Devices):
     def share_validation(self, data, batch_size=None):
         return even_batches(data, self.count, self.process_index, batch_size)
 
-    def callbacks(self):
-        return [_MeanLogs(self)]
-
-
-class _MeanLogs(keras.callbacks.Callback):
-    """Replaces an epoch's logs by their means over all processes."""
-
-    def __init__(self, processes):
-        super().__init__()
-        self.processes = processes
-
-    def on_epoch_end(self, epoch, logs=None):
-        tensor = keras.ops.convert_to_tensor(
-            np.array([float(value) for value in logs.values()], "float32")
-        )
-        (means,) = self.processes.mean([tensor])
+    def share_logs(self, logs):
+        values = np.array([float(value) for value in logs.values()], "float32")
+        (means,) = self._mean([keras.ops.convert_to_tensor(values)])
         logs.update(zip(logs, map(float, means), strict=True))
-
-
-def _pick(names, count):
-    if count is not None and not 1 <= count <= len(names):
-        raise ValueError(
-            f"count must be 1 … {len(names)}, the devices there are; got "
-            f"{count}"
-        )
-    return names[:count]
 
 
 def open_devices(count=None):
     """Devices to train on, for the backend in use.
 
-    JAX: `keras.distribution.DataParallel`. TensorFlow:
-    `tf.distribute.MirroredStrategy`; gradients are added up before they are
-    clipped, unlike Keras does. PyTorch: one process per device, started as
-    `torchrun --nproc-per-node 8 recipe.py …`; gradients are averaged, with
-    NCCL on GPUs and Gloo on CPUs.
+    JAX: `keras.distribution.DataParallel`. PyTorch: one process per device,
+    started as `torchrun --nproc-per-node 8 recipe.py …`; gradients are
+    averaged, with NCCL on GPUs and Gloo on CPUs. TensorFlow: one device.
 
     A batch is split among the devices and has to be a multiple of them, the
-    last one, too; data are a `PyDataset`, a grain dataset or a
-    `tf.data.Dataset`. Of validation data the last batch may be smaller, see
-    `EvenBatches`. On TensorFlow batches are read ahead, of the next epoch,
-    too: they must depend on their place in the dataset, not on a
-    `PyDataset`'s `on_epoch_begin`. Not on several TensorFlow devices:
-    `AlternatingStems`, `LossScaleOptimizer` and `use_ema`, which are refused.
+    last one, too; on PyTorch data are a `PyDataset` or a grain dataset. Of
+    validation data the last batch may be smaller, see `EvenBatches`.
 
     ```python
     devices = open_devices()
@@ -247,15 +187,15 @@ def open_devices(count=None):
     ```
 
     Args:
-        count: int, or `None`: all GPUs, TPUs or, where there are none, CPUs
-            that the backend lists; on PyTorch the processes there are.
+        count: int, or `None`: on JAX all GPUs, TPUs or, where there are none,
+            CPUs that it lists; on PyTorch the processes there are.
 
     Returns:
         `Devices`.
 
     Raises:
-        ValueError: if there are fewer, or on PyTorch other than `count`
-            processes.
+        ValueError: if there are fewer devices, other than `count` processes
+            on PyTorch, or for more than one on TensorFlow.
     """
     backend = keras.config.backend()
     if backend == "torch":
@@ -267,11 +207,17 @@ def open_devices(count=None):
             )
         return _TorchProcesses() if world > 1 else Devices()
     if backend == "jax":
-        devices = _pick(keras.distribution.list_devices(), count)
+        listed = keras.distribution.list_devices()
+        if count is not None and not 1 <= count <= len(listed):
+            raise ValueError(
+                f"count must be 1 … {len(listed)}, the devices there are; got "
+                f"{count}"
+            )
+        devices = listed[:count]
         return _JaxDevices(devices) if len(devices) > 1 else Devices()
-    import tensorflow as tf
-
-    listed = tf.config.list_logical_devices
-    names = [d.name for d in listed("GPU") or listed("CPU")]
-    devices = _pick(names, count)
-    return _TensorFlowDevices(devices) if len(devices) > 1 else Devices()
+    if count not in (None, 1):
+        raise ValueError(
+            "count must be 1 on TensorFlow (several devices train on JAX and "
+            f"PyTorch); got {count}"
+        )
+    return Devices()

@@ -1,13 +1,15 @@
 """Early stopping that remembers across restarts."""
 
+import math
+
 import keras
 
 
-class EarlyStopping(keras.callbacks.Callback):
-    """Stops training when a value has not fallen for some epochs.
+class EarlyStopping(keras.callbacks.EarlyStopping):
+    """Keras's, for a value that is to be low, with a state that a run keeps.
 
-    Keras's callback of this name forgets at each `fit` how long it has been
-    waiting and for what; this one has a state that a run keeps.
+    Keras's callback forgets at each `fit` which value it has been waiting
+    for and how long.
 
     Args:
         monitor: str. Key of the logs; lower is better.
@@ -15,8 +17,8 @@ class EarlyStopping(keras.callbacks.Callback):
             stop, but know the best.
 
     Attributes:
-        best: float. Lowest value so far, `None` before the first.
-        best_epoch: int. Its epoch, from 0, `None` before the first.
+        best: float. Lowest value so far.
+        best_epoch: int. Its epoch, from 0.
 
     Raises:
         ValueError: for a patience below 1; after an epoch whose logs have no
@@ -24,38 +26,34 @@ class EarlyStopping(keras.callbacks.Callback):
     """
 
     def __init__(self, monitor="val_loss", patience=20):
-        super().__init__()
         if patience is not None and patience < 1:
             raise ValueError(
                 f"patience must be at least 1 epoch, or None; got {patience}"
             )
-        self.monitor = monitor
-        self.patience = patience
-        self.best = None
-        self.best_epoch = None
+        patience = math.inf if patience is None else patience
+        super().__init__(monitor, patience=patience, mode="min")
+        self._former = {}
 
     def is_best(self, epoch):
         """Whether this epoch's value is the lowest so far."""
         return self.best_epoch == epoch
 
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        vars(self).update(self._former)
+
     def on_epoch_end(self, epoch, logs=None):
-        logs = logs or {}
-        if self.monitor not in logs:
+        if self.monitor not in (logs or {}):
             raise ValueError(
-                f"monitor must be among the logs {sorted(logs)}; got "
+                f"monitor must be among the logs {sorted(logs or {})}; got "
                 f"{self.monitor!r}"
             )
-        value = float(logs[self.monitor])
-        # NaN is no best: every comparison with it is false.
-        if value < (float("inf") if self.best is None else self.best):
-            self.best, self.best_epoch = value, epoch
-        since = -1 if self.best_epoch is None else self.best_epoch
-        if self.patience is not None and epoch - since >= self.patience:
-            self.model.stop_training = True
+        # Keras counts this epoch as well.
+        self.wait = epoch - 1 - self.best_epoch
+        super().on_epoch_end(epoch, logs)
 
     def get_state(self):
-        return {"best": self.best, "best_epoch": self.best_epoch}
+        return {"best": float(self.best), "best_epoch": self.best_epoch}
 
     def set_state(self, state):
-        self.best = state["best"]
-        self.best_epoch = state["best_epoch"]
+        self._former = state

@@ -14,78 +14,6 @@ from keras_bandit.training.feature_learner import separator_of
 TRAIN, VALIDATION = "train", "validation"
 
 
-class EventFile:
-    """A file of TensorBoard events, written record by record.
-
-    TensorFlow's own `tf.summary.scalar` and its like need the package
-    tensorboard; the file format needs nothing but the records.
-
-    Args:
-        folder: made if it does not exist; a new file is made there.
-        start_step: int. Steps from there on in former files of the folder
-            count no more.
-    """
-
-    def __init__(self, folder, start_step=0):
-        # Only those who write events load TensorFlow.
-        import tensorflow as tf
-
-        self._tf = tf
-        pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
-        name = f"events.out.tfevents.{time.time_ns()}"
-        self._writer = tf.io.TFRecordWriter(str(pathlib.Path(folder) / name))
-        self._write(file_version="brain.Event:2")
-        start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
-        self._write(step=start_step, session_log=start)
-
-    def _write(self, **fields):
-        event = self._tf.compat.v1.Event(wall_time=time.time(), **fields)
-        self._writer.write(event.SerializeToString())
-
-    def _write_value(self, step, **value):
-        summary = self._tf.compat.v1.Summary(
-            value=[self._tf.compat.v1.Summary.Value(**value)]
-        )
-        self._write(step=step, summary=summary)
-
-    def scalar(self, tag, value, step):
-        self._write_value(step, tag=tag, simple_value=value)
-
-    def audio(self, tag, audio, sample_rate, step):
-        """`audio` is `(channels, samples)`; above full scale it is made softer.
-
-        Players clip what is above; the picture beside it shows the level.
-        """
-        peak = max(1.0, float(np.max(np.abs(audio), initial=0.0)))
-        data = io.BytesIO()
-        soundfile.write(data, audio.T / peak, sample_rate, format="WAV")
-        sound = self._tf.compat.v1.Summary.Audio(
-            sample_rate=sample_rate,
-            num_channels=audio.shape[0],
-            length_frames=audio.shape[1],
-            encoded_audio_string=data.getvalue(),
-            content_type="audio/wav",
-        )
-        self._write_value(step, tag=tag, audio=sound)
-
-    def image(self, tag, image, step):
-        """`image` is `(height, width)`, 0 black … 1 white."""
-        gray = np.round(255 * np.clip(image, 0, 1)).astype("uint8")[..., None]
-        picture = self._tf.compat.v1.Summary.Image(
-            height=gray.shape[0],
-            width=gray.shape[1],
-            colorspace=1,
-            encoded_image_string=self._tf.io.encode_png(gray).numpy(),
-        )
-        self._write_value(step, tag=tag, image=picture)
-
-    def flush(self):
-        self._writer.flush()
-
-    def close(self):
-        self._writer.close()
-
-
 def spectrogram_image(audio, n_fft=1024, floor_db=-80.0):
     """Picture of a spectrogram, low frequencies below.
 
@@ -125,12 +53,19 @@ class EventLog(keras.callbacks.Callback):
     """Writes logs and a fixed clip's estimates for TensorBoard.
 
     Scalars go to `train/` and `validation/` under the same names, so that
-    TensorBoard draws both in one plot; sounds and spectrograms go to
-    `validation/`, the targets once, in the first epoch.
+    TensorBoard draws both in one plot. Sounds and spectrograms go to
+    `validation/`, the targets once, in the first epoch. Sounds above full
+    scale, which players would clip, are made softer; the picture shows the
+    level.
+
+    Keras's `TensorBoard` callback and `tf.summary.scalar` need the package
+    tensorboard, which TensorFlow does not bring; the writer of TensorFlow's
+    first version does not.
 
     Args:
         folder: path.
-        start_epoch: int. Epoch at which training goes on.
+        start_epoch: int. Epoch at which training goes on; what former files
+            say of it and of later epochs counts no more.
         clip: `(mixture, {stem: target})`, `(channels, samples)` each, or
             `None`.
         clip_every: int. Epochs between two estimates of the clip.
@@ -141,34 +76,71 @@ class EventLog(keras.callbacks.Callback):
 
     def __init__(self, folder, start_epoch=0, clip=None, clip_every=10):
         super().__init__()
-        clip_every = check_whole("clip_every", clip_every, 1)
         self.folder = pathlib.Path(folder)
         self.start_epoch = start_epoch
         self.clip = clip
-        self.clip_every = clip_every
+        self.clip_every = check_whole("clip_every", clip_every, 1)
 
     def on_train_begin(self, logs=None):
-        self._files = {
-            name: EventFile(self.folder / name, self.start_epoch)
-            for name in (TRAIN, VALIDATION)
-        }
+        # Only those who write events load TensorFlow.
+        import tensorflow as tf
+
+        self._tf = tf
+        self._writers = {}
+        start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
+        for name in (TRAIN, VALIDATION):
+            # The writer needs no graph, but refuses to be made without one.
+            with tf.Graph().as_default():
+                writer = tf.compat.v1.summary.FileWriter(
+                    str(self.folder / name),
+                    # Names hold seconds: a restart may come within one.
+                    filename_suffix=f".{time.time_ns()}",
+                )
+            writer.add_session_log(start, self.start_epoch)
+            self._writers[name] = writer
         if self.clip is not None and self.start_epoch == 0:
             mixture, targets = self.clip
-            self._write_audio("mixture", mixture, 0)
+            self._write_clip("mixture", mixture, 0)
             for stem, target in targets.items():
-                self._write_audio(f"{stem}/target", target, 0)
+                self._write_clip(f"{stem}/target", target, 0)
 
-    def _write_audio(self, tag, audio, step):
-        file = self._files[VALIDATION]
-        audio = np.asarray(audio, "float32")
-        file.audio(tag, audio, self.model.sample_rate, step)
-        file.image(tag, spectrogram_image(audio), step)
+    def _write(self, name, step, **value):
+        summary = self._tf.compat.v1.Summary
+        value = summary.Value(**value)
+        self._writers[name].add_summary(summary(value=[value]), step)
+
+    def _write_clip(self, tag, audio, step):
+        audio = np.asarray(audio, "float32")  # (channels, samples)
+        peak = max(1.0, float(np.max(np.abs(audio), initial=0.0)))
+        rate = self.model.sample_rate
+        wav = io.BytesIO()
+        soundfile.write(wav, audio.T / peak, rate, format="WAV")
+        sound = self._tf.compat.v1.Summary.Audio(
+            sample_rate=rate,
+            num_channels=audio.shape[0],
+            length_frames=audio.shape[1],
+            encoded_audio_string=wav.getvalue(),
+            content_type="audio/wav",
+        )
+        self._write(VALIDATION, step, tag=tag, audio=sound)
+        gray = np.round(255 * spectrogram_image(audio)).astype("uint8")
+        png = self._tf.io.encode_png(gray[..., None]).numpy()
+        picture = self._tf.compat.v1.Summary.Image(
+            height=gray.shape[0],
+            width=gray.shape[1],
+            colorspace=1,
+            encoded_image_string=png,
+        )
+        self._write(VALIDATION, step, tag=tag, image=picture)
 
     def on_epoch_end(self, epoch, logs=None):
         for name, value in (logs or {}).items():
-            is_validation = name.startswith("val_")
-            file = self._files[VALIDATION if is_validation else TRAIN]
-            file.scalar(name.removeprefix("val_"), float(value), epoch)
+            self._write(
+                VALIDATION if name.startswith("val_") else TRAIN,
+                epoch,
+                tag=name.removeprefix("val_"),
+                simple_value=float(value),
+            )
         if self.clip is not None and epoch % self.clip_every == 0:
             mixture = np.asarray(self.clip[0], "float32")[None]
             # A `FeatureLearner` has no encoder, its separator has.
@@ -176,10 +148,10 @@ class EventLog(keras.callbacks.Callback):
             estimates = separator.predict_on_batch(mixture)
             for stem, estimate in estimates.items():
                 audio = keras.ops.convert_to_numpy(estimate)[0]
-                self._write_audio(f"{stem}/estimate", audio, epoch)
-        for file in self._files.values():
-            file.flush()
+                self._write_clip(f"{stem}/estimate", audio, epoch)
+        for writer in self._writers.values():
+            writer.flush()
 
     def on_train_end(self, logs=None):
-        for file in self._files.values():
-            file.close()
+        for writer in self._writers.values():
+            writer.close()

@@ -1,9 +1,8 @@
 """A frozen encoder's features, computed once and kept on disk."""
 
-import copy
+import dataclasses
 import functools
 import hashlib
-import itertools
 import json
 import pathlib
 
@@ -12,8 +11,9 @@ import numpy as np
 
 from keras_bandit.backend.predictions import predict_on_batch
 from keras_bandit.common.files import replace_file, write_text
+from keras_bandit.common.settings import check_same_settings
 from keras_bandit.training.devices import Devices
-from keras_bandit.training.shared_batches import batch_items, has_batches
+from keras_bandit.training.shared_batches import batch_items
 
 INDEX = "index.json"
 
@@ -22,7 +22,7 @@ def encoder_digest(separator):
     """SHA-256 of all that features depend on: weights and transform."""
     digest = hashlib.sha256()
     sizes = [
-        separator.backbone.n_fft,
+        separator.n_fft,
         separator.hop_length,
         separator.pad_mode,
         separator.backbone.dtype_policy.name,
@@ -43,59 +43,19 @@ def encoder_of(separator):
         `(batch * channels, bands, frames, embed_dim)`.
 
     Raises:
-        ValueError: if stems have encoders of their own.
+        ValueError: unless all stems have one encoder.
     """
-    waveform = keras.Input((separator.num_channels, None), name="waveform")
-    spectrogram = separator.stft(waveform)
-    features = separator.backbone.encode(spectrogram, separator.stems)
-    if len({id(x) for x in features.values()}) > 1:
+    features = getattr(separator.backbone, "output", None)
+    if not isinstance(features, keras.KerasTensor):
         raise ValueError(
             "separator must have one encoder for all stems; got a "
-            f"{type(separator).__name__}, which has one for each"
+            f"{type(separator).__name__}, which does not"
         )
-    return keras.Model(waveform, next(iter(features.values())))
+    waveform = keras.Input((separator.num_channels, None), name="waveform")
+    return keras.Model(waveform, separator.backbone(separator.stft(waveform)))
 
 
-def _batches(dataset, steps, devices):
-    """This process's batches of a dataset, as NumPy arrays.
-
-    Yields:
-        `(number, batch)`: of the batch's first example, and the batch.
-
-    Raises:
-        ValueError: if several processes read batches by number, and one that
-            is not the last has not the items of the first.
-    """
-    index, count = devices.process_index, devices.process_count
-    if count > 1 and has_batches(dataset):
-        # Only its own are read.
-        steps = len(dataset) if steps is None else min(steps, len(dataset))
-        size = batch_items(dataset[0])
-        for step in range(index, steps, count):
-            batch = dataset[step]
-            items = batch_items(batch)
-            # Examples are numbered without reading the batches before.
-            if items != size and step != steps - 1:
-                raise ValueError(
-                    "on several processes all batches but the last must have "
-                    f"the items of the first, {size}; got {items} in batch "
-                    f"{step}"
-                )
-            yield step * size, _as_arrays(batch)
-        return
-    if isinstance(dataset, keras.utils.PyDataset):
-        dataset = map(dataset.__getitem__, range(len(dataset)))
-    number = 0
-    for step, batch in enumerate(itertools.islice(dataset, steps)):
-        if step % count == index:
-            yield number, _as_arrays(batch)
-        number += batch_items(batch)
-
-
-def _as_arrays(batch):
-    return keras.tree.map_structure(np.asarray, batch)
-
-
+@dataclasses.dataclass(frozen=True)
 class CachedBatches:
     """Batches of a `FeatureCache`, in a new order in each epoch.
 
@@ -105,15 +65,16 @@ class CachedBatches:
         seed: int: of the order, a function of seed and epoch; `None`: the
             order of the cache, and a last batch that may be smaller.
         start_epoch: int.
+        process, processes: ints. Every how many examples of a batch are read,
+            and from which on.
     """
 
-    def __init__(self, cache, batch_size, seed=0, start_epoch=0):
-        self.cache = cache
-        self.batch_size = batch_size
-        self.seed = seed
-        self.start_epoch = start_epoch
-        # Examples of a batch that are read, by their places in it.
-        self.places = slice(None)
+    cache: "FeatureCache"
+    batch_size: int
+    seed: int | None = 0
+    start_epoch: int = 0
+    process: int = 0
+    processes: int = 1
 
     def share(self, index, count):
         """The batches' examples of one of several processes."""
@@ -122,9 +83,7 @@ class CachedBatches:
                 f"batch_size must be a multiple of the {count} processes; got "
                 f"batch_size={self.batch_size}"
             )
-        part = copy.copy(self)
-        part.places = slice(index, None, count)
-        return part
+        return dataclasses.replace(self, process=index, processes=count)
 
     def __len__(self):
         count = len(self.cache)
@@ -135,19 +94,15 @@ class CachedBatches:
     def item(self, index):
         """Batch `index`, counted from the start of epoch `start_epoch`."""
         epoch, step = divmod(index, len(self))
-        order = _order(self.seed, self.start_epoch + epoch, len(self.cache))
+        order = np.arange(len(self.cache))
+        if self.seed is not None:
+            rng = np.random.default_rng([self.seed, self.start_epoch + epoch])
+            order = rng.permutation(len(self.cache))
         start = step * self.batch_size
-        numbers = order[start : start + self.batch_size][self.places]
+        numbers = order[start : start + self.batch_size]
+        numbers = numbers[self.process :: self.processes]
         examples = [self.cache.read(number) for number in numbers]
         return keras.tree.map_structure(lambda *x: np.stack(x), *examples)
-
-
-@functools.lru_cache(maxsize=4)
-def _order(seed, epoch, count):
-    """The examples' numbers in the order of an epoch."""
-    if seed is None:
-        return np.arange(count)
-    return np.random.default_rng([seed, epoch]).permutation(count)
 
 
 class FeatureCache:
@@ -197,29 +152,28 @@ class FeatureCache:
             CachedBatches(self, batch_size, seed, start_epoch)
         )
 
-    def check_encoder(self, separator):
-        """Raises `ValueError` if the features are not this encoder's."""
-        digest = encoder_digest(separator)
-        if digest != self.index["encoder"]:
-            raise ValueError(
-                f"{self.directory} holds features of another encoder (SHA-256 "
-                f"{self.index['encoder']}, here {digest}); cache them anew "
-                "in another directory"
-            )
-
 
 def example_file(number):
     return f"{number:07}.npz"
 
 
-def _encode(encoder, mixture):
-    """Features of a batch, `(batch, channels, bands, frames, embed_dim)`."""
-    features = predict_on_batch(encoder, mixture)
-    return features.reshape(*mixture.shape[:2], *features.shape[1:])
+def _batches(dataset, devices):
+    """This process's batches of a dataset, as NumPy arrays.
+
+    Yields:
+        `(number, batch)`: of the batch's first example, and the batch.
+    """
+    if isinstance(dataset, keras.utils.PyDataset):
+        dataset = map(dataset.__getitem__, range(len(dataset)))
+    number = 0
+    for step, batch in enumerate(dataset):
+        if step % devices.process_count == devices.process_index:
+            yield number, keras.tree.map_structure(np.asarray, batch)
+        number += batch_items(batch)
 
 
 def cache_features(
-    separator, dataset, directory, steps=None, dtype="float32", devices=None
+    separator, dataset, directory, dtype="float32", devices=None
 ):
     """Computes a frozen encoder's features of a dataset, once.
 
@@ -228,46 +182,52 @@ def cache_features(
     that in float16. Random crops that are new in every epoch cannot be cached;
     fixed ones can.
 
-    A complete cache is used as it is; an incomplete one, of a process that
-    was killed, is made anew.
+    A complete cache is used as it is. An incomplete one, of a process that
+    was killed, is made again.
 
     Args:
-        separator: `AudioSeparator` with one encoder for all stems.
-        dataset: what `fit` takes as a dataset, batches `(mixture, {stem:
-            target})`, `(batch, channels, samples)` each, of any kind but
-            arrays.
+        separator: `MaskSeparator` with one encoder for all stems.
+        dataset: what `fit` takes as a dataset, finite; batches `(mixture,
+            {stem: target})`, `(batch, channels, samples)` each, of any kind
+            but arrays.
         directory: path, made if it does not exist.
-        steps: int, batches to take, or `None`: all of a finite dataset.
         dtype: that of the stored features, `"float32"` or `"float16"`.
         devices: `Devices` from `open_devices`, or `None`: one. Several
-            processes compute a part of the batches each, and need to see the
-            same directory.
+            processes read all batches and compute a part of them each; they
+            need to see the same directory.
 
     Returns:
         `FeatureCache`.
 
     Raises:
-        ValueError: if stems have encoders of their own, there is no batch, the
-            directory holds features of another encoder, or, on several
-            processes, a batch that is not the last has not the items of the
-            first.
+        ValueError: if stems have encoders of their own, there is no batch, or
+            the directory holds features of another encoder.
     """
-    directory = pathlib.Path(directory)
-    if (directory / INDEX).exists():
-        cache = FeatureCache(directory)
-        cache.check_encoder(separator)
-        return cache
     if dtype not in ("float32", "float16"):
         raise ValueError(f"dtype must be float32 or float16; got {dtype!r}")
-    devices = devices or Devices()
     encoder = encoder_of(separator)
+    directory = pathlib.Path(directory)
+    digest = encoder_digest(separator)
+    if (directory / INDEX).exists():
+        cache = FeatureCache(directory)
+        check_same_settings(
+            {"encoder": cache.index["encoder"]},
+            {"encoder": digest},
+            f"the feature cache {directory}",
+            "choose another directory",
+        )
+        return cache
+    devices = devices or Devices()
     directory.mkdir(parents=True, exist_ok=True)
     count, stems = 0, []
-    for number, (mixture, targets) in _batches(dataset, steps, devices):
+    for number, (mixture, targets) in _batches(dataset, devices):
         stems = list(targets)
-        for i, features in enumerate(_encode(encoder, mixture)):
+        features = predict_on_batch(encoder, mixture)
+        # (batch, channels, bands, frames, embed_dim)
+        features = features.reshape(*mixture.shape[:2], *features.shape[1:])
+        for i in range(len(mixture)):
             arrays = {
-                "features": features.astype(dtype),
+                "features": features[i].astype(dtype),
                 "waveform": mixture[i],
                 **{f"stem_{stem}": x[i] for stem, x in targets.items()},
             }
@@ -275,7 +235,7 @@ def cache_features(
                 directory / example_file(number + i),
                 functools.partial(np.savez, **arrays),
             )
-            count += 1
+        count += len(mixture)
     count = devices.total(count)
     if not count:
         raise ValueError("dataset must have a batch or more; got none")
@@ -283,10 +243,10 @@ def cache_features(
         "examples": count,
         "stems": stems,
         "dtype": dtype,
-        "encoder": encoder_digest(separator),
+        "encoder": digest,
     }
     if devices.process_index == 0:
         # The last file: with it the cache is complete.
         write_text(directory / INDEX, json.dumps(index, indent=2) + "\n")
-    devices.total(0)  # which waits for it
+    devices.barrier()
     return FeatureCache(directory)

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_bandit.losses import SPECTROGRAM, WAVEFORM
+from keras_bandit.models.bandit.bandit_layers import UnfoldChannels
 from keras_bandit.models.mask_separator import apply_masks
 from keras_bandit.models.separation_training import SeparationTraining
 
@@ -37,7 +38,7 @@ class FeatureLearner(SeparationTraining, keras.Model):
     with the separator.
 
     Args:
-        separator: `AudioSeparator` with one encoder for all stems.
+        separator: `MaskSeparator` with one encoder for all stems.
         stems: list of str. Stems to train, `None`: all.
 
     Call arguments:
@@ -51,29 +52,34 @@ class FeatureLearner(SeparationTraining, keras.Model):
     def __init__(self, separator, stems=None):
         stems = list(stems or separator.stems)
         separator.check_has(stems)
+        decoders = {stem: separator.decoders[stem] for stem in stems}
         channels = separator.num_channels
+        size = decoders[stems[0]].input.shape[1:]
+        # === Layers ===
+        fold_channels = FoldFeatureChannels(name="fold_channels")
+        unfold_channels = UnfoldChannels(name="unfold_channels")
         # === Functional model ===
         inputs = {
-            "features": keras.Input(
-                (channels, *separator.decoders[stems[0]].input.shape[1:]),
-                name="features",
-            ),
+            "features": keras.Input((channels, *size), name="features"),
             "waveform": keras.Input((channels, None), name="waveform"),
         }
         spectrogram = separator.stft(inputs["waveform"])
-        features = FoldFeatureChannels(name="fold_channels")(inputs["features"])
-        decoders = {stem: separator.decoders[stem] for stem in stems}
-        masks = {s: decoder(features) for s, decoder in decoders.items()}
+        features = fold_channels(inputs["features"])
+        masks = {
+            stem: unfold_channels(decoder(features), spectrogram)
+            for stem, decoder in decoders.items()
+        }
         waveforms, spectrograms = apply_masks(
             separator.stft, spectrogram, masks, inputs["waveform"]
         )
         super().__init__(
-            inputs=inputs,
-            outputs={WAVEFORM: waveforms, SPECTROGRAM: spectrograms},
+            inputs, {WAVEFORM: waveforms, SPECTROGRAM: spectrograms}
         )
         # === Config ===
         self.stems = stems
         self.decoders = decoders
+        self.sample_rate = separator.sample_rate
+        self.domains = separator.domains
         # In a closure, so that its encoder is not among our variables.
         self._separator = functools.partial(lambda x: x, separator)
 
@@ -84,17 +90,6 @@ class FeatureLearner(SeparationTraining, keras.Model):
         and all, as a part of the learner.
         """
         return self._separator()
-
-    @property
-    def sample_rate(self):
-        return self.get_separator().sample_rate
-
-    @property
-    def num_channels(self):
-        return self.get_separator().num_channels
-
-    def domains(self, waveforms):
-        return self.get_separator().domains(waveforms)
 
     def save_decoder(self, stem, path):
         """The separator's: as `AudioSeparator.save_decoder`."""

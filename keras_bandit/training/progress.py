@@ -1,90 +1,41 @@
-"""One line per epoch, with the time that is left."""
+"""Keras's lines for each epoch, and the time that is left."""
 
-import sys
 import time
 
 import keras
-
-# Shown in this order where the logs have them.
-COLUMNS = ("loss", "val_loss", "si_snr", "val_si_snr", "snr", "val_snr")
+import tqdm
 
 
-def format_seconds(seconds):
-    """`3723.4` as `1:02:03`."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}"
+class Progress(keras.callbacks.ProgbarLogger):
+    """Prints, after Keras's line of an epoch, the time so far and to come.
 
-
-class Progress(keras.callbacks.Callback):
-    """Prints a line after each epoch: losses, scores, time, time left.
-
-    On a terminal the line of the current epoch counts the steps. Time left is
-    that of the epochs to come at the mean pace of this process, without its
-    first epoch, which compiles; early stopping may end sooner.
-
-    Args:
-        epochs: int. The last epoch's number, from 1.
-        file: text stream, default standard output.
+    The time so far includes former starts of a run. Time to come is that of
+    the epochs left at the mean pace of this process, without its first epoch,
+    which compiles; early stopping may end sooner.
     """
 
-    def __init__(self, epochs, file=None):
+    def __init__(self):
         super().__init__()
-        self.epochs = epochs
-        self.file = file or sys.stdout
         self.seconds_before = 0.0
         self._ends = []
 
     def _elapsed(self):
-        return self.seconds_before + time.monotonic() - self._start
-
-    def seconds_left(self, epoch):
-        """Time for the epochs after this one, `None` before it is known."""
-        paces = [
-            b - a for a, b in zip(self._ends, self._ends[1:], strict=False)
-        ]
-        # The first pace is that of the epoch that compiles.
-        paces = paces[1:] or paces
-        if not paces:
-            return None
-        return sum(paces) / len(paces) * (self.epochs - epoch - 1)
+        return self.seconds_before + self._ends[-1] - self._ends[0]
 
     def on_train_begin(self, logs=None):
-        self._start = time.monotonic()
-        self._ends = [self._start]
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._epoch = epoch
-        self._drawn = 0.0
-
-    def on_train_batch_end(self, batch, logs=None):
-        now = time.monotonic()
-        if not self.file.isatty() or now - self._drawn < 1:
-            return
-        self._drawn = now
-        steps = self.params.get("steps") or "?"
-        loss = f"{float((logs or {}).get('loss', float('nan'))):.4g}"
-        line = (
-            f"{self._label(self._epoch)}  step {batch + 1}/{steps}  loss {loss}"
-        )
-        print(f"\r{line}", end="", file=self.file, flush=True)
-
-    def _label(self, epoch):
-        width = len(str(self.epochs))
-        return f"epoch {epoch + 1:{width}}/{self.epochs}"
+        super().on_train_begin(logs)
+        self._ends = [time.monotonic()]
 
     def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, logs)
         self._ends.append(time.monotonic())
-        logs = logs or {}
-        values = [f"{n} {float(logs[n]):.3f}" for n in COLUMNS if n in logs]
-        left = self.seconds_left(epoch)
-        times = [f"elapsed {format_seconds(self._elapsed())}"]
-        if left is not None:
-            times.append(f"left {format_seconds(left)}")
-        line = "  ".join([self._label(epoch), *values, *times])
-        # Clears what is left of the counting line.
-        start = "\r\x1b[K" if self.file.isatty() else ""
-        print(f"{start}{line}", file=self.file, flush=True)
+        first, *others = self._ends[1:] if self._ends[2:] else self._ends
+        pace = (others[-1] - first) / len(others)
+        left = pace * (self.epochs - epoch - 1)
+        clock = tqdm.tqdm.format_interval
+        print(
+            f"elapsed {clock(self._elapsed())}  left {clock(left)}", flush=True
+        )
 
     def get_state(self):
         return {"seconds": self._elapsed()}

@@ -6,17 +6,25 @@ import keras
 
 
 class RefusesNaN(keras.callbacks.Callback):
-    """Ends training after an epoch whose loss is NaN or infinite.
+    """Ends training after an epoch with a loss that is NaN or infinite.
 
-    Before the callbacks that keep what the epoch gave, so that a run goes on
-    after the epoch before.
+    It comes before the callbacks that keep what the epoch gave, so that a run
+    goes on after the epoch before. Keras's `TerminateOnNaN` does not look at
+    validation, and waits for each step's loss.
+
+    Args:
+        monitor: str. What is looked at beside `loss` and `val_loss`.
 
     Raises:
         FloatingPointError: naming epoch and loss.
     """
 
+    def __init__(self, monitor="val_loss"):
+        super().__init__()
+        self.names = ("loss", "val_loss", monitor)
+
     def on_epoch_end(self, epoch, logs=None):
-        for name in ("loss", "val_loss"):
+        for name in self.names:
             value = float((logs or {}).get(name, 0.0))
             if not math.isfinite(value):
                 raise FloatingPointError(

@@ -3,6 +3,7 @@
 import functools
 import json
 import pathlib
+import sys
 
 import keras
 
@@ -12,12 +13,9 @@ from keras_bandit.common.files import (
     replace_directory,
     write_text,
 )
+from keras_bandit.common.settings import check_same_settings
 from keras_bandit.training.backup import Backup
-from keras_bandit.training.configuration import (
-    as_json,
-    describe_session,
-    differences,
-)
+from keras_bandit.training.configuration import as_json, describe_session
 from keras_bandit.training.devices import Devices
 from keras_bandit.training.early_stopping import EarlyStopping
 from keras_bandit.training.event_log import EventLog
@@ -27,20 +25,23 @@ from keras_bandit.training.progress import Progress
 from keras_bandit.training.refuses_nan import RefusesNaN
 
 
-def trained(initial, record):
+def training_metadata(initial, record):
     """Metadata of weights that were trained.
 
     Args:
         initial: dict. Metadata of the weights that training began with. What
-            they say, such as scores, is not true of the trained ones, so that
-            they stay apart.
+            it says, such as scores, is not true of the trained ones.
         record: dict. How the weights were trained.
 
     Returns:
-        `{"initial": initial, "training": record}`; `"initial"` is left out
-        where there is nothing to say of it.
+        `{"initial": initial, "training": record}`, without `"initial"` if
+        there is none.
     """
     return {**({"initial": initial} if initial else {}), "training": record}
+
+
+def _json(record):
+    return json.dumps(record, indent=2) + "\n"
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -62,8 +63,7 @@ class Checkpoints(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         logs = {n: float(v) for n, v in (logs or {}).items()}
-        logs = {"epoch": epoch, **logs}
-        write = functools.partial(self.save, logs=logs)
+        write = functools.partial(self.save, logs={"epoch": epoch, **logs})
         replace_directory(self.last, write)
         if self.stopping.is_best(epoch):
             replace_directory(self.best, write)
@@ -83,15 +83,10 @@ class TrainingRun:
     The metadata of `best` and `last` have the run under `"training"`, and
     those of the preset that training began from, if any, under `"initial"`.
 
-    Made anew or opened again: a run that was killed goes on after its last
-    complete epoch, and ends with the weights of a run that was not. For that
-    the data of an epoch must depend on nothing but the seed and the epoch.
-
-    ```python
-    run = TrainingRun("runs/speech", config, seed=0)
-    separator = build(config)
-    run.fit(separator, train, validation, epochs=100)
-    ```
+    A directory that holds a run is opened again: a run that was killed goes
+    on after its last complete epoch, and ends with the weights of a run that
+    was not. For that the data of an epoch must depend on nothing but the seed
+    and the epoch.
 
     Args:
         directory: path, made if it does not exist.
@@ -109,6 +104,31 @@ class TrainingRun:
         ValueError: if the run was begun with another configuration, seed or
             backend and holds more than those; the message names what differs.
             If `directory` holds files and no run.
+
+    Example:
+
+    ```python
+    import tempfile
+
+    import keras
+    import numpy as np
+
+    from keras_bandit.training import TrainingRun, paper_optimizer
+
+    x, y = np.random.default_rng(0).normal(size=(2, 8, 1))
+    with tempfile.TemporaryDirectory() as directory:
+        run = TrainingRun(directory, {"units": 1}, seed=0)
+        model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        model.compile(paper_optimizer(), loss="mse")
+        run.fit(
+            model,
+            lambda epoch: x,
+            epochs=2,
+            save=lambda folder: model.save_weights(folder / "w.weights.h5"),
+            y=y,
+        )
+        print(len(run.history))  # 2
+    ```
     """
 
     def __init__(self, directory, config, seed=0, may_change=(), devices=None):
@@ -121,9 +141,12 @@ class TrainingRun:
         self.last = self.directory / "last"
         self.logs = self.directory / "logs"
         self._backup = self.directory / "backup" / "latest.weights.h5"
-        self.sessions = self._open()
-        # No other process writes there before it is a run's directory.
-        self.devices.total(0)
+        self._writes = self.devices.process_index == 0
+        self.sessions = [describe_session()]
+        if self._writes:
+            self._open()
+        # Wait until process 0 has made the directory.
+        self.devices.barrier()
         keras.utils.set_random_seed(seed)
 
     @property
@@ -137,19 +160,21 @@ class TrainingRun:
         }
 
     def _open(self):
-        """Checks a former record, writes the new one; returns all sessions."""
+        """Checks a former record, and writes the new one."""
         path = self.directory / "config.json"
-        sessions = []
-        if not self._writes:
-            return [describe_session()]
         if path.exists():
             try:
                 former = json.loads(path.read_text(encoding="utf-8"))
                 # A run that holds nothing else yet, such as one that a wrong
                 # option ended, has nothing that would not fit.
                 if list(self.directory.iterdir()) != [path]:
-                    self._check_same(former)
-                    sessions = former["sessions"]
+                    check_same_settings(
+                        self._fixed(former),
+                        self._fixed(self.record),
+                        f"the run {self.directory}",
+                        "choose a new directory, or the former values",
+                    )
+                    self.sessions = [*former["sessions"], *self.sessions]
             except (KeyError, TypeError, json.JSONDecodeError) as error:
                 raise ValueError(
                     f"{path} is damaged, and the run cannot go on without "
@@ -160,35 +185,19 @@ class TrainingRun:
                 "directory must be a run's, empty or new; got "
                 f"{str(self.directory)!r}, which holds files and no config.json"
             )
-        self.sessions = [*sessions, describe_session()]
         self.directory.mkdir(parents=True, exist_ok=True)
         recover_directory(self.best)
         recover_directory(self.last)
-        write_text(path, json.dumps(self.record, indent=2) + "\n")
-        return self.sessions
+        write_text(path, _json(self.record))
 
-    @property
-    def _writes(self):
-        """Whether this is the process that writes files."""
-        return self.devices.process_index == 0
-
-    def _check_same(self, former):
-        def fixed(config):
-            items = config.items()
-            return {k: v for k, v in items if k not in self.may_change}
-
-        found = differences(fixed(former["config"]), fixed(self.config))
-        for name, now in (
-            ("seed", self.seed),
-            ("backend", keras.config.backend()),
-        ):
-            found += differences({name: former[name]}, {name: now})
-        if found:
-            raise ValueError(
-                f"{self.directory} is a run with another configuration; "
-                "choose a new directory, or the former values:\n  "
-                + "\n  ".join(found)
-            )
+    def _fixed(self, record):
+        """What a run must be opened again with."""
+        items = record["config"].items()
+        return {
+            "config": {k: v for k, v in items if k not in self.may_change},
+            "seed": record["seed"],
+            "backend": record["backend"],
+        }
 
     @property
     def history(self):
@@ -216,13 +225,19 @@ class TrainingRun:
             `"stems"` are those that were trained.
         """
         path = self.best / "training.json"
-        return trained(initial, json.loads(path.read_text(encoding="utf-8")))
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return training_metadata(initial, record)
 
-    def _save_preset(self, model, directory, logs):
-        """Saves a preset whose metadata says how it was trained."""
+    def _save(self, directory, logs, model, save):
+        """Fills a directory with an epoch's weights and how they were made."""
+        record = self._record_with(model, logs)
+        if save is not None:
+            save(directory)
+            write_text(directory / "training.json", _json(record))
+            return
         separator = separator_of(model)
         former = separator.metadata
-        separator.metadata = trained(former, self._record_with(model, logs))
+        separator.metadata = training_metadata(former, record)
         try:
             separator.save_to_preset(directory)
         finally:
@@ -293,84 +308,63 @@ class TrainingRun:
             )
         if validation is None and monitor == "val_loss":
             monitor = "loss"
-        stopping = EarlyStopping(monitor, patience)
-        progress = Progress(epochs)
-        backup = Backup(
-            self._backup, self._stateful([stopping, progress, *callbacks])
-        )
+        stopping, progress = EarlyStopping(monitor, patience), Progress()
+        stateful = _stateful([stopping, progress, *callbacks])
+        backup = Backup(self._backup, stateful)
         start_epoch, stopped = backup.restore(model)
         if stopped or start_epoch >= epochs:
             return self.history
         self.devices.prepare(model)
         tune_process()
-        if callable(train):
-            train = train(start_epoch)
-        own = [RefusesNaN(), stopping]
+        own = [RefusesNaN(monitor), stopping]
         if self._writes:
-            own += self._writers(
-                model, stopping, start_epoch, save, clip, clip_every
-            )
+            write = functools.partial(self._save, model=model, save=save)
             # What is written of an epoch comes before its backup: killed in
             # between, the epoch is repeated and written again.
-            own += [progress, backup]
+            own += [
+                HistoryFile(self.directory / "history.csv", start_epoch),
+                EventLog(self.logs, start_epoch, clip, clip_every),
+                Checkpoints(self.best, self.last, stopping, write),
+                progress,
+                backup,
+            ]
+        if validation is not None:
+            validation = self.devices.share_validation(
+                validation, kwargs.get("validation_batch_size")
+            )
+        share_logs = keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: self.devices.share_logs(logs)
+        )
         model.fit(
-            self.devices.share_training(train),
-            validation_data=(
-                None
-                if validation is None
-                else self.devices.share_validation(
-                    validation, kwargs.get("validation_batch_size")
-                )
+            self.devices.share_training(
+                train(start_epoch) if callable(train) else train
             ),
+            validation_data=validation,
             initial_epoch=start_epoch,
             epochs=epochs,
-            callbacks=[
-                *self.devices.callbacks(),
-                *callbacks,
-                # Callbacks may write logs of their own, such as
-                # `AlternatingStems`; means of means are the same.
-                *self.devices.callbacks(),
-                *own,
-            ],
-            verbose=0,
+            # Callbacks such as `AlternatingStems` read logs and write their
+            # own. Means of means are the same.
+            callbacks=[share_logs, *callbacks, share_logs, *own],
+            verbose=(2 - sys.stdout.isatty()) if self._writes else 0,
             # Keras would shuffle by a global generator, another way after a
             # restart.
             shuffle=False,
             **kwargs,
         )
-        # All processes may read what the first has written.
-        self.devices.total(0)
+        # Wait until process 0 has written the last epoch.
+        self.devices.barrier()
         return self.history
 
-    def _stateful(self, callbacks):
-        """Those callbacks that have a state, by name."""
-        found = {}
-        for callback in callbacks:
-            if hasattr(callback, "get_state"):
-                name = type(callback).__name__
-                if name in found:
-                    raise ValueError(
-                        "callbacks with a state must be of different classes; "
-                        f"got {name} twice"
-                    )
-                found[name] = callback
-        return found
 
-    def _writers(self, model, stopping, start_epoch, save, clip, clip_every):
-        if save is None:
-            write = functools.partial(self._save_preset, model)
-        else:
-
-            def write(directory, logs):
-                save(directory)
-                record = self._record_with(model, logs)
-                write_text(
-                    directory / "training.json",
-                    json.dumps(record, indent=2) + "\n",
-                )
-
-        return [
-            HistoryFile(self.directory / "history.csv", start_epoch),
-            EventLog(self.logs, start_epoch, clip, clip_every),
-            Checkpoints(self.best, self.last, stopping, write),
-        ]
+def _stateful(callbacks):
+    """Those callbacks that have a state, by class name."""
+    found = {}
+    for callback in [c for c in callbacks if hasattr(c, "get_state")]:
+        name = type(callback).__name__
+        if name in found:
+            raise ValueError(
+                "callbacks with a state must be of different classes; got "
+                f"{name} twice"
+            )
+        found[name] = callback
+    return found

@@ -7,6 +7,8 @@ import pytest
 
 from keras_bandit.common.checks import check_integer, check_whole
 
+pytestmark = pytest.mark.once
+
 BOTH = pytest.mark.parametrize("check", [check_integer, check_whole])
 
 

@@ -13,6 +13,8 @@ from keras_bandit.common.files import (
     write_text,
 )
 
+pytestmark = pytest.mark.once
+
 
 def writer(text):
     return lambda folder: (folder / "file.txt").write_text(text)

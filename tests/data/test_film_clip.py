@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from keras_bandit.data import film_clip
 
+pytestmark = pytest.mark.once
+
 STEMS = ("speech", "music", "effects")
 # Mixture SNR of DnR v2's stems, the levels the generator aims at.
 DNR_SNR_DB = {"speech": 1.0, "music": -6.8, "effects": -5.0}

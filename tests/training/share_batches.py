@@ -7,12 +7,6 @@ import sys
 
 import keras
 import numpy as np
-import two_devices
-
-# Not where a test imports this file: its process keeps its one device.
-if __name__ == "__main__":
-    two_devices.split_cpu()
-
 import tiny
 
 from keras_bandit.training import TrainingRun, first_example, open_devices

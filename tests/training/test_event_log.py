@@ -9,11 +9,7 @@ import soundfile
 import tensorflow as tf
 import tiny
 
-from keras_bandit.training.event_log import (
-    EventFile,
-    EventLog,
-    spectrogram_image,
-)
+from keras_bandit.training.event_log import EventLog, spectrogram_image
 
 
 def events(folder):
@@ -34,13 +30,23 @@ def values(folder):
     }
 
 
-def test_file_is_one_that_tensorboard_knows(tmp_path):
-    EventFile(tmp_path, start_step=3).close()
-    first, second = events(tmp_path)
-    assert first.file_version == "brain.Event:2"
+def clip_of():
+    mixture, targets = tiny.batch(0, size=1)
+    return mixture[0], {stem: x[0] for stem, x in targets.items()}
+
+
+def test_a_restart_makes_former_steps_be_forgotten(tmp_path):
+    # In the second of the first start, too.
+    for start in (0, 3):
+        log = EventLog(tmp_path, start)
+        log.on_train_begin()
+        log.on_train_end()
+    assert len([*(tmp_path / "train").iterdir()]) == 2
+    header, start = events(tmp_path / "train")[-2:]
+    assert header.file_version == "brain.Event:2"
     # Steps from 3 on of former files are to be forgotten.
-    assert second.session_log.status == tf.compat.v1.SessionLog.START
-    assert second.step == 3
+    assert start.session_log.status == tf.compat.v1.SessionLog.START
+    assert start.step == 3
 
 
 def test_scalars_of_training_and_validation_share_names(tmp_path):
@@ -55,18 +61,32 @@ def test_scalars_of_training_and_validation_share_names(tmp_path):
     assert values(tmp_path / "validation")["loss", 1].simple_value == 2.5
 
 
-def test_sound_comes_back(tmp_path):
-    audio = np.random.default_rng(0).uniform(-1, 1, (2, 100))
-    file = EventFile(tmp_path)
-    file.audio("clip", audio, 8000, step=0)
-    file.audio("loud", 4 * audio, 8000, step=0)
-    file.close()
-    for tag, gain in (("clip", 1.0), ("loud", 1 / np.abs(4 * audio).max() * 4)):
-        sound = values(tmp_path)[tag, 0].audio
+def test_sounds_come_back(tmp_path, separator):
+    mixture, targets = clip_of()
+    clip = mixture, {"soft": targets["music"], "loud": 50 * targets["music"]}
+    log = EventLog(tmp_path, clip=clip)
+    log.set_model(separator)
+    log.on_train_begin()
+    log.on_train_end()
+    found = [
+        (value.tag, value.audio)
+        for event in events(tmp_path / "validation")
+        for value in event.summary.value
+        if value.HasField("audio")
+    ]
+    assert [tag for tag, _ in found] == [
+        "mixture",
+        "soft/target",
+        "loud/target",
+    ]
+    for (_, sound), audio in zip(
+        found, [mixture, *clip[1].values()], strict=True
+    ):
         read, rate = soundfile.read(io.BytesIO(sound.encoded_audio_string))
-        assert (rate, sound.sample_rate) == (8000, 8000)
-        # 16 bits: half a step of rounding.
-        np.testing.assert_allclose(read.T, gain * audio, atol=1 / 32768)
+        assert rate == sound.sample_rate == separator.sample_rate
+        # 16 bits: half a step of rounding, and a step at full scale.
+        expected = audio[0] / max(1, np.abs(audio).max())
+        np.testing.assert_allclose(read, expected, atol=1.1 / 32768)
 
 
 def test_picture_shows_a_tone():
@@ -85,9 +105,7 @@ def test_silence_is_black():
 
 
 def test_clip_is_written_every_n_epochs(tmp_path, separator):
-    mixture, targets = tiny.batch(0, size=1)
-    clip = mixture[0], {stem: x[0] for stem, x in targets.items()}
-    log = EventLog(tmp_path, clip=clip, clip_every=2)
+    log = EventLog(tmp_path, clip=clip_of(), clip_every=2)
     log.set_model(separator)
     log.on_train_begin()
     for epoch in range(3):
@@ -98,7 +116,8 @@ def test_clip_is_written_every_n_epochs(tmp_path, separator):
     steps = {step for tag, step in found if tag == "music/estimate"}
     assert steps == {0, 2}
     image = found["music/estimate", 0]
-    estimate = keras.ops.convert_to_numpy(separator(mixture)["music"])[0]
+    estimate = separator(clip_of()[0][None])["music"]
+    estimate = keras.ops.convert_to_numpy(estimate)[0]
     # Sounds and pictures of one tag are two values; the picture is the last.
     picture = tf.io.decode_png(image.image.encoded_image_string).numpy()
     expected = np.round(255 * spectrogram_image(estimate))
@@ -106,9 +125,7 @@ def test_clip_is_written_every_n_epochs(tmp_path, separator):
 
 
 def test_targets_are_not_written_again(tmp_path, separator):
-    mixture, targets = tiny.batch(0, size=1)
-    clip = mixture[0], {stem: x[0] for stem, x in targets.items()}
-    log = EventLog(tmp_path, start_epoch=1, clip=clip)
+    log = EventLog(tmp_path, start_epoch=1, clip=clip_of())
     log.set_model(separator)
     log.on_train_begin()
     log.on_train_end()

@@ -11,27 +11,18 @@ from keras_bandit.data import random_crops
 from keras_bandit.data.track import ArrayTrack
 from keras_bandit.training.shared_batches import (
     EvenBatches,
-    checked_batches,
     even_batches,
     share_of,
 )
+
+# NumPy's arrays on every backend.
+pytestmark = pytest.mark.once
 
 
 @pytest.mark.parametrize("data", [tiny.Epochs(0, size=4), tiny.stream(0, 4)])
 def test_share_of_a_batch(data):
     mixture, targets = share_of(data, 1, 2)[2]
     whole, whole_targets = data[2]
-    np.testing.assert_array_equal(mixture, whole[1::2])
-    np.testing.assert_array_equal(
-        targets["music"], whole_targets["music"][1::2]
-    )
-
-
-def test_share_of_tf_data():
-    tf = pytest.importorskip("tensorflow")
-    data = tf.data.Dataset.from_tensors(tiny.batch(0, size=4))
-    ((mixture, targets),) = share_of(data, 1, 2)
-    whole, whole_targets = tiny.batch(0, size=4)
     np.testing.assert_array_equal(mixture, whole[1::2])
     np.testing.assert_array_equal(
         targets["music"], whole_targets["music"][1::2]
@@ -91,15 +82,6 @@ def test_workers_read_the_share_alone(track):
     assert share.num_workers == 2
 
 
-def test_batches_that_cannot_be_shared():
-    with pytest.raises(ValueError, match=r"multiples of the 2 devices.*got 3"):
-        share_of(tiny.Epochs(0, size=3), 1, 2)[0]
-    with pytest.raises(ValueError, match="got tuple"):
-        share_of(tiny.batch(0, size=4), 1, 2)
-    with pytest.raises(ValueError, match="got generator"):
-        checked_batches((tiny.batch(0) for _ in range(2)), 2)
-
-
 class Numbers(keras.utils.PyDataset):
     """The numbers 0 … items - 1 and their squares, in batches."""
 
@@ -117,84 +99,40 @@ class Numbers(keras.utils.PyDataset):
         return x, {"square": x**2}
 
 
-def test_uneven_batches_of_a_py_dataset():
+def test_batches_that_cannot_be_shared():
+    with pytest.raises(ValueError, match="got tuple"):
+        share_of(tiny.batch(0, size=4), 1, 2)
     # 4 + 4 + 3 items, the last batch too small for two devices.
-    uneven = Numbers(11, 4)
-    with pytest.raises(ValueError, match=r"2 devices.*got 3 items in batch 2"):
-        checked_batches(uneven, 2)
-    share = share_of(uneven, 1, 2)
+    share = share_of(Numbers(11, 4), 1, 2)
     np.testing.assert_array_equal(share[1][0], [5, 7])
-    with pytest.raises(ValueError, match=r"2 devices.*got 3 items in batch 2"):
+    with pytest.raises(ValueError, match=r"the 2 devices.*got 3 items"):
         share[2]
-
-    class Middle(Numbers):
-        def __getitem__(self, index):
-            x, y = super().__getitem__(index)
-            return x[: 3 if index == 1 else 4], y
-
-    checked = checked_batches(Middle(12, 4, workers=3), 2)
-    assert (len(checked), checked.num_batches, checked.workers) == (3, 3, 3)
-    np.testing.assert_array_equal(checked[2][0], [8, 9, 10, 11])
-    with pytest.raises(ValueError, match="got 3 items in batch 1"):
-        checked[1]
-
-
-def test_endless_py_dataset():
-    class Endless(Numbers):
-        num_batches = None
-
-    checked = checked_batches(Endless(40, 4), 2)
-    assert checked.num_batches is None
-    np.testing.assert_array_equal(checked[2][0], [8, 9, 10, 11])
 
 
 def test_uneven_batches_of_grain():
     grain = pytest.importorskip("grain")
-    numbers = grain.MapDataset.range(11).batch(4)
-    with pytest.raises(ValueError, match=r"2 devices.*got 3 items in batch 2"):
-        checked_batches(numbers, 2)
-    # The last batch of an epoch in the midst of a stream.
-    stream = checked_batches(numbers.repeat(2).slice(slice(0, 5)), 2)
-    np.testing.assert_array_equal(stream[3], [0, 1, 2, 3])
+    share = share_of(grain.MapDataset.range(11).batch(4).repeat(2), 1, 2)
+    np.testing.assert_array_equal(share[3], [1, 3])
     with pytest.raises(ValueError, match=r"2 devices.*got 3 items"):
-        stream[2]
-    stream = iter(checked_batches(numbers.to_iter_dataset(), 2))
-    np.testing.assert_array_equal(next(stream), [0, 1, 2, 3])
-    next(stream)
-    with pytest.raises(ValueError, match=r"2 devices.*got 3 items"):
-        next(stream)
+        share[2]
+    stream = grain.MapDataset.range(11).batch(4).to_iter_dataset()
+    np.testing.assert_array_equal(next(iter(share_of(stream, 1, 2))), [1, 3])
 
 
-@pytest.mark.parametrize(
-    ("share", "expected"),
-    [
-        (checked_batches, [4, 5, 6, 7]),
-        (lambda data, count: share_of(data, 1, count), [5, 7]),
-    ],
-)
-def test_uneven_batches_of_tf_data(share, expected):
-    tf = pytest.importorskip("tensorflow")
-    x = np.arange(11)
-    numbers = tf.data.Dataset.from_tensor_slices((x, {"square": x**2}))
-    batches = share(numbers.batch(4), 2)
-    assert batches.cardinality() == 3
-    _, second = batches.take(2)
-    np.testing.assert_array_equal(second[0], expected)
-    np.testing.assert_array_equal(second[1]["square"], second[0] ** 2)
-    with pytest.raises(
-        tf.errors.InvalidArgumentError, match=r"2 devices(.|\n)*got(.|\n)*3"
-    ):
-        list(batches)
-    with pytest.raises(ValueError, match=r"2 devices.*got 3 items"):
-        share(numbers.batch(3, drop_remainder=True), 2)
+def test_a_py_dataset_is_read_as_it_wants():
+    class Endless(Numbers):
+        num_batches = None
+
+    share = share_of(Endless(40, 4, workers=3), 1, 2)
+    assert (share.num_batches, share.workers) == (None, 3)
+    np.testing.assert_array_equal(share[2][0], [9, 11])
 
 
 def means(data):
     """What Keras and our metrics make of batches: mean loss, mean score."""
     losses, items, scores, weights = 0.0, 0, 0.0, 0.0
     for index in range(len(data)):
-        x, y, *weight = data[index]
-        weight = weight[0] if weight else np.ones(len(x))
+        x, y, weight = data[index]
         assert len(x) == len(weight) == len(y["square"])
         # A batch's loss is divided by its items, then weighted by them.
         losses += np.sum(weight * y["square"])
@@ -225,6 +163,17 @@ def test_means_are_those_over_the_items(items, size, count):
         # than a batch of the dataset.
         assert len({len(share[i][0]) for share in shares}) == 1
         assert len(shares[0][i][0]) <= size
+
+
+def test_batches_and_then_items_are_dealt_out():
+    def rows(index):
+        data = EvenBatches(Numbers(7, 2), 2, index)
+        return [data[i][0].tolist() for i in range(len(data))]
+
+    # As the docstring draws it.
+    assert rows(0) == [[0, 1], [4], [6]]
+    assert rows(1) == [[2, 3], [5], [6]]
+    assert rows(None) == [[0, 1, 2, 3], [4, 5], [6, 6]]
 
 
 def test_processes_read_their_own_batches_alone():
@@ -284,7 +233,7 @@ def test_validation_that_cannot_be_shared():
             return super().__getitem__(index)[0][: 3 - index % 2], {}
 
     data = EvenBatches(Uneven(12, 3), 2)
-    with pytest.raises(ValueError, match="of the first, 3; got 2 in batch 1"):
+    with pytest.raises(ValueError, match=r"first, 3; got 2 parts .* 2 items"):
         data[0]
 
     class Weighted(Numbers):

@@ -1,4 +1,4 @@
-"""A script on two CPUs, whatever the backend."""
+"""A script on two CPUs, with JAX or PyTorch."""
 
 import os
 import socket
@@ -19,8 +19,6 @@ def _environments():
     if keras.config.backend() == "jax":
         flags = "--xla_force_host_platform_device_count=2"
         return [{**os.environ, "XLA_FLAGS": flags}]
-    if keras.config.backend() == "tensorflow":
-        return [dict(os.environ)]
     common = {
         **os.environ,
         "CUDA_VISIBLE_DEVICES": "",
@@ -49,15 +47,3 @@ def finish(processes):
     for process in processes:
         _, errors = process.communicate()
         assert process.returncode == 0, errors.decode()
-
-
-def split_cpu():
-    """Makes the CPU two, in a script that has just begun."""
-    if keras.config.backend() != "tensorflow":
-        return
-    import tensorflow as tf
-
-    (cpu,) = tf.config.list_physical_devices("CPU")
-    tf.config.set_logical_device_configuration(
-        cpu, [tf.config.LogicalDeviceConfiguration() for _ in range(2)]
-    )

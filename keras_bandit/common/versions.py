@@ -1,0 +1,23 @@
+"""Versions of installed packages, for records of what was computed."""
+
+import importlib.metadata
+import platform
+
+
+def versions(*packages):
+    """Versions of Python and of packages, without importing them.
+
+    Args:
+        *packages: str. Names as pip knows them, such as `"keras-bandit"`.
+
+    Returns:
+        `{"python": version, name: version, …}`; packages that are not
+        installed are left out.
+    """
+    found = {"python": platform.python_version()}
+    for name in packages:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
