@@ -37,6 +37,25 @@ def is_exported_core(path):
     return os.path.isfile(os.path.join(path, DESCRIPTION_FILE))
 
 
+def check_replaceable(directory, overwrite):
+    """Refuses what is there, unless it is empty or an export to replace.
+
+    Raises:
+        FileExistsError: whose message says why.
+    """
+    if directory.exists() and not directory.is_dir():
+        raise FileExistsError(f"{directory}: not a directory")
+    if not directory.is_dir() or not any(directory.iterdir()):
+        return
+    if not overwrite:
+        raise FileExistsError(f"{directory}: already there; overwrite replaces")
+    if not is_exported_core(directory):
+        raise FileExistsError(
+            f"{directory}: not an export (no {DESCRIPTION_FILE}), so it is not "
+            "replaced"
+        )
+
+
 def read_description(folder):
     """Reads and checks the description of an exported core.
 

@@ -7,14 +7,14 @@ import pathlib
 import numpy as np
 from keras import ops
 
-from keras_bandit.common.files import replace_directory
+from keras_bandit.common.files import replace_directory, write_text
 from keras_bandit.common.hidden_modules import import_openvino
 from keras_bandit.export import FORMATS
 from keras_bandit.export.description import (
     DESCRIPTION_FILE,
     MODEL_FILES,
     VERSION,
-    is_exported_core,
+    check_replaceable,
 )
 from keras_bandit.export.errors import UnsupportedModelError
 
@@ -82,7 +82,6 @@ def export_core(
     description = {
         **describe(separator, format),
         "chunk_seconds": chunk_seconds,
-        "weights_sha256": weights_checksum(separator),
     }
     if format in ("saved_model", "litert"):
         description["chunk_samples"] = samples
@@ -98,8 +97,7 @@ def export_core(
             )
         else:
             write_whole_model(separator, path, format, samples)
-        text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
-        (folder / DESCRIPTION_FILE).write_text(text, encoding="utf-8")
+        write_description(folder, description)
 
     replace_directory(directory, write)
 
@@ -124,6 +122,7 @@ def describe(separator, format):
         "chunk_seconds": separator.chunk_seconds,
         "min_samples": separator.min_samples,
         "silent_in_silent_out": separator.silent_in_silent_out,
+        "weights_sha256": weights_checksum(separator),
         "metadata": separator.metadata,
     }
     if format in ("onnx", "openvino"):
@@ -176,25 +175,6 @@ def refuse_preprocessor(separator, format):
         )
 
 
-def check_replaceable(directory, overwrite):
-    """Refuses what is there, unless it is empty or an export to replace.
-
-    Raises:
-        FileExistsError: whose message says why.
-    """
-    if directory.exists() and not directory.is_dir():
-        raise FileExistsError(f"{directory}: not a directory")
-    if not directory.is_dir() or not any(directory.iterdir()):
-        return
-    if not overwrite:
-        raise FileExistsError(f"{directory}: already there")
-    if not is_exported_core(directory):
-        raise FileExistsError(
-            f"{directory}: not an export (no {DESCRIPTION_FILE}), so it is not "
-            "replaced"
-        )
-
-
 def weights_checksum(separator):
     """SHA-256 of a separator's weights, in their order, as hexadecimal str."""
     digest = hashlib.sha256()
@@ -203,3 +183,9 @@ def weights_checksum(separator):
         digest.update(f"{array.dtype} {array.shape}".encode())
         digest.update(array)
     return digest.hexdigest()
+
+
+def write_description(folder, description):
+    """Writes `separator.json`."""
+    text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
+    write_text(folder / DESCRIPTION_FILE, text)
