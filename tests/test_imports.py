@@ -22,7 +22,8 @@ LEVELS = [
     {"losses"},
     {"metrics"},
     {"models"},
-    {"convert", "export", "inference", "data"},
+    {"export"},
+    {"convert", "inference", "data"},
     {"evaluation", "training"},
     {"cli"},
     {"__main__"},
@@ -33,7 +34,7 @@ CLI_LEVELS = [
     {"console"},
     {"arguments", "backend"},
     {"model"},
-    {"convert", "evaluate", "prepare", "presets", "separate"},
+    {"convert", "evaluate", "export", "prepare", "presets", "separate"},
     {"__init__"},
 ]
 
