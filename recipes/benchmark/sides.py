@@ -3,6 +3,7 @@
 The backend is a property of a process, and so is peak memory.
 """
 
+import contextlib
 import multiprocessing
 import os
 import re
@@ -88,10 +89,8 @@ class Side:
             dict: `seconds`, `outputs` and, of a whole file, `snr_db`; or what
             the method returns.
         """
-        try:
+        with contextlib.suppress(BrokenPipeError):  # its log says why
             self.connection.send({"method": "time", "hop": hop, **request})
-        except BrokenPipeError:
-            pass  # its log says why
         return self._receive()
 
     def _receive(self):
