@@ -151,6 +151,16 @@ class AlternatingStems(keras.callbacks.Callback):
     epoch's logs are means over the steps that computed a stem; `loss` is
     scaled to the sum over all stems.
 
+    Example:
+
+    ```python
+    from keras_bandit.training import AlternatingStems
+
+    alternate = AlternatingStems([["speech"], ["music", "effects"]])
+    alternate.turn(epoch=0, step=1, count=2)  # 1: music and effects
+    # separator.fit(train, callbacks=[alternate], …)
+    ```
+
     Args:
         subsets: list of lists of stems that take turns, `None`: every stem
             alone.

@@ -108,6 +108,24 @@ class CachedBatches:
 class FeatureCache:
     """A directory of examples with their features; see `cache_features`.
 
+    Example:
+
+    ```python
+    from keras_bandit.training import FeatureCache, cache_features
+
+    backbone = keras_bandit.BanditBackbone(
+        "musical", num_bands=12, embed_dim=8, rnn_dim=8, num_pairs=1
+    )
+    separator = keras_bandit.BanditAudioSeparator(
+        backbone, ["speech"], mlp_dim=16
+    )
+    mixture = np.zeros((1, 1, 44100), "float32")
+    batches = [(mixture, {"speech": mixture})]
+    cache_features(separator, batches, "features")
+    inputs, targets = FeatureCache("features").read(0)
+    inputs["features"].shape  # (1, 12, 87, 8): channels, bands, frames, …
+    ```
+
     Args:
         directory: path.
 
