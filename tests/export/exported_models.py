@@ -30,9 +30,15 @@ def randomized(separator, seed=0):
     return separator
 
 
-def bandit(stems=("speech", "music"), rnn_type="gru", **kwargs):
-    sizes = {**SIZES, **{k: kwargs.pop(k) for k in SIZES if k in kwargs}}
-    backbone = BanditBackbone(BANDS, None, rnn_type=rnn_type, **sizes)
+def bandit(
+    stems=("speech", "music"),
+    rnn_type="gru",
+    sample_rate=8000,
+    dtype=None,
+    **kwargs,
+):
+    sizes = {**SIZES, "sample_rate": sample_rate, "rnn_type": rnn_type}
+    backbone = BanditBackbone(BANDS, None, dtype=dtype, **sizes)
     return randomized(
         BanditAudioSeparator(
             backbone, list(stems), hop_length=16, mlp_dim=7, **kwargs

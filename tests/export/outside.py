@@ -16,7 +16,7 @@ if runtime != "saved_model":
     sys.modules["tensorflow"] = None
 sys.modules["openvino_telemetry"] = None
 
-import numpy as np
+import numpy as np  # noqa: E402
 
 folder = pathlib.Path(folder)
 about = json.loads((folder / "separator.json").read_text())

@@ -190,14 +190,7 @@ def test_other_dtype_policies_are_refused():
     with pytest.raises(
         UnsupportedModelError, match="got dtype policy mixed_bfloat16 in layer"
     ):
-        onnx_core(mixed().core_model())
-
-
-def mixed():
-    from keras_bandit.models import BanditAudioSeparator, BanditBackbone
-
-    backbone = BanditBackbone([(0, 33)], None, dtype="mixed_bfloat16", **SIZES)
-    return BanditAudioSeparator(backbone, ["x"], hop_length=16)
+        onnx_core(bandit(dtype="mixed_bfloat16").core_model())
 
 
 def test_layers_without_an_emitter_are_named():
