@@ -35,6 +35,10 @@ def run_outside(runtime, directory, waveform, tmp_path):
     return dict(np.load(tmp_path / "estimates.npz"))
 
 
+def core_of(separator):
+    return onnx_core(separator.core_model(), separator.stems)
+
+
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(
     ("runtime", "format"),
@@ -146,7 +150,7 @@ def test_description_and_stems(tmp_path):
 
 
 def test_standard_operators_of_each_layer():
-    model = onnx_core(bandit(rnn_type="lstm").core_model())
+    model = core_of(bandit(rnn_type="lstm"))
     operators = [node.op_type for node in model.graph.node]
     assert {node.domain for node in model.graph.node} == {""}
     assert operators.count("LSTM") == 2 * 2 * SIZES["num_pairs"]
@@ -190,7 +194,7 @@ def test_other_dtype_policies_are_refused():
     with pytest.raises(
         UnsupportedModelError, match="got dtype policy mixed_bfloat16 in layer"
     ):
-        onnx_core(bandit(dtype="mixed_bfloat16").core_model())
+        core_of(bandit(dtype="mixed_bfloat16"))
 
 
 def test_layers_without_an_emitter_are_named():
@@ -201,7 +205,7 @@ def test_layers_without_an_emitter_are_named():
         UnsupportedModelError,
         match="no emitter for Dense; got layer own_mask in core",
     ):
-        onnx_core(core)
+        onnx_core(core, ["a"])
 
 
 def test_preprocessors_are_refused(tmp_path):
@@ -214,7 +218,7 @@ def test_preprocessors_are_refused(tmp_path):
 def test_more_than_protobuf_holds_is_refused(monkeypatch):
     monkeypatch.setattr("keras_bandit.export.onnx_core._MOST_BYTES", 100)
     with pytest.raises(UnsupportedModelError, match="less than 2 GiB; got"):
-        onnx_core(bandit().core_model())
+        core_of(bandit())
 
 
 def test_without_onnx_its_extra_is_named(monkeypatch, tmp_path):

@@ -172,8 +172,9 @@ def test_separate_on_an_engine(engine, monkeypatch):
     monkeypatch.setattr(engines, "has_gpu", lambda: False)
     audio = np.random.default_rng(0).uniform(-1, 1, (2, 4000))
     options = {"chunk_seconds": 0.2, "stems": ["music"]}
-    expected = separate(bandit(), audio, 8000, **options)
-    stems = separate(bandit(), audio, 8000, engine=engine, **options)
+    separator = bandit()
+    expected = separate(separator, audio, 8000, **options)
+    stems = separate(separator, audio, 8000, engine=engine, **options)
     assert np.all(distances(stems, expected) > EXACT)
 
 
