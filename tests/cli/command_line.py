@@ -4,6 +4,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import types
 
 import numpy as np
 import soundfile
@@ -15,6 +16,8 @@ from .. import gains
 
 class Gains(gains.Gains):
     """The same, which can be described and saved."""
+
+    backbone = types.SimpleNamespace()
 
     def describe(self):
         return {"class": "Gains", "rate": f"{self.sample_rate} Hz"}
@@ -64,7 +67,7 @@ def error_line(capsys):
     return captured.err.removeprefix("keras-bandit: error: ").rstrip()
 
 
-def python(*args, **options):
+def python(*args, cwd=pathlib.Path(__file__).parents[2], **options):
     """Runs Python in a process of its own, in the repository's root."""
     return subprocess.run(
         [sys.executable, *args],
@@ -72,5 +75,5 @@ def python(*args, **options):
         capture_output=True,
         text=True,
         check=False,
-        cwd=pathlib.Path(__file__).parents[2],
+        cwd=cwd,
     )
