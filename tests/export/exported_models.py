@@ -34,10 +34,16 @@ def bandit(
     stems=("speech", "music"),
     rnn_type="gru",
     sample_rate=8000,
+    num_pairs=2,
     dtype=None,
     **kwargs,
 ):
-    sizes = {**SIZES, "sample_rate": sample_rate, "rnn_type": rnn_type}
+    sizes = {
+        **SIZES,
+        "sample_rate": sample_rate,
+        "rnn_type": rnn_type,
+        "num_pairs": num_pairs,
+    }
     backbone = BanditBackbone(BANDS, None, dtype=dtype, **sizes)
     return randomized(
         BanditAudioSeparator(
@@ -46,17 +52,17 @@ def bandit(
     )
 
 
-def bandit_v2():
-    return bandit(pad_mode="reflect", sample_rate=48000)
+def bandit_v2(num_pairs=2):
+    return bandit(pad_mode="reflect", sample_rate=48000, num_pairs=num_pairs)
 
 
-def bsrnn(rnn_type="lstm", num_channels=2):
+def bsrnn(rnn_type="lstm", num_channels=2, num_pairs=2):
     backbone = BSRNNBackbone(
         ["vocals", "drums"],
         band_layout={"vocals": BANDS, "drums": [(0, 20), (20, 33)]},
         rnn_type=rnn_type,
         num_channels=num_channels,
-        **SIZES,
+        **{**SIZES, "num_pairs": num_pairs},
     )
     return randomized(
         BSRNNAudioSeparator(backbone, backbone.stems, hop_length=16, mlp_dim=7)

@@ -70,7 +70,8 @@ def around_core():
 if runtime == "saved_model":
     import tensorflow
 
-    served = tensorflow.saved_model.load(str(folder)).serve(waveform)
+    model = tensorflow.saved_model.load(str(folder))
+    served = model.serve(waveform)
     estimates = {stem: value.numpy() for stem, value in served.items()}
 elif runtime == "litert":
     from ai_edge_litert.interpreter import Interpreter
