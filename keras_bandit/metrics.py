@@ -30,8 +30,9 @@ def snr(target, estimate):
 def si_snr(target, estimate):
     """Scale-invariant signal-to-noise ratio in dB.
 
-    Both signals lose their mean, the target is scaled by
-    `α = (sum ŝ s + ε) / (sum s² + ε)`, then as `snr` (Le Roux et al. 2019).
+    The mean of both signals is removed, the target is scaled by
+    `α = (sum ŝ s + ε) / (sum s² + ε)`, and the rest is `snr` (Le Roux et al.
+    2019).
 
     Args:
         target: `(…, samples)`.
@@ -50,8 +51,21 @@ def si_snr(target, estimate):
 class SeparationMetric(keras.metrics.Metric):
     """Mean of a ratio in dB over items and channels, per stem and averaged.
 
-    A subclass names the ratio. `AudioSeparator.compile` tells the metric its
-    stems; `fit` then logs `snr` (mean over stems) and `snr_<stem>`.
+    A subclass defines `ratio(target, estimate)`. `AudioSeparator.compile` tells
+    the metric its stems; `fit` then logs `snr` (mean over stems) and
+    `snr_<stem>`.
+
+    Example:
+
+    ```python
+    import numpy as np
+    from keras_bandit.metrics import SNR
+
+    speech = np.ones((1, 1, 100), "float32")
+    metric = SNR(stems=["speech"])
+    metric.update_state({"speech": speech}, {"speech": 0.9 * speech})
+    assert abs(metric.result()["snr_speech"] - 20) < 0.01
+    ```
 
     Args:
         stems: list of str, or `None` for plain tensors.
@@ -59,7 +73,7 @@ class SeparationMetric(keras.metrics.Metric):
 
     Call arguments:
         y_true: waveforms `(batch, channels, samples)`, or `{stem: waveform}`.
-        y_pred: likewise.
+        y_pred: as `y_true`.
         sample_weight: `(batch,)` or `None`.
 
     Returns:

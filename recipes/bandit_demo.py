@@ -18,32 +18,19 @@ Time: see docs/training.md, "The demonstration preset".
 Expected score: there, too, beside what else was tried.
 """
 
-import math
 import shutil
-from pathlib import Path
 
 import h5py
-import keras
 import numpy as np
+from recipe import Recipe, compile_model, generated_tracks, run
 
-from keras_bandit import losses
+# isort: split
+import keras
+
 from keras_bandit.common.files import replace_file
-from keras_bandit.data import (
-    Gain,
-    PolarityInversion,
-    film_clip,
-    open_tracks,
-    random_crops,
-)
-from keras_bandit.data.track import ArrayTrack, Track
-from keras_bandit.inference.resample import resample
-from keras_bandit.metrics import SISNR, SNR
-from keras_bandit.models import (
-    AudioSeparator,
-    BanditAudioSeparator,
-    BanditBackbone,
-)
-from keras_bandit.training import TrainingRun, first_example, parse_recipe
+from keras_bandit.data import Gain, PolarityInversion, random_crops
+from keras_bandit.models import AudioSeparator, BanditAudioSeparator
+from keras_bandit.training import first_example
 
 CONFIG = {
     # A preset to go on from, such as a run's last/, or new weights. With more
@@ -70,11 +57,6 @@ CONFIG = {
     "generated_seconds": 12.0,
     "crop_seconds": 3.0,
     "gain_db": 3.0,
-    # Each rendered clip is there at so many other speeds, too: other voices,
-    # instruments and effects than those few that it was rendered from.
-    "copies_at_speeds": 0,
-    # 0.8 to 1.25 times as fast.
-    "speed_octaves": 0.32,
     "loss": "L1SNR",
     "batch_size": 4,
     "steps_per_epoch": 50,
@@ -84,23 +66,15 @@ CONFIG = {
     "global_clipnorm": 5.0,
 }
 
+SIZES = ("band_layout", "num_bands", "sample_rate", "n_fft")
+SIZES += ("embed_dim", "rnn_dim", "num_pairs")
+
 
 def new_separator(config):
     """A separator with initial weights."""
-    backbone = BanditBackbone(
-        band_layout=config["band_layout"],
-        num_bands=config["num_bands"],
-        sample_rate=config["sample_rate"],
-        n_fft=config["n_fft"],
-        embed_dim=config["embed_dim"],
-        rnn_dim=config["rnn_dim"],
-        num_pairs=config["num_pairs"],
-    )
-    return BanditAudioSeparator(
-        backbone=backbone,
-        stems=config["stems"],
-        hop_length=config["hop_length"],
-        mlp_dim=config["mlp_dim"],
+    return BanditAudioSeparator.from_architecture(
+        {name: config[name] for name in SIZES},
+        {name: config[name] for name in ("stems", "hop_length", "mlp_dim")},
     )
 
 
@@ -121,25 +95,14 @@ def deepened(separator, num_pairs):
         )
     if num_pairs == found:
         return separator
-    backbone = BanditBackbone.from_config(
-        {**separator.backbone.get_config(), "num_pairs": num_pairs}
-    )
-    known = {layer.name: layer for layer in separator.backbone.layers}
-    for layer in backbone.layers:
-        if layer.name in known:
-            layer.set_weights(known[layer.name].get_weights())
-            continue
-        for block in (layer.over_frames, layer.over_bands):
-            for variable in block.projection.weights:
-                variable.assign(np.zeros(variable.shape, "float32"))
-    deeper = BanditAudioSeparator(
-        backbone=backbone,
-        stems=separator.stems,
-        hop_length=separator.hop_length,
-        mlp_dim=separator.mlp_dim,
-    )
-    for stem, decoder in deeper.decoders.items():
-        decoder.set_weights(separator.decoders[stem].get_weights())
+    config = {**separator.get_config(), **separator.backbone.get_config()}
+    deeper = new_separator({**config, "num_pairs": num_pairs})
+    known = {variable.path: variable for variable in separator.variables}
+    for variable in deeper.variables:
+        if variable.path in known:
+            variable.assign(known[variable.path])
+        elif "/projection/" in variable.path:
+            variable.assign(keras.ops.zeros_like(variable))
     return deeper
 
 
@@ -163,133 +126,65 @@ def build(config):
         warmup_target=config["learning_rate"],
         warmup_steps=config["warmup_steps"],
     )
-    optimizer = keras.optimizers.Adam(
-        schedule, epsilon=1e-8, global_clipnorm=config["global_clipnorm"]
-    )
-    separator.compile(
-        optimizer=optimizer,
-        loss=losses.get(config["loss"]),
-        metrics=[SNR(), SISNR()],
-    )
+    compile_model(separator, {**config, "learning_rate": schedule})
     return separator
 
 
-def tracks(config, split, data_dir):
-    return open_tracks(config["dataset"], split, data_dir, config["storage"])
-
-
-def generated_tracks(config, seed):
-    """Tracks of the package's own generators; seeds from 1 on.
-
-    `make demo` separates those of seed 0.
-    """
-    return [
-        ArrayTrack(
-            f"generated_{number}",
-            config["sample_rate"],
-            film_clip(
-                config["generated_seconds"],
-                config["sample_rate"],
-                seed=[number, seed],
-            ),
-        )
-        for number in range(1, config["generated_clips"] + 1)
-    ]
-
-
-class AtSpeed(Track):
-    """A track played faster or slower: pitch, formants and tempo alike.
-
-    Args:
-        track: `Track`.
-        speed: float. Times as fast.
-    """
-
-    def __init__(self, track, speed):
-        self.track = track
-        self.played_rate = round(speed * track.sample_rate)
-        super().__init__(
-            f"{track.name} at {speed:.3f}",
-            track.sample_rate,
-            track.num_channels,
-            track.num_samples * track.sample_rate // self.played_rate,
-            track.stems,
-        )
-
-    def _read(self, stem, start, stop):
-        speed = self.played_rate / self.sample_rate
-        first = int(start * speed)
-        last = first + math.ceil((stop - start) * speed)
-        last = min(last, self.track.num_samples)
-        played = self.track.read(stem, first, last)
-        return resample(
-            played, self.played_rate, self.sample_rate, stop - start
-        )
-
-
-def at_speeds(tracks, config, seed):
-    """Copies of the tracks, each at a speed of its own, evenly in octaves."""
-    octaves = config["speed_octaves"]
-    rng = np.random.default_rng(seed)
-    return [
-        AtSpeed(track, 2 ** rng.uniform(-octaves, octaves))
-        for _ in range(config["copies_at_speeds"])
-        for track in tracks
-    ]
-
-
-def training_data(config, data_dir, seed, start_epoch):
+def training_data(recipe, start_epoch):
     """Mixtures whose stems come from clips of their own."""
-    rendered = list(tracks(config, "train", data_dir))
-    gain_db = (-config["gain_db"], config["gain_db"])
+    config, gain_db = recipe.config, recipe.config["gain_db"]
+    generated = generated_tracks(
+        config["generated_clips"],
+        config["generated_seconds"],
+        config["sample_rate"],
+        recipe.arguments.seed,
+    )
     return random_crops(
-        [
-            *rendered,
-            *at_speeds(rendered, config, seed),
-            *generated_tracks(config, seed),
-        ],
+        [*recipe.tracks("train"), *generated],
         config["stems"],
         crop_seconds=config["crop_seconds"],
         batch_size=config["batch_size"],
         epoch_size=config["batch_size"] * config["steps_per_epoch"],
         independent=True,
-        augmentations=[Gain(p=1.0, gain_db=gain_db), PolarityInversion()],
+        augmentations=[
+            Gain(p=1.0, gain_db=(-gain_db, gain_db)),
+            PolarityInversion(),
+        ],
         sample_rate=config["sample_rate"],
-        seed=seed,
+        seed=recipe.arguments.seed,
         start_epoch=start_epoch,
     )
 
 
-def validation_data(config, data_dir):
+def validation_data(recipe):
     """The first half of every clip of the validation split, as arrays."""
-    clips = tracks(config, "validation", data_dir)
+    clips = recipe.tracks("validation")
     targets = {
         stem: np.stack(
             [clip.read(stem, 0, clip.num_samples // 2) for clip in clips]
         )
-        for stem in config["stems"]
+        for stem in recipe.config["stems"]
     }
     return sum(targets.values()), targets
 
 
-def averaged(first, second, data, loss, directory, shares=(0.25, 0.5, 0.75)):
+def averaged(first, second, data, config, directory):
     """Saves the best of the weights between two presets, or at either end.
 
     Runs that begin with the same weights end in one basin of the loss, where
     weights between them are often better than either (stochastic weight
-    averaging, Izmailov et al. 2018, arXiv:1803.05407).
+    averaging, Izmailov et al. 2018, arXiv:1803.05407). A quarter, a half and
+    three quarters of the second are tried.
 
     Args:
         first: preset directory, of a run. Its metadata are kept.
         second: preset directory, of the same structure.
         data: `(mixture, targets)`. The highest SI-SNR on it is the best.
-        loss: of the run, for the record.
+        config: dict, the run's, for the record.
         directory: path of the new preset.
-        shares: floats between 0 and 1. How much of `second` to try, beside
-            nothing and all.
 
     Returns:
-        float. The share that was best.
+        float. The share of the second that was best.
 
     Raises:
         ValueError: if the two differ in structure.
@@ -300,28 +195,24 @@ def averaged(first, second, data, loss, directory, shares=(0.25, 0.5, 0.75)):
             f"average_with must have the structure of {first}; got {second}, "
             "whose configuration differs"
         )
-    ends = separator.get_weights(), other.get_weights()
-    training = separator.metadata["training"]
-    separator.compile(loss=loss, metrics=[SNR(), SISNR()])
-
-    def between(share):
-        return [(1 - share) * a + share * b for a, b in zip(*ends, strict=True)]
-
-    def score(share):
-        separator.set_weights(between(share))
+    ends = list(zip(separator.get_weights(), other.get_weights(), strict=True))
+    compile_model(separator, config)
+    found = {}
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        between = [(1 - share) * a + share * b for a, b in ends]
+        separator.set_weights(between)
         logs = separator.evaluate(
             *data, batch_size=8, verbose=0, return_dict=True
         )
         print(f"share {share:g}: SI-SNR {logs['si_snr']:.3f} dB", flush=True)
-        return {f"val_{name}": value for name, value in logs.items()}
-
-    logs = {share: score(share) for share in sorted({0.0, *shares, 1.0})}
-    best = max(logs, key=lambda share: logs[share]["val_si_snr"])
-    separator.set_weights(between(best))
-    separator.metadata["training"] = {
-        **training,
+        logs = {f"val_{name}": value for name, value in logs.items()}
+        found[share] = logs, between
+    best = max(found, key=lambda share: found[share][0]["val_si_snr"])
+    logs, between = found[best]
+    separator.set_weights(between)
+    separator.metadata["training"] |= {
         "averaged": {"with": str(second), "share": best},
-        "logs": logs[best],
+        "logs": logs,
     }
     separator.save_to_preset(directory)
     return best
@@ -352,19 +243,17 @@ def halve(path):
     replace_file(path, write)
 
 
-def export(source, directory, **metadata):
+def export(source, directory):
     """The preset as it ships: weights in half precision, its origin beside.
 
     Args:
         source: preset directory of the run.
         directory: path of the new preset directory, replaced if it exists.
-        **metadata: entries for `metadata.json`.
     """
     separator = AudioSeparator.from_preset(source)
     training = separator.metadata["training"]
     origin = {**training, **separator.metadata}
-    # `initial` is of the preset that the run went on from; older runs lack
-    # their sessions, which have the versions of packages.
+    # Older runs lack their sessions, which have the versions of packages.
     optional = ("averaged", "sessions", "initial")
     separator.metadata = {
         "license": "Apache-2.0",
@@ -375,29 +264,24 @@ def export(source, directory, **metadata):
         "backend": training["backend"],
         "validation": training["logs"],
         **{name: origin[name] for name in optional if name in origin},
-        **metadata,
     }
     shutil.rmtree(directory, ignore_errors=True)
     separator.save_to_preset(directory)
-    for path in Path(directory).glob("*.h5"):
+    for path in directory.glob("*.h5"):
         halve(path)
 
 
 def main(argv=None, config=CONFIG):
     """Trains, or goes on; `--output`/preset is what ships."""
-    config, arguments = parse_recipe(argv, __doc__, config)
-
-    run = TrainingRun(
-        arguments.output, config, arguments.seed, may_change=["average_with"]
-    )
+    recipe = Recipe(argv, __doc__, config)
+    config, output = recipe.config, recipe.arguments.output
+    trained = recipe.open_run(may_change=["average_with"])
     separator = build(config)
     print(f"{separator.count_params():,} parameters", flush=True)
-    validation = validation_data(config, arguments.data_dir)
-    run.fit(
+    validation = validation_data(recipe)
+    trained.fit(
         separator,
-        lambda epoch: training_data(
-            config, arguments.data_dir, arguments.seed, epoch
-        ),
+        lambda epoch: training_data(recipe, epoch),
         validation,
         # All of validation is one batch.
         clip=first_example([validation]),
@@ -405,18 +289,13 @@ def main(argv=None, config=CONFIG):
         patience=None,
         validation_batch_size=8,
     )
-    source = run.best
+    source = trained.best
     if config["average_with"] is not None:
-        source = arguments.output / "averaged"
-        averaged(
-            run.last,
-            config["average_with"],
-            validation,
-            losses.get(config["loss"]),
-            source,
-        )
-    export(source, arguments.output / "preset")
+        source = output / "averaged"
+        other = config["average_with"]
+        averaged(trained.last, other, validation, config, source)
+    export(source, output / "preset")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

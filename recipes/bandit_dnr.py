@@ -18,19 +18,10 @@ Expected score: the paper's SNR is in `keras-bandit presets`; not yet measured
     with this recipe on DnR.
 """
 
-from keras_bandit import losses
-from keras_bandit.data import open_tracks, random_crops, validation_chunks
-from keras_bandit.metrics import SISNR, SNR
+from recipe import Recipe, compile_model, run
+
 from keras_bandit.models import AudioSeparator
-from keras_bandit.training import (
-    AlternatingStems,
-    TrainingRun,
-    first_example,
-    open_devices,
-    paper_optimizer,
-    paper_schedule,
-    parse_recipe,
-)
+from keras_bandit.training import AlternatingStems, paper_schedule
 
 CONFIG = {
     "preset": "bandit_musical64",
@@ -63,81 +54,29 @@ def build(config):
     separator = AudioSeparator.from_preset(
         config["preset"], stems=config["stems"], dtype=config["dtype"]
     )
-    separator.compile(
-        paper_optimizer(
-            config["learning_rate"],
-            config["global_clipnorm"],
-            config["accumulation_steps"],
-        ),
-        loss=losses.get(config["loss"]),
-        metrics=[SNR(), SISNR()],
-    )
+    compile_model(separator, config)
     return separator
-
-
-def training_data(config, data_dir, sample_rate, seed, start_epoch):
-    """Random crops, common to all stems of a track."""
-    tracks = open_tracks(
-        config["dataset"], "train", data_dir, config["storage"]
-    )
-    return random_crops(
-        tracks,
-        config["stems"],
-        crop_seconds=config["crop_seconds"],
-        batch_size=config["batch_size"],
-        epoch_size=config["epoch_size"],
-        sample_rate=sample_rate,
-        seed=seed,
-        start_epoch=start_epoch,
-        num_workers=config["num_workers"],
-    )
-
-
-def validation_data(config, data_dir, sample_rate):
-    """All chunks of the validation split."""
-    tracks = open_tracks(
-        config["dataset"], "validation", data_dir, config["storage"]
-    )
-    return validation_chunks(
-        tracks,
-        config["stems"],
-        chunk_seconds=config["crop_seconds"],
-        hop_seconds=config["validation_hop_seconds"],
-        batch_size=config["validation_batch_size"],
-        sample_rate=sample_rate,
-    )
 
 
 def main(argv=None, config=CONFIG):
     """Trains, or goes on; `--output` holds the presets and the history."""
-    config, arguments = parse_recipe(argv, __doc__, config)
-    devices = open_devices(config["devices"])
-    run = TrainingRun(
-        arguments.output,
-        config,
-        arguments.seed,
-        may_change=("epochs", "devices"),
-        devices=devices,
-    )
+    recipe = Recipe(argv, __doc__, config)
+    config, trained = recipe.config, recipe.open_run()
     callbacks = [paper_schedule(config["learning_rate"])]
     if config["alternate_stems"]:
         steps = config["accumulation_steps"]
         callbacks.append(AlternatingStems(steps_per_turn=steps))
-    with devices.scope():
+    with recipe.devices.scope():
         separator = build(config)
-        data = (config, arguments.data_dir, separator.sample_rate)
-        validation = validation_data(*data)
-        run.fit(
+        stems, rate = config["stems"], separator.sample_rate
+        recipe.fit(
+            trained,
             separator,
-            lambda epoch: training_data(*data, arguments.seed, epoch),
-            validation,
-            clip=first_example(validation),
-            epochs=config["epochs"],
-            patience=config["patience"],
+            recipe.crops(recipe.tracks("train"), stems, rate),
+            recipe.chunks(recipe.tracks("validation"), stems, rate),
             callbacks=callbacks,
-            steps_per_epoch=config["epoch_size"] // config["batch_size"],
         )
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -42,7 +42,7 @@ CONFIG = {
     "track_seconds": 60,
     "crop_seconds": 6.0,
     "batch_size": 2,
-    "storages": ["paths", "segments", "tracks"],
+    "storages": ["paths", "segments"],
     "batches": 40,
     "rounds": 5,
     "steps": 8,

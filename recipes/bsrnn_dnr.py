@@ -17,20 +17,9 @@ Expected score: the paper's SNR is in `keras-bandit presets`; not yet measured
     with this recipe on DnR.
 """
 
-import keras
+from recipe import Recipe, compile_model, run, train_each_stem
 
-from keras_bandit import losses
-from keras_bandit.data import open_tracks, random_crops, validation_chunks
-from keras_bandit.metrics import SISNR, SNR
-from keras_bandit.models import AudioSeparator, BSRNNAudioSeparator
-from keras_bandit.training import (
-    TrainingRun,
-    first_example,
-    open_devices,
-    paper_optimizer,
-    paper_schedule,
-    parse_recipe,
-)
+from keras_bandit.models import AudioSeparator
 
 CONFIG = {
     "preset": "bsrnn_gru8_vox7",
@@ -60,99 +49,22 @@ def build(config, stem):
     separator = AudioSeparator.from_preset(
         config["preset"], dtype=config["dtype"]
     ).with_stems([stem])
-    separator.compile(
-        paper_optimizer(
-            config["learning_rate"],
-            config["global_clipnorm"],
-            config["accumulation_steps"],
-        ),
-        loss=losses.get(config["loss"]),
-        metrics=[SNR(), SISNR()],
-    )
+    compile_model(separator, config)
     return separator
 
 
-def data(config, data_dir, stem, sample_rate, seed):
-    """Training crops from an epoch on, as a function; validation chunks."""
-
-    def tracks(split):
-        return open_tracks(
-            config["dataset"], split, data_dir, config["storage"]
-        )
-
-    def train(start_epoch):
-        return random_crops(
-            tracks("train"),
-            [stem],
-            crop_seconds=config["crop_seconds"],
-            batch_size=config["batch_size"],
-            epoch_size=config["epoch_size"],
-            sample_rate=sample_rate,
-            seed=seed,
-            start_epoch=start_epoch,
-            num_workers=config["num_workers"],
-        )
-
-    validation = validation_chunks(
-        tracks("validation"),
-        [stem],
-        chunk_seconds=config["crop_seconds"],
-        hop_seconds=config["validation_hop_seconds"],
-        batch_size=config["validation_batch_size"],
-        sample_rate=sample_rate,
+def data(recipe, stem, sample_rate):
+    """Random crops, and all chunks of the validation split."""
+    return (
+        recipe.crops(recipe.tracks("train"), [stem], sample_rate),
+        recipe.chunks(recipe.tracks("validation"), [stem], sample_rate),
     )
-    return train, validation
-
-
-def train_stem(config, arguments, stem, devices):
-    """Trains one stem's model; returns the directory of its best weights."""
-    run = TrainingRun(
-        arguments.output / stem,
-        # The other stems' names say nothing about this run.
-        {**config, "stems": [stem]},
-        arguments.seed,
-        may_change=("epochs", "devices"),
-        devices=devices,
-    )
-    with devices.scope():
-        separator = build(config, stem)
-        train, validation = data(
-            config,
-            arguments.data_dir,
-            stem,
-            separator.sample_rate,
-            arguments.seed,
-        )
-        run.fit(
-            separator,
-            train,
-            validation,
-            clip=first_example(validation),
-            epochs=config["epochs"],
-            patience=config["patience"],
-            callbacks=[paper_schedule(config["learning_rate"])],
-            steps_per_epoch=config["epoch_size"] // config["batch_size"],
-        )
-    return run.best
 
 
 def main(argv=None, config=CONFIG):
     """Trains stem after stem, or goes on; then joins them in one preset."""
-    config, arguments = parse_recipe(argv, __doc__, config)
-    devices = open_devices(config["devices"])
-    best = []
-    for stem in config["stems"]:
-        print(f"{stem}:", flush=True)
-        best.append(train_stem(config, arguments, stem, devices))
-        keras.backend.clear_session()
-    if devices.process_index == 0:
-        separators = [
-            AudioSeparator.from_preset(directory, dtype="float32")
-            for directory in best
-        ]
-        whole = BSRNNAudioSeparator.join(separators)
-        whole.save_to_preset(arguments.output / "preset")
+    train_each_stem(Recipe(argv, __doc__, config), "stems", build, data)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -11,17 +11,21 @@ Expected score: docs/training.md, "The demonstration preset".
 """
 
 import argparse
+import pathlib
 import sys
-from pathlib import Path
 
-import keras
 import numpy as np
 import soundfile
 from matplotlib.figure import Figure
+from recipe import run
+from tabulate import tabulate
+
+# isort: split
+import keras
 
 from keras_bandit.data import film_clip
+from keras_bandit.evaluation.scores import si_snr, snr
 from keras_bandit.inference.audio import read_audio
-from keras_bandit.metrics import si_snr, snr
 from keras_bandit.models import AudioSeparator
 
 CONFIG = {
@@ -55,14 +59,6 @@ def generated_clip(config, seed):
     }
 
 
-def _find(folder, names):
-    for name in names:
-        found = sorted(folder.glob(f"{name}.*"))
-        if found:
-            return found[0]
-    raise ValueError(f"--clip must hold {' or '.join(names)}; got {folder}")
-
-
 def read_clip(folder, stems):
     """A clip from a folder of audio files.
 
@@ -81,53 +77,55 @@ def read_clip(folder, stems):
     names["effects"] = ["effects", "sfx"]
     audio, rates = {}, {}
     for name, choices in names.items():
-        path = _find(folder, choices)
-        audio[name], audio_format = read_audio(path)
+        found = [p for n in choices for p in sorted(folder.glob(f"{n}.*"))]
+        if not found:
+            known = " or ".join(choices)
+            raise ValueError(f"--clip must hold {known}; got {folder}")
+        audio[name], audio_format = read_audio(found[0])
         rates[name] = audio_format.sample_rate
-        if (rates[name], audio[name].shape) != (
-            rates["mix"],
-            audio["mix"].shape,
-        ):
+        has = rates[name], audio[name].shape
+        if has != (rates["mix"], audio["mix"].shape):
             raise ValueError(
-                f"{path} must have the rate and shape of the mixture; got "
-                f"{rates[name]} Hz, {audio[name].shape}"
+                f"{found[0]} must have the rate and shape of the mixture; got "
+                f"{has[0]} Hz, {has[1]}"
             )
     return audio.pop("mix"), audio, rates["mix"]
 
 
 def score(mixture, targets, estimates):
-    """SNR and SI-SNR in dB of mixture and estimate, means over channels.
+    """SNR and SI-SNR of mixture and estimate, and what was gained, in dB.
 
     Returns:
-        `{stem: {metric: (mixture, estimate)}}`.
+        `{stem: [SNR before, after, gain, SI-SNR before, after, gain]}`.
     """
-    tensor = keras.ops.convert_to_tensor
     scores = {}
     for stem, target in targets.items():
-        scores[stem] = {
-            name: tuple(
-                float(keras.ops.mean(ratio(tensor(target), tensor(x))))
-                for x in (mixture, estimates[stem])
+        scores[stem] = []
+        for ratio in (snr, si_snr):
+            before, after = (
+                ratio(target, mixture),
+                ratio(target, estimates[stem]),
             )
-            for name, ratio in (("SNR", snr), ("SI-SNR", si_snr))
-        }
+            scores[stem] += [before, after, after - before]
     return scores
 
 
 def table(scores):
-    """The scores as lines of text, with gains."""
-    columns = f"{'mixture':>9}{'estimate':>10}{'gain':>7}"
-    lines = [
-        f"{'':9}{'SNR (dB)':>26}{'SI-SNR (dB)':>28}",
-        f"{'stem':9}{columns}  {columns}",
-    ]
-    for stem, metrics in scores.items():
-        cells = [
-            f"{before:9.1f}{after:10.1f}{after - before:+7.1f}"
-            for before, after in metrics.values()
-        ]
-        lines.append(f"{stem:9}{'  '.join(cells)}")
-    return "\n".join(lines)
+    """The scores as lines of text."""
+    columns = ["mixture", "estimate", "gain"]
+    return tabulate(
+        [[stem, *values] for stem, values in scores.items()],
+        [
+            "dB",
+            *(
+                f"{ratio}\n{column}"
+                for ratio in ("SNR", "SI-SNR")
+                for column in columns
+            ),
+        ],
+        "plain",
+        floatfmt=("", *(".1f", ".1f", "+.1f") * 2),
+    )
 
 
 def draw(mixture, targets, estimates, sample_rate):
@@ -142,11 +140,9 @@ def draw(mixture, targets, estimates, sample_rate):
     for (row, column), (title, audio) in panels.items():
         axis = axes[row, column]
         # -120 dB keeps digital silence drawable.
-        audio = audio[0] + 1e-6 * np.random.default_rng(0).normal(
-            size=audio.shape[-1]
-        )
+        noise = np.random.default_rng(0).normal(size=audio.shape[-1])
         *_, image = axis.specgram(
-            audio,
+            audio[0] + 1e-6 * noise,
             NFFT=2048,
             noverlap=1536,
             Fs=sample_rate,
@@ -170,9 +166,8 @@ def save(output, mixture, targets, estimates, sample_rate):
     files |= {f"target_{stem}": audio for stem, audio in targets.items()}
     files |= {f"estimate_{stem}": audio for stem, audio in estimates.items()}
     for name, audio in files.items():
-        soundfile.write(
-            output / f"{name}.wav", audio.T, sample_rate, subtype="FLOAT"
-        )
+        path = output / f"{name}.wav"
+        soundfile.write(path, audio.T, sample_rate, subtype="FLOAT")
     figure = draw(mixture, targets, estimates, sample_rate)
     figure.savefig(output / "spectrograms.png", dpi=80)
 
@@ -180,11 +175,12 @@ def save(output, mixture, targets, estimates, sample_rate):
 def main(argv=None, config=CONFIG):
     """Runs the demo; returns the exit status, 1 if a stem gains no SI-SNR."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    path = pathlib.Path
     parser.add_argument(
-        "--clip", type=Path, metavar="FOLDER", help="default: a generated one"
+        "--clip", type=path, metavar="FOLDER", help="default: a generated one"
     )
     parser.add_argument("--preset", default=config["preset"])
-    parser.add_argument("--output", type=Path, default=Path("demo_output"))
+    parser.add_argument("--output", type=path, default=path("demo_output"))
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args(argv)
 
@@ -197,7 +193,7 @@ def main(argv=None, config=CONFIG):
         mixture, sample_rate = sum(targets.values()), config["sample_rate"]
     separator = AudioSeparator.from_preset(arguments.preset, stems=stems)
     seconds = mixture.shape[-1] / sample_rate
-    print(f"separating {seconds:g} s on {keras.backend.backend()}", flush=True)
+    print(f"separating {seconds:g} s on {keras.config.backend()}", flush=True)
     estimates = separator.separate(
         mixture, sample_rate, hop_seconds=config["hop_seconds"]
     )
@@ -205,15 +201,11 @@ def main(argv=None, config=CONFIG):
     scores = score(mixture, targets, estimates)
     print(table(scores))
     print(f"stems and spectrograms.png are in {arguments.output}/")
-    worse = [
-        stem
-        for stem, metrics in scores.items()
-        if not metrics["SI-SNR"][1] > metrics["SI-SNR"][0]
-    ]
+    worse = [stem for stem, values in scores.items() if not values[-1] > 0]
     if worse:
         print(f"no gain in SI-SNR: {', '.join(worse)}", file=sys.stderr)
     return 1 if worse else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

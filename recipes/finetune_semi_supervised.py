@@ -21,31 +21,16 @@ Time: not measured here; a round is a separation of FOLDER and `--epochs`
 Expected score: not yet measured with this recipe.
 """
 
-import soundfile
+from recipe import Recipe, WavTrack, compile_model, run
 
-from keras_bandit import losses
 from keras_bandit.common.files import complete_files
-from keras_bandit.data import (
-    Gain,
-    open_tracks,
-    random_crops,
-    validation_chunks,
-)
-from keras_bandit.data.track import Track
+from keras_bandit.data import Gain
 from keras_bandit.inference.audio import (
     AudioFileError,
     read_audio,
     write_audio,
 )
-from keras_bandit.metrics import SISNR, SNR
 from keras_bandit.models import AudioSeparator
-from keras_bandit.training import (
-    TrainingRun,
-    first_example,
-    open_devices,
-    paper_optimizer,
-    parse_recipe,
-)
 
 CONFIG = {
     "stems": ["vocals", "drums", "bass", "other"],
@@ -70,83 +55,78 @@ CONFIG = {
 }
 
 
-class FolderTrack(Track):
-    """A track whose stems are the WAV files of a folder.
-
-    Args:
-        folder: path with `<stem>.wav` for each stem, all of one shape.
-        stems: list of str.
-    """
-
-    def __init__(self, folder, stems):
-        info = soundfile.info(folder / f"{stems[0]}.wav")
-        super().__init__(
-            folder.name, info.samplerate, info.channels, info.frames, stems
-        )
-        self.folder = folder
-
-    def _read(self, stem, start, stop):
-        audio, _ = soundfile.read(
-            self.folder / f"{stem}.wav",
-            start=start,
-            stop=stop,
-            dtype="float32",
-            always_2d=True,
-        )
-        return audio.T
+def build(preset, config):
+    """The compiled separator of a preset."""
+    separator = AudioSeparator.from_preset(preset, stems=config["stems"])
+    compile_model(separator, config)
+    return separator
 
 
-def pseudo_stems(teacher, path, folder, config):
-    """Writes the teacher's estimates of a mixture, unless they are there.
+def label_mixture(teacher, path, paths, hop_seconds):
+    """Writes the teacher's estimates of a mixture.
 
     The last stem is what the others leave of the mixture, so that the
     estimates sum to it.
+
+    Args:
+        teacher: `AudioSeparator`.
+        path: path of the mixture.
+        paths: `{stem: path}`, of the estimates.
+        hop_seconds: float.
     """
-    stems = config["stems"]
-    paths = [folder / f"{stem}.wav" for stem in stems]
-    if all(path.exists() for path in paths):
-        return
     mixture, audio_format = read_audio(path)
     if audio_format.sample_rate != teacher.sample_rate:
         raise AudioFileError(
             f"{path}: the model's rate is {teacher.sample_rate} Hz; got "
             f"{audio_format.sample_rate} Hz (nothing is resampled here)"
         )
+    *others, last = paths
     estimates = teacher.separate(
         mixture,
         teacher.sample_rate,
-        hop_seconds=config["hop_seconds"],
-        stems=stems[:-1] or stems,
+        hop_seconds=hop_seconds,
+        stems=others or [last],
     )
-    if len(stems) > 1:
-        estimates[stems[-1]] = mixture - sum(estimates.values())
-    folder.mkdir(parents=True, exist_ok=True)
-    with complete_files(paths, overwrite=True) as temporary:
-        for stem, path in zip(stems, paths, strict=True):
-            write_audio(
-                temporary[path],
-                estimates[stem],
-                teacher.sample_rate,
-                "wav",
-                "FLOAT",
-            )
+    if others:
+        estimates[last] = mixture - sum(estimates.values())
+    with complete_files(list(paths.values()), overwrite=True) as temporary:
+        for stem, audio in estimates.items():
+            written = temporary[paths[stem]]
+            write_audio(written, audio, teacher.sample_rate, "wav", "FLOAT")
 
 
-def label(teacher, unlabelled, output, config, devices):
+def label(recipe, teacher, output):
     """The unlabelled mixtures as tracks of the teacher's estimates.
 
     Several processes separate a part of them each, and need to see the same
     output. Several devices of one process do not: one of them separates all.
+    Estimates that are there already stay.
+
+    Args:
+        recipe: `Recipe`.
+        teacher: `AudioSeparator`.
+        output: path of the folder of estimates.
+
+    Returns:
+        list of `Track`.
     """
-    paths = sorted(p for p in unlabelled.iterdir() if p.is_file())
-    if not paths:
-        raise ValueError(
-            f"--unlabelled must hold audio files; got {unlabelled}"
-        )
-    for path in paths[devices.process_index :: devices.process_count]:
-        pseudo_stems(teacher, path, output / path.name, config)
-    devices.barrier()
-    return [FolderTrack(output / path.name, config["stems"]) for path in paths]
+    config, folder = recipe.config, recipe.arguments.unlabelled
+    mixtures = sorted(path for path in folder.iterdir() if path.is_file())
+    if not mixtures:
+        raise ValueError(f"--unlabelled must hold audio files; got {folder}")
+    labels = {
+        path: {
+            stem: output / path.name / f"{stem}.wav" for stem in config["stems"]
+        }
+        for path in mixtures
+    }
+    devices = recipe.devices
+    for path in mixtures[devices.process_index :: devices.process_count]:
+        if not all(label.exists() for label in labels[path].values()):
+            (output / path.name).mkdir(parents=True, exist_ok=True)
+            label_mixture(teacher, path, labels[path], config["hop_seconds"])
+    devices.barrier()  # wait until every process has written its part
+    return [WavTrack(path.name, labels[path]) for path in mixtures]
 
 
 def balance(labelled, pseudo):
@@ -159,119 +139,64 @@ def balance(labelled, pseudo):
     ]
 
 
-def training_data(config, tracks, sample_rate, seed, start_epoch):
-    """New mixtures of true stems and estimates, at new levels."""
-    gain_db = (-config["gain_db"], config["gain_db"])
-    return random_crops(
-        tracks,
-        config["stems"],
-        crop_seconds=config["crop_seconds"],
-        batch_size=config["batch_size"],
-        epoch_size=config["epoch_size"],
-        mixture_stems=config["stems"],
-        independent=True,
-        augmentations=[Gain(gain_db=gain_db)],
-        peak_margin=0.0,
-        sample_rate=sample_rate,
-        seed=seed,
-        start_epoch=start_epoch,
-        num_workers=config["num_workers"],
-    )
+def train_student(recipe, number, teacher, validation):
+    """One round: labels the mixtures, and trains a copy of the teacher.
 
+    Args:
+        recipe: `Recipe`.
+        number: int. Of the round.
+        teacher: preset directory.
+        validation: chunks of the validation tracks.
 
-def validation_data(config, data_dir, sample_rate):
-    """Chunks of the validation tracks."""
-    tracks = open_tracks(
-        config["dataset"], "validation", data_dir, config["storage"]
-    )
-    return validation_chunks(
-        tracks,
-        config["stems"],
-        chunk_seconds=config["crop_seconds"],
-        hop_seconds=config["validation_hop_seconds"],
-        batch_size=config["validation_batch_size"],
-        sample_rate=sample_rate,
-    )
-
-
-def build(preset, config):
-    """The compiled separator of a preset."""
-    separator = AudioSeparator.from_preset(preset, stems=config["stems"])
-    separator.compile(
-        paper_optimizer(config["learning_rate"], config["global_clipnorm"]),
-        loss=losses.get(config["loss"]),
-        metrics=[SNR(), SISNR()],
-    )
-    return separator
-
-
-def finetune(teacher, number, config, arguments, validation, devices):
-    """One round; returns its best student's preset directory and loss."""
-    output = arguments.output / f"round_{number}"
-    run = TrainingRun(
-        output,
-        {
-            **config,
-            "teacher": str(teacher),
-            # Labels of another folder's mixtures would be taken for its own.
-            "unlabelled": str(arguments.unlabelled),
-        },
-        arguments.seed,
+    Returns:
+        preset directory of the best student, and its validation loss.
+    """
+    config, gain_db = recipe.config, recipe.config["gain_db"]
+    trained = recipe.open_run(
+        f"round_{number}",
         may_change=["devices"],
-        devices=devices,
+        teacher=str(teacher),
+        # Labels of another folder's mixtures would be taken for its own.
+        unlabelled=str(recipe.arguments.unlabelled),
     )
-    pseudo = label(
-        AudioSeparator.from_preset(teacher, stems=config["stems"]),
-        arguments.unlabelled,
-        output / "labels",
-        config,
-        devices,
-    )
-    labelled = open_tracks(
-        config["dataset"], "train", arguments.data_dir, config["storage"]
-    )
-    tracks = balance(labelled, pseudo)
-    with devices.scope():
+    separator = AudioSeparator.from_preset(teacher, stems=config["stems"])
+    pseudo = label(recipe, separator, trained.directory / "labels")
+    with recipe.devices.scope():
         student = build(teacher, config)
-        history = run.fit(
-            student,
-            lambda epoch: training_data(
-                config, tracks, student.sample_rate, arguments.seed, epoch
-            ),
-            validation,
-            clip=first_example(validation),
-            epochs=config["epochs"],
-            patience=config["patience"],
-            steps_per_epoch=config["epoch_size"] // config["batch_size"],
+        # New mixtures of true stems and estimates, at new levels.
+        crops = recipe.crops(
+            balance(recipe.tracks("train"), pseudo),
+            config["stems"],
+            student.sample_rate,
+            mixture_stems=config["stems"],
+            independent=True,
+            augmentations=[Gain(gain_db=(-gain_db, gain_db))],
+            peak_margin=0.0,
         )
-    return run.best, min(float(row["val_loss"]) for row in history)
+        history = recipe.fit(trained, student, crops, validation)
+    return trained.best, min(float(row["val_loss"]) for row in history)
 
 
 def main(argv=None, config=CONFIG):
     """Runs the rounds, or goes on; saves the best separator of all."""
-    config, arguments = parse_recipe(
-        argv, __doc__, config, "preset", "unlabelled"
-    )
-    devices = open_devices(config["devices"])
-    teacher = arguments.preset
-    with devices.scope():
+    recipe = Recipe(argv, __doc__, config, "preset", "unlabelled")
+    config, teacher = recipe.config, recipe.arguments.preset
+    with recipe.devices.scope():
         separator = build(teacher, config)
-        validation = validation_data(
-            config, arguments.data_dir, separator.sample_rate
+        validation = recipe.chunks(
+            recipe.tracks("validation"), config["stems"], separator.sample_rate
         )
-        lowest = devices.evaluate(separator, validation)["loss"]
+        lowest = recipe.devices.evaluate(separator, validation)["loss"]
     print(f"{teacher}: validation loss {lowest:.4g}", flush=True)
     for number in range(1, config["rounds"] + 1):
-        student, reached = finetune(
-            teacher, number, config, arguments, validation, devices
-        )
+        student, reached = train_student(recipe, number, teacher, validation)
         print(f"{student}: validation loss {reached:.4g}", flush=True)
         if reached < lowest:
             teacher, lowest = student, reached
-    if devices.process_index == 0:
+    if recipe.writes:
         best = AudioSeparator.from_preset(teacher, stems=config["stems"])
-        best.save_to_preset(arguments.output / "preset")
+        best.save_to_preset(recipe.arguments.output / "preset")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

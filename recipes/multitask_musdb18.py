@@ -18,20 +18,11 @@ Time: not measured here, and not in the paper; 20,000 chunks of 1 s an epoch,
 Expected score: not yet measured with this recipe on MUSDB18-HQ.
 """
 
-import keras
+from frozen_encoder import train_decoders
+from recipe import Recipe, compile_model, run
 
-from keras_bandit import losses
-from keras_bandit.data import open_tracks, random_crops, validation_chunks
 from keras_bandit.data.track import Track
-from keras_bandit.metrics import SISNR, SNR
 from keras_bandit.models import AudioSeparator
-from keras_bandit.training import (
-    TrainingRun,
-    first_example,
-    open_devices,
-    paper_optimizer,
-    parse_recipe,
-)
 
 CONFIG = {
     "preset": "bsrnn_microtonal",
@@ -74,116 +65,50 @@ class Mono(Track):
 
 
 def build(config):
-    """The separator of the instruments that share the encoder."""
-    return AudioSeparator.from_preset(
+    """The compiled separator of the stems that share the encoder."""
+    separator = AudioSeparator.from_preset(
         config["preset"], stems=config["stems"], dtype=config["dtype"]
     )
+    compile_model(separator, config)
+    return separator
 
 
-def compile_separator(separator, config):
-    separator.compile(
-        paper_optimizer(config["learning_rate"], config["global_clipnorm"]),
-        loss=losses.get(config["loss"]),
-        metrics=[SNR(), SISNR()],
-    )
-
-
-def tracks(config, split, data_dir):
-    found = open_tracks(config["dataset"], split, data_dir, config["storage"])
-    return [Mono(track) for track in found]
-
-
-def training_data(config, stems, data_dir, sample_rate, seed, start_epoch):
-    """Random crops, common to all stems of a track."""
-    return random_crops(
-        tracks(config, "train", data_dir),
-        stems,
-        crop_seconds=config["crop_seconds"],
-        batch_size=config["batch_size"],
-        epoch_size=config["epoch_size"],
-        sample_rate=sample_rate,
-        seed=seed,
-        start_epoch=start_epoch,
-        num_workers=config["num_workers"],
-    )
-
-
-def validation_data(config, stems, data_dir, sample_rate):
-    """Chunks of the validation tracks."""
-    return validation_chunks(
-        tracks(config, "validation", data_dir),
-        stems,
-        chunk_seconds=config["crop_seconds"],
-        hop_seconds=config["validation_hop_seconds"],
-        batch_size=config["validation_batch_size"],
-        sample_rate=sample_rate,
-    )
-
-
-def train(separator, config, arguments, name, devices, save=None):
-    """Trains all of the separator that is not frozen; returns the run."""
-    run = TrainingRun(
-        arguments.output / name,
-        config,
-        arguments.seed,
-        may_change=("epochs", "devices"),
-        devices=devices,
-    )
-    compile_separator(separator, config)
-    data = (
-        config,
-        separator.stems,
-        arguments.data_dir,
-        separator.sample_rate,
-    )
-    validation = validation_data(*data)
-    run.fit(
-        separator,
-        lambda epoch: training_data(*data, arguments.seed, epoch),
-        validation,
-        clip=first_example(validation),
-        epochs=config["epochs"],
-        patience=config["patience"],
-        save=save,
-        steps_per_epoch=config["epoch_size"] // config["batch_size"],
-    )
-    return run
-
-
-def add_stem(preset, config, arguments, devices):
-    """Trains a decoder for the new stem; returns separator and run."""
-    separator = AudioSeparator.from_preset(preset)
+def build_new(config, preset):
+    """The trained separator with a decoder for the new stem."""
+    separator = AudioSeparator.from_preset(preset, dtype=config["dtype"])
     separator.backbone.trainable = False
-    stem = config["new_stem"]
-    learner = separator.add_decoder(stem).with_stems([stem])
-    run = train(
-        learner,
-        config,
-        arguments,
-        "new",
-        devices,
-        save=lambda directory: learner.save_decoder(
-            stem, directory / f"{stem}.weights.h5"
-        ),
-    )
-    return separator, run
+    return separator.add_decoder(config["new_stem"])
 
 
 def main(argv=None, config=CONFIG):
     """Trains encoder and decoders, then the new decoder, or goes on."""
-    config, arguments = parse_recipe(argv, __doc__, config)
-    devices = open_devices(config["devices"])
-    with devices.scope():
-        keras.utils.set_random_seed(arguments.seed)
-        shared = train(build(config), config, arguments, "shared", devices)
-        separator, new = add_stem(shared.best, config, arguments, devices)
-    if devices.process_index == 0:
-        stem = config["new_stem"]
-        separator.load_decoder(stem, new.best / f"{stem}.weights.h5")
-        separator.backbone.trainable = True
-        separator.metadata = new.describe_best(separator.metadata)
-        separator.save_to_preset(arguments.output / "preset")
+    recipe = Recipe(argv, __doc__, config)
+    config, stems = recipe.config, recipe.config["stems"]
+    train, validation = (
+        [Mono(track) for track in recipe.tracks(split)]
+        for split in ("train", "validation")
+    )
+    shared = recipe.open_run("shared")
+    with recipe.devices.scope():
+        separator = build(config)
+        rate = separator.sample_rate
+        recipe.fit(
+            shared,
+            separator,
+            recipe.crops(train, stems, rate),
+            recipe.chunks(validation, stems, rate),
+        )
+        separator = train_decoders(
+            recipe,
+            recipe.open_run("new"),
+            build_new(config, shared.best),
+            [config["new_stem"]],
+            train,
+            validation,
+        )
+    if recipe.writes:
+        separator.save_to_preset(recipe.arguments.output / "preset")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -15,20 +15,11 @@ Time: not measured here, and not in the paper; 20,000 chunks of 6 s an epoch,
 Expected score: not yet measured with this recipe on DnR.
 """
 
-from keras_bandit import losses
-from keras_bandit.data import open_tracks, random_crops, validation_chunks
-from keras_bandit.metrics import SISNR, SNR
+from frozen_encoder import train_decoders
+from recipe import Recipe, run
+
 from keras_bandit.models import AudioSeparator
-from keras_bandit.training import (
-    FeatureLearner,
-    TrainingRun,
-    cache_features,
-    first_example,
-    open_devices,
-    paper_optimizer,
-    paper_schedule,
-    parse_recipe,
-)
+from keras_bandit.training import paper_schedule
 
 CONFIG = {
     # Stored stems or sums of stored stems; a decoder for each.
@@ -57,127 +48,33 @@ CONFIG = {
 
 
 def build(config, preset):
-    """The whole separator, and its learner: the new decoders alone."""
+    """The separator with new decoders on its frozen encoder."""
     separator = AudioSeparator.from_preset(preset, dtype=config["dtype"])
     separator.backbone.trainable = False
-    stems = list(config["targets"])
-    for stem in stems:
-        separator.add_decoder(stem)
-    if config["cache_features"]:
-        learner = FeatureLearner(separator, stems)
-    else:
-        learner = separator.with_stems(stems)
-    learner.compile(
-        paper_optimizer(
-            config["learning_rate"],
-            config["global_clipnorm"],
-            config["accumulation_steps"],
-        ),
-        loss=losses.get(config["loss"]),
-        metrics=[SNR(), SISNR()],
-    )
-    return separator, learner
-
-
-def tracks(config, split, data_dir):
-    return open_tracks(config["dataset"], split, data_dir, config["storage"])
-
-
-def training_data(config, data_dir, sample_rate, seed, start_epoch):
-    """Random crops, common to all stems of a track."""
-    return random_crops(
-        tracks(config, "train", data_dir),
-        list(config["targets"]),
-        composites=config["targets"],
-        crop_seconds=config["crop_seconds"],
-        batch_size=config["batch_size"],
-        epoch_size=config["epoch_size"],
-        sample_rate=sample_rate,
-        seed=seed,
-        start_epoch=start_epoch,
-        num_workers=config["num_workers"],
-    )
-
-
-def chunks(config, split, data_dir, sample_rate, hop_seconds):
-    """All chunks of a split."""
-    return validation_chunks(
-        tracks(config, split, data_dir),
-        list(config["targets"]),
-        composites=config["targets"],
-        chunk_seconds=config["crop_seconds"],
-        hop_seconds=hop_seconds,
-        batch_size=config["validation_batch_size"],
-        sample_rate=sample_rate,
-    )
-
-
-def data(config, separator, arguments, devices):
-    """Training data from an epoch on, as a function; validation data; a clip."""
-    where = (arguments.data_dir, separator.sample_rate)
-    validation = chunks(
-        config, "validation", *where, config["validation_hop_seconds"]
-    )
-    clip = first_example(validation)
-    if not config["cache_features"]:
-        return (
-            lambda epoch: training_data(config, *where, arguments.seed, epoch),
-            validation,
-            clip,
-        )
-    train = chunks(config, "train", *where, config["crop_seconds"])
-    folder = arguments.output / "features"
-    train = cache_features(separator, train, folder / "train", devices=devices)
-    validation = cache_features(
-        separator, validation, folder / "validation", devices=devices
-    )
-    size = config["batch_size"]
-    return (
-        lambda epoch: train.batches(size, arguments.seed, epoch),
-        validation.batches(config["validation_batch_size"], seed=None),
-        clip,
-    )
-
-
-def save_decoders(learner, directory):
-    """Writes `<stem>.weights.h5` for each stem of the learner."""
-    for stem in learner.stems:
-        learner.save_decoder(stem, directory / f"{stem}.weights.h5")
+    for stem in config["targets"]:
+        separator = separator.add_decoder(stem)
+    return separator
 
 
 def main(argv=None, config=CONFIG):
     """Trains, or goes on; then saves the separator with the new decoders."""
-    config, arguments = parse_recipe(argv, __doc__, config, "preset")
-    devices = open_devices(config["devices"])
-    run = TrainingRun(
-        arguments.output,
-        {**config, "preset": str(arguments.preset)},
-        arguments.seed,
-        may_change=("epochs", "devices"),
-        devices=devices,
-    )
-    with devices.scope():
-        separator, learner = build(config, arguments.preset)
-        train, validation, clip = data(config, separator, arguments, devices)
-        steps = config["epoch_size"] // config["batch_size"]
-        run.fit(
-            learner,
-            train,
-            validation,
-            clip=clip,
-            epochs=config["epochs"],
-            patience=config["patience"],
+    recipe = Recipe(argv, __doc__, config, "preset")
+    config, preset = recipe.config, recipe.arguments.preset
+    trained = recipe.open_run(preset=str(preset))
+    with recipe.devices.scope():
+        separator = train_decoders(
+            recipe,
+            trained,
+            build(config, preset),
+            list(config["targets"]),
+            recipe.tracks("train"),
+            recipe.tracks("validation"),
             callbacks=[paper_schedule(config["learning_rate"])],
-            save=lambda directory: save_decoders(learner, directory),
-            steps_per_epoch=None if config["cache_features"] else steps,
+            composites=config["targets"],
         )
-    if devices.process_index == 0:
-        for stem in learner.stems:
-            separator.load_decoder(stem, run.best / f"{stem}.weights.h5")
-        separator.backbone.trainable = True
-        separator.metadata = run.describe_best(separator.metadata)
-        separator.save_to_preset(arguments.output / "preset")
+    if recipe.writes:
+        separator.save_to_preset(recipe.arguments.output / "preset")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

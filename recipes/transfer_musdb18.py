@@ -16,25 +16,12 @@ Time: not measured here, and not in the paper; 20,000 chunks of 6 s an epoch,
 Expected score: not yet measured with this recipe on MUSDB18-HQ.
 """
 
-from keras_bandit import losses
-from keras_bandit.data import (
-    active_segments,
-    open_tracks,
-    random_crops,
-    validation_chunks,
-)
-from keras_bandit.metrics import SISNR, SNR
+from frozen_encoder import train_decoders
+from recipe import Recipe, run
+
+from keras_bandit.data import active_segments
 from keras_bandit.models import AudioSeparator
-from keras_bandit.training import (
-    FeatureLearner,
-    TrainingRun,
-    cache_features,
-    first_example,
-    open_devices,
-    paper_optimizer,
-    paper_schedule,
-    parse_recipe,
-)
+from keras_bandit.training import paper_schedule
 
 CONFIG = {
     "stems": ["vocals", "drums", "bass", "other"],
@@ -65,146 +52,48 @@ CONFIG = {
 
 
 def build(config, preset):
-    """The whole separator, and its learner: the new decoders alone."""
+    """The separator with new decoders on its frozen encoder."""
     separator = AudioSeparator.from_preset(preset, dtype=config["dtype"])
     separator.backbone.trainable = False
-    stems = config["stems"]
-    for stem in stems:
-        separator.add_decoder(stem)
-    if config["cache_features"]:
-        learner = FeatureLearner(separator, stems)
-    else:
-        learner = separator.with_stems(stems)
-    learner.compile(
-        paper_optimizer(
-            config["learning_rate"],
-            config["global_clipnorm"],
-            config["accumulation_steps"],
-        ),
-        loss=losses.get(config["loss"]),
-        metrics=[SNR(), SISNR()],
-    )
-    return separator, learner
+    for stem in config["stems"]:
+        separator = separator.add_decoder(stem)
+    return separator
 
 
-def tracks(config, split, data_dir):
-    return open_tracks(config["dataset"], split, data_dir, config["storage"])
-
-
-def segments(config, data_dir):
+def segments(recipe):
     """All segments of the training tracks."""
-    return [
+    found = [
         segment
-        for track in tracks(config, "train", data_dir)
+        for track in recipe.tracks("train")
         for segment in active_segments(
             track,
-            segment_seconds=config["segment_seconds"],
-            hop_seconds=config["segment_hop_seconds"],
+            segment_seconds=recipe.config["segment_seconds"],
+            hop_seconds=recipe.config["segment_hop_seconds"],
         )
     ]
-
-
-def training_data(config, cut, sample_rate, seed, start_epoch):
-    """Random crops of the segments, common to all stems."""
-    return random_crops(
-        cut,
-        config["stems"],
-        crop_seconds=config["crop_seconds"],
-        batch_size=config["batch_size"],
-        epoch_size=config["epoch_size"],
-        sample_rate=sample_rate,
-        seed=seed,
-        start_epoch=start_epoch,
-        num_workers=config["num_workers"],
-    )
-
-
-def chunks(config, found, sample_rate, hop_seconds):
-    """All chunks of tracks."""
-    return validation_chunks(
-        found,
-        config["stems"],
-        chunk_seconds=config["crop_seconds"],
-        hop_seconds=hop_seconds,
-        batch_size=config["validation_batch_size"],
-        sample_rate=sample_rate,
-    )
-
-
-def data(config, separator, arguments, devices):
-    """Training data from an epoch on, as a function; validation data; a clip."""
-    rate = separator.sample_rate
-    validation = chunks(
-        config,
-        tracks(config, "validation", arguments.data_dir),
-        rate,
-        config["validation_hop_seconds"],
-    )
-    cut = segments(config, arguments.data_dir)
-    print(f"{len(cut)} segments", flush=True)
-    clip = first_example(validation)
-    if not config["cache_features"]:
-        return (
-            lambda epoch: training_data(
-                config, cut, rate, arguments.seed, epoch
-            ),
-            validation,
-            clip,
-        )
-    train = chunks(config, cut, rate, config["crop_seconds"])
-    folder = arguments.output / "features"
-    train = cache_features(separator, train, folder / "train", devices=devices)
-    validation = cache_features(
-        separator, validation, folder / "validation", devices=devices
-    )
-    size = config["batch_size"]
-    return (
-        lambda epoch: train.batches(size, arguments.seed, epoch),
-        validation.batches(config["validation_batch_size"], seed=None),
-        clip,
-    )
-
-
-def save_decoders(learner, directory):
-    """Writes `<stem>.weights.h5` for each stem of the learner."""
-    for stem in learner.stems:
-        learner.save_decoder(stem, directory / f"{stem}.weights.h5")
+    print(f"{len(found)} segments", flush=True)
+    return found
 
 
 def main(argv=None, config=CONFIG):
     """Trains, or goes on; then saves a separator of the new stems."""
-    config, arguments = parse_recipe(argv, __doc__, config, "preset")
-    devices = open_devices(config["devices"])
-    run = TrainingRun(
-        arguments.output,
-        {**config, "preset": str(arguments.preset)},
-        arguments.seed,
-        may_change=("epochs", "devices"),
-        devices=devices,
-    )
-    with devices.scope():
-        separator, learner = build(config, arguments.preset)
-        train, validation, clip = data(config, separator, arguments, devices)
-        steps = config["epoch_size"] // config["batch_size"]
-        run.fit(
-            learner,
-            train,
-            validation,
-            clip=clip,
-            epochs=config["epochs"],
-            patience=config["patience"],
+    recipe = Recipe(argv, __doc__, config, "preset")
+    config, preset = recipe.config, recipe.arguments.preset
+    trained = recipe.open_run(preset=str(preset))
+    with recipe.devices.scope():
+        separator = train_decoders(
+            recipe,
+            trained,
+            build(config, preset),
+            config["stems"],
+            segments(recipe),
+            recipe.tracks("validation"),
             callbacks=[paper_schedule(config["learning_rate"])],
-            save=lambda directory: save_decoders(learner, directory),
-            steps_per_epoch=None if config["cache_features"] else steps,
         )
-    if devices.process_index == 0:
-        for stem in learner.stems:
-            separator.load_decoder(stem, run.best / f"{stem}.weights.h5")
-        separator.backbone.trainable = True
-        separator.metadata = run.describe_best(separator.metadata)
+    if recipe.writes:
         new = separator.with_stems(config["stems"])
-        new.save_to_preset(arguments.output / "preset")
+        new.save_to_preset(recipe.arguments.output / "preset")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -31,10 +31,9 @@ LEVELS = [
 # Inside `cli`, the same; `__init__` is the package itself.
 CLI_LEVELS = [
     {"console"},
-    {"backend", "folders", "stems"},
+    {"arguments", "backend"},
     {"model"},
     {"convert", "evaluate", "prepare", "presets", "separate"},
-    {"arguments"},
     {"__init__"},
 ]
 

@@ -10,8 +10,8 @@ import pytest
 import soundfile
 
 from keras_bandit import cli
-from keras_bandit.cli import arguments
 from keras_bandit.data import film_clip
+from keras_bandit.inference import separation
 from keras_bandit.models.presets import PRESETS
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -34,7 +34,12 @@ def newcomer(tmp_path, monkeypatch, checkpoint):
     Both are small, and the command line's chunks as short as the film.
     """
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(arguments, "DEFAULT_CHUNK_SECONDS", 1.0)
+    chunk_and_hop = separation.chunk_and_hop
+    monkeypatch.setattr(
+        separation,
+        "chunk_and_hop",
+        lambda model, chunk, hop: chunk_and_hop(model, chunk or 1.0, hop),
+    )
     film = sum(film_clip(seconds=1.0, sample_rate=48000).values())
     soundfile.write("film.wav", film.T, 48000, subtype="FLOAT")
     shutil.copy(checkpoint("bandit_v1_musical12"), CHECKPOINT)

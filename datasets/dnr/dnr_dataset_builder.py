@@ -7,40 +7,22 @@ arXiv:2407.07275; the folders are those that the authors' generator writes
 """
 
 import dataclasses
-import pathlib
 
 import tensorflow_datasets as tfds
 
-from keras_bandit.data.track_builder import (
-    TrackBuilder,
-    TrackConfig,
-    check_splits,
-)
+from keras_bandit.data.stored_tracks import PARTS, STORAGES
+from keras_bandit.data.track_builder import TrackBuilder, TrackConfig
 from keras_bandit.data.track_files import (
     FolderError,
     find_splits,
     subfolders,
 )
-from keras_bandit.data.track_records import STORAGES
 
-# Subsets that the paper on version 3 names: languages and families by their
-# ISO codes, and all of them mixed.
-V3_SUBSETS = (
-    "multi",
-    "eng",
-    "deu",
-    "fao",
-    "fra",
-    "spa",
-    "cmn",
-    "inc",
-    "dra",
-    "bnt",
-)
-
-# The generator of version 3 writes foreground and background effects and
-# their sum; copies may lack one or the other.
-_PARTS = {"effects": ("effects_foreground", "effects_background")}
+# Subsets that the paper on version 3 names by ISO codes: languages, families
+# of them, and all of them mixed. Others are accepted too.
+_LANGUAGES = ("eng", "deu", "fao", "fra", "spa", "cmn")
+_FAMILIES = ("inc", "dra", "bnt")
+_SUBSETS = ("multi", *_LANGUAGES, *_FAMILIES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,9 +109,7 @@ class DnrConfig(TrackConfig):
         subset = "_".join(subset) or None
         return cls(
             name=name,
-            description=f"DnR {release}"
-            + (f", subset {subset}" if subset else "")
-            + f", storage {storage}",
+            description=f"DnR {name.replace('_', ', ')}",
             storage=storage,
             release=release,
             subset=subset,
@@ -144,7 +124,7 @@ class Builder(TrackBuilder):
     HOMEPAGE = "https://cocktail-fork.github.io"
     BUILDER_CONFIGS = [
         DnrConfig.from_name(f"{name}_{storage}")
-        for name in ("v2", "v3", *(f"v3_{subset}" for subset in V3_SUBSETS))
+        for name in ("v2", "v3", *(f"v3_{subset}" for subset in _SUBSETS))
         for storage in STORAGES
     ]
     STEMS = tuple(RELEASES["v3"].file_names)
@@ -171,21 +151,20 @@ class Builder(TrackBuilder):
     def find_tracks(self, manual_dir):
         release = RELEASES[self.builder_config.release]
         splits, problems = {split: [] for split in release.folders}, []
-        for prefix, home in self._homes(pathlib.Path(manual_dir), release):
+        for prefix, home in self._homes(manual_dir, release):
             found, missing = find_splits(
                 home,
                 release.folders,
                 release.file_names,
                 release.suffixes,
-                parts=_PARTS,
+                parts=PARTS,
                 prefix=prefix,
             )
             problems += missing
             for split, tracks in found.items():
                 splits[split] += tracks
             self.note_counts(found, release.counts, prefix)
-        check_splits(splits, problems, manual_dir)
-        return splits
+        return splits, problems
 
     def _homes(self, manual_dir, release):
         """Folders that hold the splits, with the prefix of their tracks."""

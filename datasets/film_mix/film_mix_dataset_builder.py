@@ -1,22 +1,16 @@
 """Film mixes: tracks in DnR's manner from folders of sounds, or from none."""
 
-import pathlib
-
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils import tqdm_utils
 
 from keras_bandit.data.film_mixer import FOLDERS, mix_film_tracks
-from keras_bandit.data.track_builder import (
-    TrackBuilder,
-    TrackConfig,
-    check_splits,
-)
+from keras_bandit.data.stored_tracks import STORAGES
+from keras_bandit.data.track_builder import TrackBuilder, TrackConfig
 from keras_bandit.data.track_files import (
     FolderError,
     find_splits,
     subfolders,
 )
-from keras_bandit.data.track_records import STORAGES
 
 SOUND_FOLDERS = ("speech", "music", "effects")
 MIXED = "mixed"
@@ -60,8 +54,8 @@ class Builder(TrackBuilder):
         self.mixing = {}
 
     def find_tracks(self, manual_dir):
-        home = self._mixed(pathlib.Path(manual_dir))
-        splits, problems = find_splits(
+        home = self._mixed(manual_dir)
+        return find_splits(
             home,
             {s: f for s, f in FOLDERS.items() if (home / f).is_dir()},
             {
@@ -72,8 +66,6 @@ class Builder(TrackBuilder):
             },
             suffixes=(".wav", ".flac"),
         )
-        check_splits(splits, problems, home)
-        return splits
 
     def _mixed(self, manual_dir):
         """The folder with the tracks, mixed first if they are not there."""
@@ -88,26 +80,18 @@ class Builder(TrackBuilder):
                 "empty"
             )
         with tqdm_utils.tqdm(desc="Mixing", unit=" tracks") as bar:
+
+            def show(done, total):
+                bar.total, bar.n = total, done
+                bar.refresh()
+
             mix_film_tracks(
                 manual_dir / MIXED,
                 **{
                     "counts": COUNTS,
-                    "progress": _mover(bar),
+                    "progress": show,
                     **{f"{name}_dir": manual_dir / name for name in sounds},
                     **self.mixing,
                 },
             )
         return manual_dir / MIXED
-
-
-def _mover(bar):
-    """A function of (done, total) that moves a tqdm bar."""
-    shown = 0
-
-    def progress(done, total):
-        nonlocal shown
-        bar.total = total
-        bar.update(done - shown)
-        shown = done
-
-    return progress

@@ -3,17 +3,11 @@
 Rafii et al. 2019, DOI 10.5281/zenodo.3338373.
 """
 
-import pathlib
-
 import tensorflow_datasets as tfds
 
-from keras_bandit.data.track_builder import (
-    TrackBuilder,
-    TrackConfig,
-    check_splits,
-)
+from keras_bandit.data.stored_tracks import STORAGES
+from keras_bandit.data.track_builder import TrackBuilder, TrackConfig
 from keras_bandit.data.track_files import FolderError, find_splits
-from keras_bandit.data.track_records import STORAGES
 
 STEMS = ("mixture", "vocals", "drums", "bass", "other")
 COUNTS = {"train": 86, "validation": 14, "test": 50}
@@ -56,36 +50,25 @@ class Builder(TrackBuilder):
     """
 
     def find_tracks(self, manual_dir):
-        home = pathlib.Path(manual_dir)
-        if not any((home / folder).is_dir() for folder in ("train", "test")):
+        if not any((manual_dir / name).is_dir() for name in ("train", "test")):
             raise FolderError(
                 f"{manual_dir} is not MUSDB18-HQ: it lacks the folders "
                 "train, test"
             )
         found, problems = find_splits(
-            home,
+            manual_dir,
             {"train": "train", "test": "test"},
             {stem: (stem,) for stem in STEMS},
             suffixes=(".wav",),
         )
-        splits = {
-            "train": [
-                track
-                for track in found["train"]
-                if track.name not in VALIDATION_TRACKS
-            ],
-            "validation": [
-                track
-                for track in found["train"]
-                if track.name in VALIDATION_TRACKS
-            ],
-            "test": found["test"],
-        }
-        check_splits(splits, problems, manual_dir)
+        splits = {"train": [], "validation": [], "test": found["test"]}
+        for track in found["train"]:
+            held_out = track.name in VALIDATION_TRACKS
+            splits["validation" if held_out else "train"].append(track)
         self.note_counts(splits, COUNTS)
         # A song under another name would be trained on.
         there = {track.name for track in splits["validation"]}
         absent = [name for name in VALIDATION_TRACKS if name not in there]
         if absent:
             self.notes.append(f"validation lacks {', '.join(absent)}")
-        return splits
+        return splits, problems

@@ -1,8 +1,9 @@
 """The `keras-bandit` command: separate, evaluate, prepare, presets, convert.
 
-`arguments.py` has the parsers; each command has a module of its name. NumPy,
-soundfile and Keras are imported when a command runs, not before: `--help` and
-mistakes in the arguments answer at once, and `--backend` comes in time.
+Each command has a module of its name, with its arguments and the function that
+it runs. NumPy, soundfile and Keras are imported when a command runs, not
+before: `--help` and mistakes in the arguments answer at once, and `--backend`
+comes in time.
 """
 
 import atexit
@@ -10,8 +11,29 @@ import contextlib
 import os
 import sys
 
-from keras_bandit.cli.arguments import build_parser
+from keras_bandit.cli.arguments import Parser
 from keras_bandit.cli.console import CommandError, report, unsaid
+from keras_bandit.cli.convert import add_convert
+from keras_bandit.cli.evaluate import add_evaluate
+from keras_bandit.cli.prepare import add_prepare
+from keras_bandit.cli.presets import add_presets
+from keras_bandit.cli.separate import add_separate
+
+
+def build_parser():
+    """Returns the `argparse` parser of all commands."""
+    parser = Parser(
+        prog="keras-bandit",
+        description="Separates the sound of films into dialogue, music and "
+        "effects with BandIt and its relatives.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    add_separate(commands)
+    add_presets(commands)
+    add_convert(commands)
+    add_prepare(commands)
+    add_evaluate(commands)
+    return parser
 
 
 def main(argv=None):

@@ -6,8 +6,9 @@ import importlib.util
 import os
 import sys
 
-from keras_bandit.cli.console import CommandError, hidden_stderr
+from keras_bandit.cli.console import CommandError
 from keras_bandit.common.hidden_modules import hidden_module
+from keras_bandit.common.quiet import quiet_tensorflow
 
 
 def choose_backend(backend):
@@ -41,20 +42,13 @@ def choose_backend(backend):
 def import_keras():
     """Imports Keras and KerasHub without TensorFlow's start messages.
 
-    `TF_CPP_MIN_LOG_LEVEL=3` silences them but for those on missing GPUs
-    (TensorFlow 2.21, `cudart_stub.cc`). All are shown if the user has set that
-    variable.
-
     Where `KERAS_BACKEND` names another backend, JAX is not imported either:
     Keras (3.15) and TensorFlow's converter would, for most of a second.
     """
-    silent = without_jax = contextlib.nullcontext()
-    if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
-        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-        silent = hidden_stderr()
+    without_jax = contextlib.nullcontext()
     if os.environ.get("KERAS_BACKEND", "jax") != "jax":
         without_jax = hidden_module("jax")
-    with silent, without_jax:
+    with quiet_tensorflow(), without_jax:
         from keras_bandit.backend.process import without_tensorflow
 
         with without_tensorflow():

@@ -1,11 +1,16 @@
 """What the command prints, and the error that ends it."""
 
 import contextlib
-import os
+import re
 import sys
-import tempfile
 
 from keras_bandit.common.one_line import one_line
+
+_ARGUMENTS = r"\b(chunk_seconds|hop_seconds|mixture_consistency)\b=?"
+
+
+def _option(argument):
+    return "--" + argument[0].replace("_", "-").replace("=", " ")
 
 
 class CommandError(Exception):
@@ -19,6 +24,26 @@ def explain(error):
     return one_line(error)
 
 
+@contextlib.contextmanager
+def user_errors(*expected, about=None):
+    """Ends the command in one line where the user can mend what went wrong.
+
+    Args:
+        *expected: exceptions.
+        about: what the line begins with; `None`: the message says it.
+
+    Raises:
+        CommandError: in place of one of the exceptions.
+    """
+    try:
+        yield
+    except expected as error:
+        # The library names its arguments, the user has given options.
+        message = re.sub(_ARGUMENTS, _option, explain(error))
+        message = f"{about}: {message}" if about else message
+        raise CommandError(message) from error
+
+
 def report(message):
     """Prints a line on standard error, after the program's name."""
     print(f"keras-bandit: {message}", file=sys.stderr)
@@ -30,28 +55,10 @@ unsaid = []
 
 def say(message):
     """Prints on standard output; where that fails, the work goes on."""
+    # Names of files that are not in the terminal's encoding are escaped.
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    text = message.encode(encoding, "backslashreplace").decode(encoding)
     try:
-        print(message, flush=True)
+        print(text, flush=True)
     except OSError as error:
         unsaid.append(error)
-
-
-@contextlib.contextmanager
-def hidden_stderr():
-    """Holds back what is written to standard error, by C++ too.
-
-    It is shown after all if the block raises an exception.
-    """
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except Exception:
-            held.seek(0)
-            os.write(stderr, held.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)

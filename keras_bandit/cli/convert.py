@@ -1,15 +1,38 @@
 """`keras-bandit convert`: a released checkpoint to a preset directory."""
 
+import os
 import pathlib
 
+from keras_bandit.cli.arguments import count, path
 from keras_bandit.cli.backend import choose_backend, import_keras
-from keras_bandit.cli.console import CommandError, explain, say
-from keras_bandit.cli.folders import check_writable
-from keras_bandit.common.files import replace_directory
-from keras_bandit.models.presets import is_preset_directory
+from keras_bandit.cli.console import CommandError, say, user_errors
+from keras_bandit.common.files import check_writable, replace_directory
 
 
-def _check_replaceable(out_dir, overwrite):
+def add_convert(commands):
+    """Adds the command to the parsers of `build_parser`."""
+    parser = commands.add_parser(
+        "convert",
+        help="convert a released checkpoint to a preset directory",
+        description="Converts a released checkpoint (BandIt v1 and v2, and "
+        "BSRNN by BandIt's authors) to a preset directory. What the model is, "
+        "is found from the checkpoint's tensors.",
+    )
+    parser.set_defaults(command=convert_command)
+    option, flag = parser.option, parser.flag
+    parser.add_argument("checkpoint", type=path, metavar="CHECKPOINT")
+    parser.add_argument("out_dir", type=path, metavar="OUT_DIR")
+    flag("--overwrite", "replace OUT_DIR if it is a preset directory")
+    option(
+        "--sample-rate",
+        "HZ",
+        count,
+        "rate the model was trained at (from hparams.yaml or the bands)",
+    )
+    parser.add_backend()
+
+
+def _check_replaceable(out_dir, checkpoint, overwrite):
     """Refuses a file, and a full directory unless it is a preset to replace."""
     if out_dir.exists() and not out_dir.is_dir():
         raise CommandError(f"{out_dir}: not a directory")
@@ -17,6 +40,12 @@ def _check_replaceable(out_dir, overwrite):
         return
     if not overwrite:
         raise CommandError(f"{out_dir}: already there; --overwrite replaces")
+    if os.path.realpath(checkpoint).startswith(
+        os.path.realpath(out_dir) + os.sep
+    ):
+        raise CommandError(f"{out_dir}: holds {checkpoint}, so it is kept")
+    from keras_bandit.models.presets import is_preset_directory
+
     if not is_preset_directory(out_dir):
         raise CommandError(
             f"{out_dir}: not a preset directory (no config.json), so it is "
@@ -34,23 +63,24 @@ def convert_command(args):
     """Runs `keras-bandit convert`; returns the exit status."""
     checkpoint = pathlib.Path(args.checkpoint)
     out_dir = pathlib.Path(args.out_dir)
-    if not checkpoint.exists():
-        raise CommandError(f"{checkpoint}: No such file or directory")
-    _check_replaceable(out_dir, args.overwrite)
-    check_writable(out_dir.absolute().parent)
+    with user_errors(OSError):
+        if not checkpoint.exists():
+            raise CommandError(f"{checkpoint}: No such file or directory")
+        _check_replaceable(out_dir, checkpoint, args.overwrite)
+        check_writable(out_dir.absolute().parent)
     choose_backend(args.backend)
     import_keras()
     from keras_bandit import convert
+    from keras_bandit.backend.process import without_tensorflow
 
-    try:
-        separator = convert.from_checkpoint(
-            str(checkpoint), sample_rate=args.sample_rate
-        )
-    except (ImportError, OSError, ValueError) as error:
-        raise CommandError(f"{checkpoint}: {explain(error)}") from error
-    try:
-        replace_directory(out_dir, separator.save_to_preset)
-    except OSError as error:
-        raise CommandError(explain(error)) from error
+    # Keras imports TensorFlow to read or write a configuration if it can.
+    with without_tensorflow():
+        with user_errors(ImportError, OSError, ValueError, about=checkpoint):
+            separator = convert.from_checkpoint(
+                str(checkpoint), sample_rate=args.sample_rate
+            )
+        with user_errors(OSError):
+            real = os.path.realpath(out_dir)  # not a link to it
+            replace_directory(real, separator.save_to_preset)
     say(f"{checkpoint} -> {out_dir}\n{_describe(separator)}")
     return 0

@@ -1,9 +1,31 @@
 """Files and directories that appear complete or not at all."""
 
 import contextlib
+import errno
 import os
 import pathlib
 import shutil
+
+
+def check_writable(folder):
+    """Checks that a directory can be made, or written to if it exists.
+
+    Args:
+        folder: path.
+
+    Raises:
+        NotADirectoryError: if it or one above it is a file.
+        PermissionError: if files may not be made there.
+    """
+    existing = pathlib.Path(folder)
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        reason = "not a directory; cannot write there"
+        raise NotADirectoryError(errno.ENOTDIR, reason, str(existing))
+    if not os.access(existing, os.W_OK | os.X_OK):
+        reason = "no permission to write there"
+        raise PermissionError(errno.EACCES, reason, str(existing))
 
 
 @contextlib.contextmanager

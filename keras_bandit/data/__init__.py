@@ -9,7 +9,7 @@ from keras_bandit.data.augmentation import (
     Shift,
     WindowGain,
 )
-from keras_bandit.data.chunks import full_tracks, validation_chunks
+from keras_bandit.data.chunks import validation_chunks
 from keras_bandit.data.crops import random_crops
 from keras_bandit.data.film_clip import film_clip
 from keras_bandit.data.film_mixer import mix_film_tracks
@@ -27,7 +27,6 @@ __all__ = [
     "WindowGain",
     "active_segments",
     "film_clip",
-    "full_tracks",
     "mix_film_tracks",
     "open_tracks",
     "random_crops",

@@ -1,12 +1,12 @@
-"""Changes of single stems before they are mixed anew.
+"""Changes of single stems before they are mixed.
 
 Each is a small object that `random_crops` calls with a random number
 generator, the stored stems of one example, `{stem: (channels, samples)}`,
-and the sample rate in Hz; it returns such a dict and leaves its argument as
+and the sample rate in Hz. It returns such a dict and leaves its argument as
 it was. Objects are frozen dataclasses: they compare, print and pickle, and
-`dataclasses.asdict` gives their configuration. The authors' settings
-(configuration files of BandIt's code, arXiv:2309.02539, which no published
-experiment uses) are the defaults.
+`dataclasses.asdict` gives their configuration. Defaults are the authors'
+settings (configuration files of BandIt's code, arXiv:2309.02539, which no
+published experiment uses).
 """
 
 import dataclasses
@@ -25,6 +25,16 @@ def _check_range(name, values):
         )
 
 
+def _check_probability(name, value):
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must be in 0 … 1; got {name}={value}")
+
+
+def _checked(default, check):
+    """A field whose value is checked when an object is made."""
+    return dataclasses.field(default=default, metadata={"check": check})
+
+
 def _from_db(level_db):
     return np.float32(10 ** (level_db / 20))
 
@@ -35,19 +45,20 @@ class Augmentation:
 
     Args:
         p: float. Probability, 0 … 1, that a stem is changed.
-        stems: list of str, the stems it is for (those an example lacks are
-            passed over); `None`: all.
+        stems: list of str. The stems that may change, if an example has them;
+            `None`: all.
 
     Raises:
         ValueError: if an argument is out of its range.
     """
 
-    p: float = 0.5
+    p: float = _checked(0.5, _check_probability)
     stems: tuple | None = None
 
     def __post_init__(self):
-        if not 0 <= self.p <= 1:
-            raise ValueError(f"p must be in 0 … 1; got p={self.p}")
+        for field in dataclasses.fields(self):
+            if check := field.metadata.get("check"):
+                check(field.name, getattr(self, field.name))
         if isinstance(self.stems, str):
             raise ValueError(
                 f"stems must be a list of names; got stems={self.stems!r}"
@@ -56,13 +67,11 @@ class Augmentation:
     def __call__(self, rng, targets, sample_rate):
         return {
             stem: self._change(rng, stem, audio, sample_rate)
-            if self._is_for(stem) and rng.random() < self.p
+            if (self.stems is None or stem in self.stems)
+            and rng.random() < self.p
             else audio
             for stem, audio in targets.items()
         }
-
-    def _is_for(self, stem):
-        return self.stems is None or stem in self.stems
 
     def _change(self, rng, stem, audio, sample_rate):
         raise NotImplementedError
@@ -75,13 +84,18 @@ class Gain(Augmentation):
     Args:
         gain_db: (low, high). The gain in dB is uniform between them.
         p, stems: as of `Augmentation`.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_bandit.data import Gain, film_clip
+
+        louder = Gain(p=1.0, gain_db=(6.0, 12.0), stems=["speech"])
+        louder(np.random.default_rng(0), film_clip(1.0, 16000), 16000)
+        ```
     """
 
-    gain_db: tuple = (-6.0, 6.0)
-
-    def __post_init__(self):
-        super().__post_init__()
-        _check_range("gain_db", self.gain_db)
+    gain_db: tuple = _checked((-6.0, 6.0), _check_range)
 
     def _change(self, rng, stem, audio, sample_rate):
         return _from_db(rng.uniform(*self.gain_db)) * audio
@@ -89,7 +103,18 @@ class Gain(Augmentation):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PolarityInversion(Augmentation):
-    """Multiplies a stem by -1."""
+    """Multiplies a stem by -1.
+
+    Args:
+        p, stems: as of `Augmentation`.
+
+    Example:
+        ```python
+        from keras_bandit.data import PolarityInversion
+
+        PolarityInversion(p=0.5)
+        ```
+    """
 
     def _change(self, rng, stem, audio, sample_rate):
         return -audio
@@ -97,19 +122,22 @@ class PolarityInversion(Augmentation):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Shift(Augmentation):
-    """Rolls a stem in time; what leaves at one end enters at the other.
+    """Rolls a stem in time: what leaves at one end enters at the other.
 
     Args:
         fraction: (low, high). The shift, in lengths of the crop, is uniform
             between them.
         p, stems: as of `Augmentation`.
+
+    Example:
+        ```python
+        from keras_bandit.data import Shift
+
+        Shift(fraction=(-0.1, 0.1))
+        ```
     """
 
-    fraction: tuple = (-0.5, 0.5)
-
-    def __post_init__(self):
-        super().__post_init__()
-        _check_range("fraction", self.fraction)
+    fraction: tuple = _checked((-0.5, 0.5), _check_range)
 
     def _change(self, rng, stem, audio, sample_rate):
         low, high = (round(x * audio.shape[-1]) for x in self.fraction)
@@ -120,7 +148,7 @@ class Shift(Augmentation):
 class ColoredNoise(Augmentation):
     """Adds noise of a random colour and level to a stem.
 
-    One second of white noise, whose spectrum is divided by
+    One second of white noise, its spectrum divided by
     `linspace(1, sqrt(sample_rate / 2), bins) ** exponent`, is repeated over
     the crop and scaled to the stem's RMS divided by `10 ** (snr_db / 20)`.
     Each channel has noise of its own, at its own RMS: silence stays silent.
@@ -132,16 +160,18 @@ class ColoredNoise(Augmentation):
             white, more is darker.
         p: as of `Augmentation`.
         stems: as of `Augmentation`; the authors add it to effects.
+
+    Example:
+        ```python
+        from keras_bandit.data import ColoredNoise
+
+        ColoredNoise(snr_db=(10.0, 30.0), stems=None)
+        ```
     """
 
-    snr_db: tuple = (-24.0, 24.0)
-    exponent: tuple = (-2.0, 2.0)
+    snr_db: tuple = _checked((-24.0, 24.0), _check_range)
+    exponent: tuple = _checked((-2.0, 2.0), _check_range)
     stems: tuple | None = ("effects",)
-
-    def __post_init__(self):
-        super().__post_init__()
-        _check_range("snr_db", self.snr_db)
-        _check_range("exponent", self.exponent)
 
     def _change(self, rng, stem, audio, sample_rate):
         level = _rms(audio) * _from_db(-rng.uniform(*self.snr_db))
@@ -184,24 +214,26 @@ class WindowGain(Augmentation):
         gain_db: (low, high). The gain in dB is uniform between them.
         silence: float. Probability, 0 … 1, that the window is silenced.
         p, stems: as of `Augmentation`.
+
+    Example:
+        ```python
+        from keras_bandit.data import WindowGain
+
+        WindowGain(window_seconds=1.0, silence=0.0)
+        ```
     """
 
     window_seconds: float = 3.0
-    gain_db: tuple = (-10.0, 10.0)
-    silence: float = 0.1
-    p: float = 1.0
+    gain_db: tuple = _checked((-10.0, 10.0), _check_range)
+    silence: float = _checked(0.1, _check_probability)
+    p: float = _checked(1.0, _check_probability)
 
     def __post_init__(self):
         super().__post_init__()
-        _check_range("gain_db", self.gain_db)
         if not self.window_seconds > 0:
             raise ValueError(
                 "window_seconds must be positive; got window_seconds="
                 f"{self.window_seconds}"
-            )
-        if not 0 <= self.silence <= 1:
-            raise ValueError(
-                f"silence must be in 0 … 1; got silence={self.silence}"
             )
 
     def _change(self, rng, stem, audio, sample_rate):
@@ -234,6 +266,17 @@ class Remix(Augmentation):
     Raises:
         ValueError: if there is no track. When called: if no track has the
             stem, one is shorter than the example, or they do not fit.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_bandit.data import Remix, film_clip
+        from keras_bandit.data.track import ArrayTrack
+
+        other = ArrayTrack("other", 16000, film_clip(3.0, 16000, seed=1))
+        remix = Remix(tracks=[other], p=1.0, stems=["music", "effects"])
+        remix(np.random.default_rng(0), film_clip(1.0, 16000), 16000)
+        ```
     """
 
     tracks: tuple = dataclasses.field(repr=False)
@@ -274,14 +317,22 @@ class RandomOrder:
     Args:
         augmentations: list of `Augmentation`.
         p: float. Probability, 0 … 1, that any is applied.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_bandit.data import Gain, RandomOrder, Shift, film_clip
+
+        change = RandomOrder([Gain(), Shift()], p=0.8)
+        change(np.random.default_rng(0), film_clip(1.0, 16000), 16000)
+        ```
     """
 
     augmentations: tuple
     p: float = 1.0
 
     def __post_init__(self):
-        if not 0 <= self.p <= 1:
-            raise ValueError(f"p must be in 0 … 1; got p={self.p}")
+        _check_probability("p", self.p)
 
     def __call__(self, rng, targets, sample_rate):
         if rng.random() >= self.p:

@@ -1,6 +1,6 @@
 """Random crops of tracks, drawn on the fly, for training."""
 
-import copy
+import dataclasses
 import functools
 import math
 
@@ -28,61 +28,30 @@ def _order(seed, epoch, part, size):
     return order
 
 
-def peak_gain(rng, signals, margin):
-    """The gain that brings an example above full scale to below it.
-
-    `1 / (peak + margin * u)` with `u` uniform in [0, 1) where the peak is
-    above 1: the authors' rule with a margin of 0.5 for DnR and of 0 for
-    MUSDB. They take the peak over a batch, we over one example, which then
-    does not depend on its neighbours.
+@dataclasses.dataclass(frozen=True)
+class CropSource:
+    """Batches of random crops as a function of their number.
 
     Args:
-        rng: `numpy.random.Generator`.
-        signals: list of arrays.
-        margin: float ≥ 0.
-
-    Returns:
-        float32, 1 if no peak is above 1.
-    """
-    peak = max(_peak(x) for x in signals)
-    return np.float32(1 / (peak + margin * rng.random()) if peak > 1 else 1)
-
-
-def _peak(signal):
-    return max(float(signal.max()), -float(signal.min()))
-
-
-class CropSource:
-    """Examples and batches of random crops as functions of their numbers.
-
-    Arguments as of `random_crops`.
+        reader: `StemReader`.
+        samples: int. Length of a crop.
+        places: range. The examples of a batch that are made: all, or the
+            share of one of several processes.
+        batch_size, epoch_size, independent, augmentations, peak_margin, seed,
+            start_epoch, shuffle: as of `random_crops`.
     """
 
-    def __init__(
-        self,
-        reader,
-        crop_seconds,
-        batch_size,
-        epoch_size,
-        independent,
-        augmentations,
-        peak_margin,
-        seed,
-        start_epoch,
-        shuffle,
-    ):
-        self.reader = reader
-        self.samples = crop_samples(reader.tracks, crop_seconds, "crop_seconds")
-        self.batch_size = batch_size
-        self.epoch_size = epoch_size
-        self.independent = independent
-        self.augmentations = tuple(augmentations)
-        self.peak_margin = peak_margin
-        self.seed = seed
-        self.start_epoch = start_epoch
-        self.shuffle = shuffle
-        # Examples of a batch that are made, by their places in it.
-        self.places = range(batch_size)
+    reader: StemReader
+    samples: int
+    places: range
+    batch_size: int
+    epoch_size: int
+    independent: bool
+    augmentations: tuple
+    peak_margin: float | None
+    seed: int
+    start_epoch: int
+    shuffle: bool
 
     def share(self, index, count):
         """The source of every `count`-th example of each batch."""
@@ -91,9 +60,7 @@ class CropSource:
                 f"batch_size must be a multiple of the {count} processes; got "
                 f"batch_size={self.batch_size}"
             )
-        part = copy.copy(self)
-        part.places = self.places[index::count]
-        return part
+        return dataclasses.replace(self, places=self.places[index::count])
 
     def __len__(self):
         return self.epoch_size // self.batch_size
@@ -102,15 +69,9 @@ class CropSource:
         """Batch `index`, counted from the start of epoch `start_epoch`."""
         epoch, step = divmod(index, len(self))
         batch = self.reader.empty(len(self.places), self.samples)
-        for place, (mixture, targets) in zip(
-            self.places, rows(batch), strict=True
-        ):
-            self._fill(
-                self.start_epoch + epoch,
-                step * self.batch_size + place,
-                mixture,
-                targets,
-            )
+        for place, pair in zip(self.places, rows(batch), strict=True):
+            example = step * self.batch_size + place
+            self._fill(self.start_epoch + epoch, example, *pair)
         return batch
 
     def _fill(self, epoch, index, mixture, targets):
@@ -126,23 +87,24 @@ class CropSource:
             if self.independent and number:
                 track = self._track(epoch, index, number)
                 start = self._start(rng, track)
-            sources[name] = self.reader.read(
-                track, name, start, start + self.samples
-            )
-        self._mix(rng, sources, mixture, targets)
-
-    def _mix(self, rng, sources, mixture, targets):
-        """Augments stored stems and sums them."""
+            stop = start + self.samples
+            sources[name] = self.reader.read(track, name, start, stop)
         for augmentation in self.augmentations:
             sources = augmentation(rng, sources, self.reader.sample_rate)
         self.reader.sum_mixture(sources, mixture)
         self.reader.sum_targets(sources, targets)
-        if self.peak_margin is not None:
-            signals = (mixture, *sources.values())
-            gain = peak_gain(rng, signals, self.peak_margin)
-            if gain != 1:
-                for signal in (mixture, *targets.values()):
-                    signal *= gain
+        if self.peak_margin is None:
+            return
+        # The authors take the peak over a batch, we over one example, which
+        # then does not depend on its neighbours.
+        peak = max(
+            max(float(x.max()), -float(x.min()))
+            for x in (mixture, *sources.values())
+        )
+        if peak > 1:
+            gain = np.float32(1 / (peak + self.peak_margin * rng.random()))
+            for signal in (mixture, *targets.values()):
+                signal *= gain
 
     def _track(self, epoch, index, part=0):
         """The track of an example; independent stems have orders of their own.
@@ -180,14 +142,14 @@ def random_crops(
 
     As the authors train (BandIt, arXiv:2309.02539, and its `dnr` data
     module): an epoch has a fixed number of examples whatever the size of the
-    set; example i is cut from track i mod number of tracks, at a start drawn
-    at random and common to all stems; their order is shuffled. The authors'
-    range of starts leaves out the last possible one, ours does not.
+    set; example i is cut from track i mod number of tracks, at a random start
+    that all stems share; their order is shuffled. The authors' range of
+    starts leaves out the last possible one, ours does not.
 
     Example i of epoch e depends on `seed`, e and i alone: not on the batch
     size, the number of workers, or the epochs before. A run that goes on
     with `start_epoch=e` sees what an uninterrupted one would see. The state
-    of an iterator can be saved and restored as well (`get_state`).
+    of an iterator can be saved and restored too (`get_state`).
 
     The mixture is the stored one, where there is one and stems are neither
     independent nor augmented; else it is the sum of `mixture_stems`.
@@ -213,12 +175,13 @@ def random_crops(
         peak_margin: float or `None`. Independent or augmented examples whose
             peak is above 1 are multiplied by `1 / (peak + peak_margin * u)`,
             `u` uniform in [0, 1), targets and mixture alike; `None`: never.
+            The authors have 0.5 for DnR and 0 for MUSDB18-HQ.
         missing: `"error"` or `"silence"`: what a stem is that a track lacks.
         sample_rate: int or `None`. Hz, the rate the tracks must have.
         seed: int ≥ 0.
         start_epoch: int ≥ 0. The epoch that comes first.
         shuffle: bool. `False`: example i is cut from track i mod number of
-            tracks in that order; the starts are random all the same.
+            tracks in that order; the starts are still random.
         num_workers: int. 0: batches are made by threads. Else by as many
             processes, which helps where augmentations keep Python busy.
 
@@ -259,11 +222,12 @@ def random_crops(
     )
     source = CropSource(
         reader,
-        crop_seconds,
+        crop_samples(reader.tracks, crop_seconds, "crop_seconds"),
+        range(batch_size),
         batch_size,
         epoch_size,
         independent,
-        augmentations,
+        tuple(augmentations),
         peak_margin,
         seed,
         start_epoch,

@@ -4,13 +4,15 @@ import concurrent.futures
 import csv
 import json
 import multiprocessing
+import os
 import pathlib
 import shutil
 
 import soundfile
 
 from keras_bandit.common.checks import check_whole
-from keras_bandit.common.files import write_text
+from keras_bandit.common.files import replace_directory, write_text
+from keras_bandit.common.settings import check_same_settings
 from keras_bandit.data.film_track import KINDS, mix_film_track
 from keras_bandit.data.loudness import require_pyloudnorm
 from keras_bandit.data.sound_sources import (
@@ -26,13 +28,11 @@ FOLDERS = {"train": "tr", "validation": "cv", "test": "tt"}
 # Near those of DnR v2 (3406, 487 and 973 tracks).
 _SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
 _RECORD = "film_mix.json"
-_PARTIAL = ".partial"
 
 
 def _check(counts, seconds, sample_rate, seed, workers):
     """The counts that are not zero, in the order of `FOLDERS`."""
-    unknown = set(counts) - set(FOLDERS)
-    if unknown or not any(counts.values()):
+    if set(counts) - set(FOLDERS) or not any(counts.values()):
         raise ValueError(
             f"counts must give a number of tracks for some of {list(FOLDERS)}; "
             f"got counts={counts}"
@@ -51,53 +51,39 @@ def _check(counts, seconds, sample_rate, seed, workers):
 
 
 def _kind_folders(speech_dir, music_dir, effects_dir):
-    """`{kind: folder or None}`; effects may come in two subfolders."""
-    folders = {"speech": speech_dir, "music": music_dir}
-    folders |= {"sfx": effects_dir, "background": effects_dir}
+    """`{kind: folder}`; effects may come in two subfolders."""
+    sfx = background = effects_dir
     if effects_dir is not None:
-        parts = {
-            "sfx": pathlib.Path(effects_dir, "foreground"),
-            "background": pathlib.Path(effects_dir, "background"),
-        }
-        if all(part.is_dir() for part in parts.values()):
-            folders |= parts
-    return {
-        kind: folders[kind]
-        if folders[kind] is None
-        else pathlib.Path(folders[kind])
-        for kind in KINDS
-    }
-
-
-def _names_below(folder, skip):
-    """Names below a folder of the files to skip that are in it."""
-    paths = [pathlib.Path(path).absolute() for path in skip]
-    folder = folder.absolute()
-    return [
-        path.relative_to(folder).as_posix()
-        for path in paths
-        if path.is_relative_to(folder)
-    ]
+        parts = [
+            pathlib.Path(effects_dir, part)
+            for part in ("foreground", "background")
+        ]
+        if all(part.is_dir() for part in parts):
+            sfx, background = parts
+    folders = {"music": music_dir, "speech": speech_dir}
+    folders |= {"sfx": sfx, "background": background}
+    return {k: folder for k, folder in folders.items() if folder is not None}
 
 
 def _deal(folders, splits, skip, seed):
     """`{split: {kind: list of FileSound, or None}}` of the folders."""
-    skipped = {k: _names_below(f, skip) for k, f in folders.items() if f}
-    for path in skip:
-        if not any(_names_below(f, [path]) for f in folders.values() if f):
-            raise ValueError(
-                f"skip names {path}, which is in none of the folders"
-            )
+    skipped = {os.path.abspath(path): path for path in skip}
+    unknown = set(skipped)
     sounds = {split: dict.fromkeys(KINDS) for split in splits}
     shares = {split: _SHARES[split] for split in splits}
     for kind, folder in folders.items():
-        if folder is None:
-            continue
-        found = find_sounds(folder, skipped[kind])
+        paths = {os.path.abspath(x.path): x for x in find_sounds(folder)}
+        unknown -= paths.keys()
+        found = [x for path, x in paths.items() if path not in skipped]
         # One folder for both kinds of effects is dealt alike.
         dealt = share_sounds(folder, found, shares, seed)
         for split in splits:
             sounds[split][kind] = dealt[split]
+    if unknown:
+        raise ValueError(
+            f"skip names {', '.join(str(skipped[path]) for path in unknown)}, "
+            "not a sound in any of the folders"
+        )
     return sounds
 
 
@@ -119,24 +105,6 @@ def _describe(seconds, sample_rate, seed, sounds):
     }
 
 
-def _compare(path, record):
-    """Raises if a set was begun otherwise than the record says."""
-    found = json.loads(path.read_text(encoding="utf-8"))
-    changed = [
-        f"{key} was {found.get(key)}, is {record[key]}"
-        for key in ("seconds", "sample_rate", "seed")
-        if found.get(key) != record[key]
-    ]
-    if found.get("files") != record["files"]:
-        changed.append("the splits, the folders or the files in them")
-    if changed:
-        raise ValueError(
-            f"{path.parent} holds tracks mixed otherwise: "
-            f"{'; '.join(changed)}; choose another folder, or overwrite=True "
-            "(--remix) to lose them"
-        )
-
-
 def _is_begun(output_dir, record, overwrite):
     """Whether a set of the record is there, to be gone on with.
 
@@ -146,7 +114,12 @@ def _is_begun(output_dir, record, overwrite):
     path = output_dir / _RECORD
     if path.exists():
         if not overwrite:
-            _compare(path, record)
+            check_same_settings(
+                json.loads(path.read_text(encoding="utf-8")),
+                record,
+                f"the tracks in {output_dir}",
+                "choose another folder, or overwrite=True to lose them",
+            )
         return not overwrite
     if any((output_dir / folder).exists() for folder in FOLDERS.values()):
         raise ValueError(
@@ -158,22 +131,22 @@ def _is_begun(output_dir, record, overwrite):
 
 def _begin(output_dir, record):
     """Removes the tracks of an earlier set and writes the new record."""
-    path = output_dir / _RECORD
-    if path.exists():
+    if (output_dir / _RECORD).exists():
         for folder in FOLDERS.values():
             shutil.rmtree(output_dir / folder, ignore_errors=True)
     output_dir.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(record, indent=1))
+    write_text(output_dir / _RECORD, json.dumps(record, indent=1))
 
 
-def _check_files(folders, sounds):
+def _check_files(sounds):
     """Reads every file once, whatever its kinds."""
-    # One kind of each folder: a folder may serve two.
-    kinds = {folder: kind for kind, folder in folders.items() if folder}
-    problems = []
-    for kind in kinds.values():
-        files = [file for split in sounds.values() for file in split[kind]]
-        problems += check_sounds(files)
+    files = {
+        file.path: file
+        for kinds in sounds.values()
+        for found in kinds.values()
+        for file in found or ()
+    }
+    problems = check_sounds(files.values())
     if problems:
         raise FolderError(
             "files that cannot be mixed; mend them, remove them, or name them "
@@ -199,22 +172,20 @@ def _write_track(output_dir, split, index, record, sounds):
     seed = [record["seed"], list(FOLDERS).index(split), index]
     sample_rate = record["sample_rate"]
     audio, events = mix_film_track(seed, record["seconds"], sample_rate, sounds)
-    partial = output_dir / _PARTIAL / f"{split}_{index}"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        for stem, samples in audio.items():
-            path = partial / f"{stem}.wav"
-            soundfile.write(path, samples, sample_rate, subtype="FLOAT")
+
+    def write(partial):
+        try:
+            for stem, samples in audio.items():
+                path = partial / f"{stem}.wav"
+                soundfile.write(path, samples, sample_rate, subtype="FLOAT")
+        except (AssertionError, soundfile.LibsndfileError) as error:
+            # soundfile asserts that all samples were taken.
+            raise OSError(
+                f"{path}: writing broke off; is the disk full?"
+            ) from error
         _write_annotations(partial / "annots.csv", events)
-    except (AssertionError, soundfile.LibsndfileError) as error:
-        # soundfile asserts that all samples were taken.
-        raise OSError(
-            f"{path}: writing broke off; is the disk full?"
-        ) from error
-    folder = output_dir / FOLDERS[split]
-    folder.mkdir(exist_ok=True)
-    partial.rename(folder / str(index))
+
+    replace_directory(output_dir / FOLDERS[split] / str(index), write)
 
 
 def _run(jobs, workers):
@@ -283,7 +254,7 @@ def mix_film_tracks(
             `output_dir` before; those of anybody else are never removed.
         progress: `None`, or a function that takes the number of tracks done
             and the number of all, called at the start and after each.
-        skip: paths of files in the folders that are not to be used.
+        skip: list of paths of files in the folders that are not to be used.
         workers: int ≥ 1. Processes; more than one need a script's
             `if __name__ == "__main__"`.
 
@@ -305,7 +276,7 @@ def mix_film_tracks(
     sounds = _deal(folders, list(counts), skip, seed)
     record = _describe(seconds, sample_rate, seed, sounds)
     if not _is_begun(output_dir, record, overwrite):
-        _check_files(folders, sounds)
+        _check_files(sounds)
         _begin(output_dir, record)
     tracks = {
         split: [output_dir / FOLDERS[split] / str(i) for i in range(count)]
@@ -321,11 +292,8 @@ def mix_film_tracks(
     done = total - len(jobs)
     if progress:
         progress(done, total)
-    try:
-        for _ in _run(jobs, workers):
-            done += 1
-            if progress:
-                progress(done, total)
-    finally:
-        shutil.rmtree(output_dir / _PARTIAL, ignore_errors=True)
+    for _ in _run(jobs, workers):
+        done += 1
+        if progress:
+            progress(done, total)
     return tracks

@@ -27,8 +27,8 @@ KINDS = tuple(_LUFS)
 
 # Mean numbers of events in 60 s, before zero is ruled out.
 _EVENTS_PER_MINUTE = {"music": 7, "speech": 8, "sfx": 12, "background": 6}
-# Ours: of longer files a piece is taken. FMA's clips have 30 s, as have the
-# longest of FSD50K.
+# Ours: a longer file gives a piece of it. FMA's clips and the longest of
+# FSD50K have 30 s.
 _LONGEST_SECONDS = 30.0
 _SHORTEST_SECONDS = 0.1
 # Ours: a piece cut out of music must not click.
@@ -45,7 +45,7 @@ class Event:
         kind: str, one of `KINDS`.
         start, stop: float. Place in the track, seconds.
         clip_start, clip_stop: float. Place in the sound, seconds.
-        gain: float. What the sound, faded at both ends, was multiplied by.
+        gain: float. Factor of the sound, which is faded at both ends.
     """
 
     file: str
@@ -86,7 +86,7 @@ def _sounds(rng, kind, files, sample_rate):
 
 
 def _piece_seconds(rng, kind, longest):
-    """Length of a piece: speech whole, of other sounds about the half."""
+    """Length of a piece: all of a speech file, about half of another."""
     if kind == "speech":
         return longest
     seconds = rng.normal(longest / 2, longest / 10)
@@ -96,8 +96,8 @@ def _piece_seconds(rng, kind, longest):
 def _cut(rng, kind, sound, longest, sample_rate):
     """A faded piece of a sound that is not silent.
 
-    Speech and effects start with their file, as far as the file fits; music
-    starts anywhere, and so does a piece after one that was silent.
+    Speech and effects start with their file if it has at most 30 s; music
+    starts anywhere, and so does every piece after one that was silent.
 
     Returns:
         Start in seconds, `(samples,)`, and its loudness in LUFS.
@@ -135,7 +135,7 @@ def _submix(rng, kind, sounds, seconds, sample_rate):
         length = min(sound.seconds, _LONGEST_SECONDS)
         end = events[-1].stop if events else 0.0
         start = max(math.ceil(end) + _pause(rng), end)
-        if not events:  # no track is without: the first has room
+        if not events:  # every track has one: leave room for it
             start = min(start, max(seconds - 2.0, seconds / 2))
         if seconds - start <= 0.3 * min(length, seconds) and events:
             continue

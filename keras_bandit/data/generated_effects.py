@@ -110,7 +110,7 @@ _EVENT_SHARES = (0.25, 0.3, 0.3, 0.1, 0.05)
 def generate_event(rng, sample_rate):
     """One foreground event `(samples,)` of 0.1 … 6 s; RMS 1 or less.
 
-    A click's RMS says little of its loudness: its peak is held to 8.
+    The peak is at most 8: a click's RMS says little about its loudness.
     """
     event = _EVENTS[rng.choice(len(_EVENTS), p=_EVENT_SHARES)](rng, sample_rate)
     event /= max(np.sqrt(np.mean(event**2)), np.abs(event).max() / 8)

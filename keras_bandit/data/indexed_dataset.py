@@ -9,6 +9,10 @@ except ImportError as error:
         "install 'keras-bandit[grain]'"
     ) from error
 
+# Four batches ahead. grain's own numbers are 16 threads and 500 elements: in
+# batches of audio several gigabytes.
+_READ_OPTIONS = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
+
 
 class IndexedDataset(grain.MapDataset):
     """Serves `source.item(index)` for any index ≥ 0.
@@ -18,20 +22,13 @@ class IndexedDataset(grain.MapDataset):
     first epoch again.
 
     Args:
-        source: has `len()`, the items of one epoch, and `item(index)`.
-        read_ahead: int. Items made ahead of the one being used, when the
-            dataset is iterated as it is (grain's own number is 500, in
-            batches of audio several gigabytes).
-        num_threads: int. Threads that make them; 0: none, nor read ahead.
+        source: has `len()`, the items of one epoch, `item(index)` and, for
+            `share`, `share(index, count)`.
     """
 
-    def __init__(self, source, read_ahead=4, num_threads=2):
+    def __init__(self, source):
         super().__init__()
         self._source = source
-        self._read_options = grain.ReadOptions(
-            num_threads=num_threads,
-            prefetch_buffer_size=max(read_ahead, num_threads),
-        )
 
     def __len__(self):
         return len(self._source)
@@ -54,27 +51,19 @@ class IndexedDataset(grain.MapDataset):
         Raises:
             ValueError: if batches are no multiples of `count`.
         """
-        source = self._source.share(index, count)
-        return IndexedDataset(
-            source,
-            self._read_options.prefetch_buffer_size,
-            self._read_options.num_threads,
-        )
+        return IndexedDataset(self._source.share(index, count))
 
     def __iter__(self):
-        return iter(self.to_iter_dataset(self._read_options))
+        return iter(self.to_iter_dataset())
 
     def to_iter_dataset(self, read_options=None, **kwargs):
-        return super().to_iter_dataset(
-            read_options or self._read_options, **kwargs
-        )
+        return super().to_iter_dataset(read_options or _READ_OPTIONS, **kwargs)
 
 
 class ProcessDataset(grain.IterDataset):
     """The endless stream of a dataset's epochs, made by other processes.
 
-    Items and their order are those of the dataset; only who makes them
-    changes.
+    The items and their order are those of the dataset.
 
     Args:
         dataset: `IndexedDataset`.
@@ -88,16 +77,11 @@ class ProcessDataset(grain.IterDataset):
             flags.FLAGS.mark_as_parsed()
         # One thread each: the processes already run side by side.
         options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
-        stream = (
-            dataset.repeat()
-            .to_iter_dataset(options)
-            .mp_prefetch(
-                grain.MultiprocessingOptions(
-                    num_workers=num_workers, per_worker_buffer_size=2
-                )
-            )
+        workers = grain.MultiprocessingOptions(
+            num_workers=num_workers, per_worker_buffer_size=2
         )
-        super().__init__(stream)
+        stream = dataset.repeat().to_iter_dataset(options)
+        super().__init__(stream.mp_prefetch(workers))
         self.dataset = dataset
         self.num_workers = num_workers
 

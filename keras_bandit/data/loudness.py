@@ -2,14 +2,14 @@
 
 import numpy as np
 
-# Of the gating blocks of ITU-R BS.1770-4, and the absolute gate.
+# Length of the gating blocks of ITU-R BS.1770-4, and its absolute gate.
 _BLOCK_SECONDS = 0.4
 SILENCE_LUFS = -70.0
-"""What is not louder than this counts as silence (BS.1770-4, Annex 1)."""
+"""At this loudness and below, a sound counts as silent (BS.1770-4, Annex 1)."""
 
 
 def require_pyloudnorm():
-    """Imports pyloudnorm, which takes a second: only who measures pays.
+    """Imports pyloudnorm when it is first needed: that takes a second.
 
     Returns:
         The module.

@@ -10,24 +10,22 @@ import pathlib
 import shutil
 import textwrap
 
+from keras_bandit.common.files import replace_directory
 from keras_bandit.data.track_files import FolderError
-
-DATASETS = ("dnr", "musdb18_hq", "film_mix")
-"""Datasets that `prepare` knows: the folders of `datasets/`."""
 
 DEFAULT_CONFIGS = {
     "dnr": "v2_paths",
     "musdb18_hq": "paths",
     "film_mix": "paths",
 }
-"""What `config=None` means."""
+"""Datasets that `prepare` knows, and what `config=None` means."""
 
 
 def load_builder(dataset, data_dir, config=None):
     """Makes the TFDS builder of a dataset.
 
     Args:
-        dataset: one of `DATASETS`.
+        dataset: str, one of `DEFAULT_CONFIGS`.
         data_dir: path. Where datasets are prepared.
         config: str, a config's name; `None` takes `DEFAULT_CONFIGS`.
 
@@ -38,9 +36,10 @@ def load_builder(dataset, data_dir, config=None):
         ImportError: if TensorFlow Datasets is not installed.
         ValueError: for an unknown dataset or config.
     """
-    if dataset not in DATASETS:
+    if dataset not in DEFAULT_CONFIGS:
         raise ValueError(
-            f"dataset must be one of {', '.join(DATASETS)}; got {dataset!r}"
+            f"dataset must be one of {', '.join(DEFAULT_CONFIGS)}; got "
+            f"{dataset!r}"
         )
     try:
         module = importlib.import_module(
@@ -53,11 +52,10 @@ def load_builder(dataset, data_dir, config=None):
             f"preparing datasets needs {error.name}: pip install "
             "'keras-bandit[datasets]'"
         ) from error
-    builder_class = module.Builder
     config = config or DEFAULT_CONFIGS[dataset]
-    if config not in builder_class.builder_configs:
-        config = builder_class.make_config(config)
-    return builder_class(data_dir=os.fspath(data_dir), config=config)
+    if config not in module.Builder.builder_configs:
+        config = module.Builder.make_config(config)
+    return module.Builder(data_dir=os.fspath(data_dir), config=config)
 
 
 def describe(directory):
@@ -77,22 +75,6 @@ def describe(directory):
     return f"{counts} tracks, {size / 1e6:,.1f} MB"
 
 
-@contextlib.contextmanager
-def _set_aside(directory):
-    """Moves a directory away, and back if the block does not replace it."""
-    former = directory.with_name(f".{directory.name}.{os.getpid()}.old")
-    if directory.exists():
-        os.rename(directory, former)
-    try:
-        yield
-    finally:
-        if former.exists():
-            if directory.exists():
-                shutil.rmtree(former)
-            else:
-                os.rename(former, directory)
-
-
 def prepare(
     dataset,
     manual_dir,
@@ -104,18 +86,18 @@ def prepare(
 ):
     """Prepares a dataset: checks its files and stores or indexes them.
 
-    Nothing is left behind when it fails: a dataset is there complete or not
-    at all, so the same call prepares it after a repair.
+    A dataset is there complete or not at all: after a failure, the same call
+    prepares it once the files are repaired.
 
     Args:
-        dataset: one of `DATASETS`.
+        dataset: str, one of `DEFAULT_CONFIGS`.
         manual_dir: path. The folder with the dataset's files; the builder's
-            `MANUAL_DOWNLOAD_INSTRUCTIONS` say how to come by it.
+            `MANUAL_DOWNLOAD_INSTRUCTIONS` say where they come from.
         data_dir: path. Where the prepared dataset goes, to
             `data_dir/dataset/config/version`.
         config: str, a config's name, such as "v2_segments"; `None` takes
             `DEFAULT_CONFIGS`.
-        overwrite: bool. Whether a prepared dataset is made again; the former
+        overwrite: bool. Whether a prepared dataset is replaced; the former
             one stays if that fails.
         show_progress: bool. Whether progress bars go to standard error.
         mixing: dict, or `None`. For film_mix, arguments of
@@ -129,14 +111,14 @@ def prepare(
     Raises:
         FileExistsError: if it is prepared already, and not `overwrite`.
         FolderError: if files are missing, damaged or short; names them all.
-        ImportError: if a package is not installed that it needs.
+        ImportError: if a package is missing.
         OSError: if files cannot be read or written.
         ValueError: for an unknown dataset or config.
     """
     manual_dir = pathlib.Path(manual_dir).absolute()
     data_dir = pathlib.Path(data_dir).absolute()
     builder = load_builder(dataset, data_dir, config)
-    directory = builder.data_path
+    directory = pathlib.Path(builder.data_path)
     if mixing and dataset != "film_mix":
         raise ValueError(
             f"mixing is for film_mix; got {mixing} with dataset {dataset!r}"
@@ -144,19 +126,23 @@ def prepare(
     _check_folder(manual_dir, builder)
     if directory.exists() and not overwrite:
         raise FileExistsError(f"{directory} is prepared already")
-    with _set_aside(pathlib.Path(directory)), _quiet(show_progress):
-        # A builder reads what is prepared when it is made: so made again.
-        builder = load_builder(dataset, data_dir, config)
+    notes = []
+
+    def write(partial):
+        # TFDS would remove the former dataset first, and then write.
+        builder = load_builder(dataset, partial, config)
         builder.mixing = mixing or {}
-        try:
-            _run(builder, manual_dir)
-        except FolderError as error:
-            if error.problems:
-                raise
-            # Not this dataset at all: say how to come by it.
-            hint = _instructions(builder)
-            raise FolderError(error.summary, hint=hint) from error
-    return pathlib.Path(directory), builder.notes + _left_over(directory)
+        _run(builder, manual_dir)
+        notes.extend(builder.notes)
+        others = list(partial.iterdir())
+        for path in pathlib.Path(builder.data_path).iterdir():
+            path.rename(partial / path.name)
+        for path in others:
+            shutil.rmtree(path)
+
+    with _quiet(show_progress):
+        replace_directory(directory, write)
+    return directory, notes
 
 
 def _instructions(builder):
@@ -164,27 +150,33 @@ def _instructions(builder):
 
 
 def _check_folder(manual_dir, builder):
-    """Checks for a folder that is not empty, which TFDS does not take."""
+    """Refuses a missing or an empty folder, as TFDS would, but says why."""
+    problem = None
     if not manual_dir.is_dir():
-        raise FolderError(
-            f"{manual_dir}: no such folder", hint=_instructions(builder)
-        )
-    if any(manual_dir.iterdir()):
-        return
-    if builder.name != "film_mix":
-        raise FolderError(f"{manual_dir} is empty", hint=_instructions(builder))
-    (manual_dir / "mixed").mkdir()
+        problem = f"{manual_dir}: no such folder"
+    elif not any(manual_dir.iterdir()):
+        if builder.name == "film_mix":  # all sounds are generated
+            (manual_dir / "mixed").mkdir()
+        else:
+            problem = f"{manual_dir} is empty"
+    if problem:
+        raise FolderError(problem, hint=_instructions(builder))
 
 
 def _run(builder, manual_dir):
     import tensorflow_datasets as tfds
 
+    download = tfds.download.DownloadConfig(manual_dir=manual_dir)
     try:
-        builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
-        )
+        builder.download_and_prepare(download_config=download)
+    except FolderError as error:
+        if error.problems:
+            raise
+        # Another folder altogether: say where to find the right one.
+        hint = _instructions(builder)
+        raise FolderError(error.summary, hint=hint) from error
     except RuntimeError as error:
-        # ArrayRecord's and TensorFlow's writers have no OSError.
+        # ArrayRecord's writer has no OSError.
         full = os.strerror(errno.ENOSPC)
         if full not in str(error):
             raise
@@ -193,7 +185,7 @@ def _run(builder, manual_dir):
 
 @contextlib.contextmanager
 def _quiet(show_progress):
-    """Without TFDS' messages, and without its bars if asked for."""
+    """Without TFDS' messages, and without its bars unless asked for."""
     import tensorflow_datasets as tfds
 
     tfds.display_progress_bar(show_progress)
@@ -202,12 +194,3 @@ def _quiet(show_progress):
             yield
     finally:
         tfds.display_progress_bar(True)
-
-
-def _left_over(directory):
-    """Notes what a killed preparation could not remove."""
-    return [
-        f"{path} is left over from a preparation that was killed, if none is "
-        "running; remove it"
-        for path in pathlib.Path(directory).parent.glob("incomplete.*")
-    ]

@@ -1,12 +1,14 @@
 """Sounds to mix films from: files in the user's folders, or generated ones."""
 
 import dataclasses
+import functools
 import pathlib
 
 import numpy as np
 import soundfile
 import soxr
 
+from keras_bandit.common.quiet import hidden_stderr
 from keras_bandit.data.generated_effects import (
     generate_background,
     generate_event,
@@ -30,17 +32,22 @@ _SHORTEST_SECONDS = 0.01
 
 @dataclasses.dataclass(frozen=True)
 class FileSound:
-    """A sound file; other rates are resampled, channels averaged.
+    """A sound file, resampled and mixed down to mono when it is read.
 
     Args:
         path: path.
         name: str. The path below its folder, with slashes.
-        seconds: float. Length.
     """
 
     path: pathlib.Path
     name: str
-    seconds: float
+
+    @functools.cached_property
+    def seconds(self):
+        """Length; read from the file's header."""
+        with hidden_stderr():
+            info = soundfile.info(self.path)
+        return info.frames / info.samplerate
 
     def latest_start(self, seconds):
         """Where a piece of that length starts at the latest, seconds."""
@@ -52,7 +59,8 @@ class FileSound:
         soxr resamples at its best quality. The piece is as long as asked for
         or, for a piece that ends with the file, up to two samples shorter.
         """
-        with soundfile.SoundFile(self.path) as file:
+        # libmpg123 writes notes on what it finds odd in an MP3 file.
+        with hidden_stderr(), soundfile.SoundFile(self.path) as file:
             file.seek(min(int(start_seconds * file.samplerate), file.frames))
             frames = round(seconds * file.samplerate)
             audio = file.read(frames, dtype="float32", always_2d=True).mean(1)
@@ -66,10 +74,10 @@ class FileSound:
 class GeneratedSound:
     """A sound of the package's own, a function of its kind and number.
 
-    Speech is one to four phrases of one speaker, an effect is one event; both
-    have their length. Music and backgrounds (rain, wind, a room) are made as
-    long as the piece that is read, up to 30 s, so that a piece of another
-    length is another sound.
+    Speech is one to four phrases of one speaker, an effect is one event; each
+    has its own length. Music and backgrounds (rain, wind, a room) are made as
+    long as the piece that is read, up to 30 s: a piece of another length is
+    another sound.
 
     Args:
         kind: "speech", "music", "sfx" or "background".
@@ -121,55 +129,31 @@ def _phrases(rng, sample_rate):
     return np.concatenate(pieces[:-1]).astype("float32")
 
 
-def find_sounds(folder, skip=()):
+def find_sounds(folder):
     """The sound files in a folder and the folders below it.
 
     Hidden files and folders are left out, as are files whose name does not
-    end with one of `SOUND_SUFFIXES`. Headers are read, samples are not: see
+    end with one of `SOUND_SUFFIXES`. Files are not opened: see
     `check_sounds`.
 
     Args:
         folder: path.
-        skip: names of files to leave out, below `folder`.
 
     Returns:
         A list of `FileSound` by name.
 
     Raises:
-        FolderError: if there is no such folder, no sound in it, no file of a
-            name in `skip`, or a header that cannot be read; `problems` has
-            all of them.
+        FolderError: if there is no such folder, or no sound in it.
     """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
         raise FolderError(f"{folder}: not a folder")
-    found = {
-        path.relative_to(folder).as_posix(): path
+    sounds = [
+        FileSound(path, path.relative_to(folder).as_posix())
         for path in sorted(folder.rglob("*"))
         if path.suffix.lower() in SOUND_SUFFIXES and path.is_file()
-    }
-    found = {
-        name: path
-        for name, path in found.items()
-        if not any(part.startswith(".") for part in name.split("/"))
-    }
-    problems = [
-        f"{name}: to be skipped, but not there"
-        for name in skip
-        if name not in found
     ]
-    sounds = []
-    for name, path in found.items():
-        if name in skip:
-            continue
-        try:
-            info = soundfile.info(path)
-        except (soundfile.LibsndfileError, TypeError) as error:
-            problems.append(f"{name}: not audio, or damaged ({error})")
-            continue
-        sounds.append(FileSound(path, name, info.frames / info.samplerate))
-    if problems:
-        raise FolderError(f"{folder} cannot be used", problems)
+    sounds = [sound for sound in sounds if "/." not in f"/{sound.name}"]
     if not sounds:
         raise FolderError(
             f"{folder}: no sound files; names must end with one of "
@@ -185,16 +169,17 @@ def check_sounds(sounds):
         sounds: list of `FileSound`.
 
     Returns:
-        list of str: what is wrong with those that are damaged, shorter than
-        their header says or than 10 ms, silent (no sample above -70 dB full
-        scale), or that hold a number that is not finite.
+        list of str: what is wrong with those that are not audio, damaged,
+        shorter than their header says or than 10 ms, silent (no sample above
+        -70 dB full scale), or that hold a number that is not finite.
     """
     problems = []
     for sound in sounds:
-        try:
-            problem = _problem(sound)
-        except (soundfile.LibsndfileError, TrackFileError) as error:
-            problem = f"damaged ({error})"
+        with hidden_stderr():
+            try:
+                problem = _problem(sound)
+            except (soundfile.LibsndfileError, TrackFileError) as error:
+                problem = f"not audio, or damaged ({error})"
         if problem:
             problems.append(f"{sound.path}: {problem}")
     return problems

@@ -25,6 +25,15 @@ class Segment(Track):
         start: int. First sample.
         num_samples: int. Length, which may pass the end of the track.
         gain: float. Applied to every stem.
+
+    Example:
+        ```python
+        from keras_bandit.data import Segment, film_clip
+        from keras_bandit.data.track import ArrayTrack
+
+        track = ArrayTrack("clip", 16000, film_clip(2.0, 16000))
+        Segment(track, "end", 16000, 24000).read("music")  # (1, 24000)
+        ```
     """
 
     def __init__(self, track, name, start, num_samples, gain=1.0):
@@ -55,8 +64,8 @@ def active_segments(track, stem=None, segment_seconds=6.0, hop_seconds=3.0):
     active when its mean square exceeds the 15 % quantile over all chunks of
     the track, and 0.001; a segment is kept when more than half of its chunks
     are active. The last segment is padded with zeros. Nothing is copied:
-    segments read from the track. The authors forget the gain on the analysed
-    stem itself; here it has it like the others.
+    segments read from the track. The authors forget to apply the gain to the
+    analysed stem itself; here all stems have it.
 
     Args:
         track: `Track`.
@@ -85,7 +94,12 @@ def active_segments(track, stem=None, segment_seconds=6.0, hop_seconds=3.0):
             "segment_seconds and hop_seconds must be positive; got "
             f"{segment_seconds} and {hop_seconds}"
         )
-    audio = _analysed(track, stem)
+    if stem is not None:
+        audio = track.read(stem)
+    elif MIXTURE in track.stems:
+        audio = track.read(MIXTURE)
+    else:
+        audio = sum(track.read(name) for name in summed_stems(track.stems))
     loudness = integrated_loudness(audio, sample_rate)
     if loudness == -np.inf:
         return []
@@ -107,14 +121,6 @@ def active_segments(track, stem=None, segment_seconds=6.0, hop_seconds=3.0):
         for i, start in enumerate(starts)
         if kept[i]
     ]
-
-
-def _analysed(track, stem):
-    if stem is not None:
-        return track.read(stem)
-    if MIXTURE in track.stems:
-        return track.read(MIXTURE)
-    return sum(track.read(name) for name in summed_stems(track.stems))
 
 
 def _active(audio, starts, length):

@@ -1,16 +1,14 @@
-"""What all datasets share: which stems are read, summed and checked."""
+"""Mixtures and targets of tracks: which stems are read, summed and checked."""
 
 import numpy as np
 
 from keras_bandit.data.track import MIXTURE
 
-MISSING = ("error", "silence")
-
 
 def summed_stems(stems):
     """The stems whose sum is the mixture, each sound once.
 
-    The mixture itself is left out, and so is a part of another stem:
+    Leaves out the mixture, and the parts of another stem:
     `effects_foreground` where there is `effects`.
 
     Args:
@@ -28,10 +26,10 @@ def summed_stems(stems):
 
 
 class StemReader:
-    """Reads mixtures and targets of several tracks alike.
+    """Reads mixtures and targets of several tracks in the same way.
 
-    Checks all tracks once, when it is made, so that nothing is found missing
-    in the middle of an epoch. It can be pickled if the tracks can.
+    Checks all tracks when it is made, so that no stem is found missing in the
+    middle of an epoch. It can be pickled if the tracks can.
 
     Args:
         tracks: sequence of `Track`, at least one, all with the same sample
@@ -65,63 +63,48 @@ class StemReader:
         sample_rate=None,
     ):
         self.tracks = list(tracks)
-        self.stems = tuple(stems)
-        self.composites = {
-            name: tuple(parts) for name, parts in (composites or {}).items()
-        }
         self.stored_mixture = stored_mixture
         self.missing = missing
         if not self.tracks:
             raise ValueError("tracks must be at least one; got none")
-        if isinstance(stems, str) or not self.stems:
+        if isinstance(stems, str) or not stems:
             raise ValueError(
                 f"stems must be a list of one name or more; got {stems!r}"
             )
-        if missing not in MISSING:
-            raise ValueError(f"missing must be in {MISSING}; got {missing!r}")
-        self.stored = tuple(
-            dict.fromkeys(
-                stem
-                for track in self.tracks
-                for stem in track.stems
-                if stem != MIXTURE
+        if missing not in ("error", "silence"):
+            raise ValueError(
+                f"missing must be 'error' or 'silence'; got {missing!r}"
             )
-        )
-        self.mixture_stems = tuple(
-            summed_stems(self.stored)
-            if mixture_stems is None
-            else mixture_stems
-        )
-        self._check_names()
-        # Each stored stem once, however many targets it is part of.
+        names = (stem for track in self.tracks for stem in track.stems)
+        stored = [stem for stem in dict.fromkeys(names) if stem != MIXTURE]
+        if mixture_stems is None:
+            mixture_stems = summed_stems(stored)
+        self.mixture_stems = tuple(mixture_stems)
+        composites = composites or {}
+        # Each target's stored stems, and every stored stem of any target once.
+        self.parts = {s: tuple(composites.get(s, (s,))) for s in stems}
         self.sources = tuple(
-            dict.fromkeys(
-                part for stem in self.stems for part in self._parts(stem)
-            )
+            dict.fromkeys(s for parts in self.parts.values() for s in parts)
         )
+        self._check_names(stored, composites)
         self._check_tracks(sample_rate)
         self.sample_rate = self.tracks[0].sample_rate
         self.num_channels = self.tracks[0].num_channels
 
-    def _parts(self, stem):
-        return self.composites.get(stem, (stem,))
-
-    def _check_names(self):
-        for name, parts in self.composites.items():
-            if name in self.stored or name == MIXTURE or not parts:
+    def _check_names(self, stored, composites):
+        for name, parts in composites.items():
+            if name in stored or name == MIXTURE or not parts:
                 raise ValueError(
                     "composites must be new names, each of one stored stem "
                     f"or more; got {name!r}: {list(parts)}, where the tracks "
-                    f"store {list(self.stored)}"
+                    f"store {stored}"
                 )
-        wanted = [part for stem in self.stems for part in self._parts(stem)]
-        unknown = {*wanted, *self.mixture_stems} - {*self.stored}
+        unknown = {*self.sources, *self.mixture_stems} - {*stored}
         if unknown:
             raise ValueError(
                 "stems must be stored stems or composites of them; got "
-                f"{sorted(unknown)}, where the tracks store "
-                f"{list(self.stored)} and composites are "
-                f"{list(self.composites)}"
+                f"{sorted(unknown)}, where the tracks store {stored} and "
+                f"composites are {list(composites)}"
             )
 
     def _check_tracks(self, sample_rate):
@@ -141,42 +124,31 @@ class StemReader:
                     f"{track.num_channels}, track {first.name} has "
                     f"{first.num_channels}; all must have the same"
                 )
-            if self.missing == "error":
-                self._check_complete(track)
-
-    def _check_complete(self, track):
-        for stem in self.names(track):
-            if stem not in track.stems:
+            lacking = [s for s in self.names(track) if s not in track.stems]
+            if lacking and self.missing == "error":
                 raise ValueError(
-                    f"track {track.name} has no stem {stem!r}; it has "
+                    f"track {track.name} has no stem {lacking[0]!r}; it has "
                     f"{list(track.stems)} (missing='silence' takes zeros)"
                 )
 
-    def reads_mixture(self, track):
-        """Whether this track's mixture is the stored one."""
+    def _reads_mixture(self, track):
         return self.stored_mixture and MIXTURE in track.stems
 
     def names(self, track):
         """Stored stems that targets and mixture of a track are made of."""
-        if self.reads_mixture(track):
+        if self._reads_mixture(track):
             return self.sources
         return tuple(dict.fromkeys((*self.mixture_stems, *self.sources)))
 
     def read(self, track, stem, start, stop):
-        """A stored stem of a track, or silence if that is allowed.
+        """A stored stem of a track, or silence if the track lacks it.
 
         Returns:
             `(channels, stop - start)` float32, not to be written to.
         """
-        if stem not in track.stems and self.missing == "silence":
+        if stem not in track.stems:
             return np.zeros((track.num_channels, stop - start), "float32")
         return track.read(stem, start, stop)
-
-    def _read_into(self, track, stem, start, out):
-        if stem not in track.stems and self.missing == "silence":
-            out[...] = 0
-        else:
-            track.read_into(stem, start, out)
 
     def empty(self, size, samples):
         """Arrays for a batch, not filled.
@@ -186,7 +158,7 @@ class StemReader:
         """
         shape = (size, self.num_channels, samples)
         return np.empty(shape, "float32"), {
-            stem: np.empty(shape, "float32") for stem in self.stems
+            stem: np.empty(shape, "float32") for stem in self.parts
         }
 
     def read_pair(self, track, start, mixture, targets):
@@ -199,21 +171,24 @@ class StemReader:
             track: one of `tracks`.
             start: int, first sample.
             mixture: `(channels, samples)` float32, which is filled.
-            targets: `{stem: (channels, samples)}` float32, likewise.
+            targets: `{stem: (channels, samples)}` float32, filled too.
         """
         sources = {}
         for name in self.names(track):
-            # Stems that are no target, but part of one, need their own array.
+            # A stem that is only part of a target needs an array of its own.
             out = targets[name] if name in targets else np.empty_like(mixture)
-            self._read_into(track, name, start, out)
+            if name in track.stems:
+                track.read_into(name, start, out)
+            else:
+                out[...] = 0
             sources[name] = out
-        if self.reads_mixture(track):
+        if self._reads_mixture(track):
             track.read_into(MIXTURE, start, mixture)
         else:
             self.sum_mixture(sources, mixture)
-        for stem, parts in self.composites.items():
-            if stem in targets:
-                add([sources[part] for part in parts], targets[stem])
+        for stem, target in targets.items():
+            if stem not in sources:
+                add([sources[part] for part in self.parts[stem]], target)
 
     def sum_mixture(self, sources, mixture):
         """Fills a mixture with the sum of `mixture_stems`."""
@@ -222,7 +197,7 @@ class StemReader:
     def sum_targets(self, sources, targets):
         """Fills all targets from stored stems."""
         for stem, target in targets.items():
-            add([sources[part] for part in self._parts(stem)], target)
+            add([sources[part] for part in self.parts[stem]], target)
 
 
 def add(signals, out):

@@ -8,7 +8,8 @@ MIXTURE = "mixture"
 class Track:
     """A recording and its stems; the base of every kind of storage.
 
-    Objects are small and can be pickled: audio is read when it is asked for.
+    Objects are small and can be pickled: audio is read only when asked for.
+    A subclass defines `_read`.
 
     Attributes:
         name: str. Unique within its split.
@@ -45,9 +46,9 @@ class Track:
         return self._read(stem, start, stop)
 
     def read_into(self, stem, start, out):
-        """Reads the samples from `start` on into an array that is there.
+        """Fills an array with the samples from `start` on.
 
-        What `read` returns; some kinds of storage save a copy.
+        As `read`; some kinds of storage save a copy.
 
         Args:
             stem: str, one of `stems`.
@@ -88,6 +89,15 @@ class ArrayTrack(Track):
 
     Raises:
         ValueError: if the shapes differ or are not of two axes.
+
+    Example:
+        ```python
+        from keras_bandit.data import film_clip
+        from keras_bandit.data.track import ArrayTrack
+
+        track = ArrayTrack("clip", 16000, film_clip(2.0, 16000))
+        track.read("speech", 8000, 16000)  # (1, 8000), the second half second
+        ```
     """
 
     def __init__(self, name, sample_rate, audio):

@@ -1,15 +1,42 @@
-"""The base of the TFDS builders in `datasets/`: tracks from files on disk."""
+"""The base of the TFDS builders in `datasets/`: tracks from files on disk.
+
+A record is a piece of a track with all its stems:
+
+    track         the track's name
+    start         first sample of the piece
+    num_samples   length of the piece
+    sample_rate   Hz
+    num_channels
+    stems         {stem: {"subtype": sample format of the file,
+                          "data": bytes}}
+
+With storage `paths` a piece is the whole track and `data` the absolute path of
+the file; with `segments` a piece is a second and `data` its samples in the
+file's own width (`sample_formats.pack`). A stem that the track does not have
+has an empty subtype and no data. `metadata.json` has the storage and an index
+of the tracks: `probe_track`'s entries, and the number of each one's first
+record. All of it is written and read without TensorFlow.
+"""
 
 import collections
+import contextlib
 import dataclasses
 import inspect
+import os
+import pathlib
 
+import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 from tensorflow_datasets.core.utils import tqdm_utils
 
-from keras_bandit.data import track_records
-from keras_bandit.data.sample_formats import TrackFileError
+from keras_bandit.data.sample_formats import (
+    TrackFileError,
+    open_audio,
+    pack,
+    read_frames,
+)
+from keras_bandit.data.stored_tracks import STORAGES
 from keras_bandit.data.track_files import FolderError, probe_track
 
 
@@ -18,22 +45,21 @@ class TrackConfig(tfds.core.BuilderConfig):
     """How tracks are stored.
 
     Args:
-        storage: one of `track_records.STORAGES`.
+        storage: one of `STORAGES`.
     """
 
     storage: str = "paths"
 
     @classmethod
     def from_name(cls, name):
-        """Makes a config from a name, here a storage alone.
+        """Makes a config from its name, here the storage.
 
         Raises:
             ValueError: for any other name.
         """
-        if name not in track_records.STORAGES:
+        if name not in STORAGES:
             raise ValueError(
-                f"config must be one of {', '.join(track_records.STORAGES)}; "
-                f"got {name!r}"
+                f"config must be one of {', '.join(STORAGES)}; got {name!r}"
             )
         return cls(name=name, description=f"storage {name}", storage=name)
 
@@ -41,14 +67,10 @@ class TrackConfig(tfds.core.BuilderConfig):
 class TrackBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Stores tracks of several stems; subclasses say where the files are.
 
-    No TensorFlow is needed to prepare or read: files are array_record, and
-    records follow `track_records`. The index of tracks goes to
-    `metadata.json`.
-
     Attributes:
         STEMS: tuple of str. Stems that a track can have.
-        HOMEPAGE: str.
-        make_config: function of a config's name; gives the config or raises
+        HOMEPAGE: str or `None`.
+        make_config: function that makes a config from its name, or raises
             ValueError.
         notes: list of str. What `find_tracks` found worth saying.
     """
@@ -59,8 +81,8 @@ class TrackBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        # TFDS guesses this from the module's name, wrong where the package
-        # is installed in place.
+        # TFDS guesses this from the module's name, which is wrong where the
+        # package is installed in place.
         cls.pkg_dir_path = epath.Path(inspect.getfile(cls)).parent
 
     def __init__(self, **kwargs):
@@ -72,13 +94,13 @@ class TrackBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """Finds the files, without opening them.
 
         Args:
-            manual_dir: path.
+            manual_dir: `pathlib.Path`.
 
         Returns:
-            `{split: list of TrackFiles}`.
+            `{split: list of TrackFiles}`, and a list of str, what is missing.
 
         Raises:
-            FolderError: if the folder is wrong or incomplete.
+            FolderError: if the folder is another one altogether.
         """
         raise NotImplementedError
 
@@ -98,49 +120,75 @@ class TrackBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         ]
 
     def _info(self):
+        text, integer = tfds.features.Text, tfds.features.Scalar
+        # TFDS' Text is any bytes; nothing asks for valid UTF-8.
+        features = {
+            "track": text(),
+            **{
+                name: integer(np.int64)
+                for name in (
+                    "start",
+                    "num_samples",
+                    "sample_rate",
+                    "num_channels",
+                )
+            },
+            "stems": {
+                stem: {"subtype": text(), "data": text()} for stem in self.STEMS
+            },
+        }
         return self.dataset_info_from_configs(
-            features=track_records.feature_specs(self.STEMS),
+            features=tfds.features.FeaturesDict(features),
             homepage=self.HOMEPAGE,
             supervised_keys=None,
-            # The index counts on records in the order of the tracks.
+            # The index needs records in the order of the tracks.
             disable_shuffling=True,
             metadata=tfds.core.MetadataDict(),
         )
 
     def _split_generators(self, dl_manager):
-        splits = self.find_tracks(dl_manager.manual_dir)
-        infos = _probe(splits)
-        self.info.metadata["storage"] = self.builder_config.storage
-        self.info.metadata["tracks"] = {
-            split: self._index(infos[split]) for split in splits
-        }
-        # One list for all splits: every damaged file is named, not the first.
+        manual_dir = pathlib.Path(dl_manager.manual_dir)
+        splits, missing = self.find_tracks(manual_dir)
+        missing += [
+            f"no tracks for the split {split}"
+            for split, tracks in splits.items()
+            if not tracks
+        ]
+        entries, unusable = _probe(splits)
+        if missing:
+            raise FolderError(
+                f"{manual_dir} is incomplete:", missing + unusable
+            )
+        if unusable:
+            raise FolderError(
+                _count(unusable, "file") + " cannot be used", unusable
+            )
+        storage = self.builder_config.storage
+        for tracks in entries.values():
+            record = 0
+            for entry in tracks:
+                entry["record"] = record
+                record += _num_records(entry, storage)
+        self.info.metadata["storage"] = storage
+        self.info.metadata["tracks"] = entries
+        # One list for all splits, so that every damaged file is named.
         damaged = []
         return {
             split: self._generate_examples(
-                tracks, infos[split], damaged, split == list(splits)[-1]
+                tracks, entries[split], damaged, split == list(splits)[-1]
             )
             for split, tracks in splits.items()
         }
 
-    def _index(self, infos):
-        entries, record = [], 0
-        for info in infos:
-            entries.append({**dataclasses.asdict(info), "record": record})
-            record += track_records.num_records(
-                info, self.builder_config.storage
-            )
-        return entries
-
-    def _generate_examples(self, tracks, infos, damaged, is_last):
+    def _generate_examples(self, tracks, entries, damaged, is_last):
         empty = {stem: {"subtype": "", "data": b""} for stem in self.STEMS}
+        storage = self.builder_config.storage
+        make_records = _paths if storage == "paths" else _segments
         key = 0
-        for track, info in zip(tracks, infos, strict=True):
+        for track, entry in zip(tracks, entries, strict=True):
             try:
-                for record in track_records.make_records(
-                    track, info, self.builder_config.storage
-                ):
-                    record["stems"] = {**empty, **record["stems"]}
+                for record in make_records(track, entry):
+                    record["stems"] = empty | record["stems"]
                     yield key, record
                     key += 1
             except TrackFileError as error:
@@ -151,63 +199,80 @@ class TrackBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 def _probe(splits):
-    """`{split: list of TrackInfo}`; raises if any track cannot be used."""
-    infos, problems = collections.defaultdict(list), []
+    """Entries of all tracks, `{split: list of dict}`, and what is wrong."""
+    entries, problems = {split: [] for split in splits}, []
     tracks = [(split, track) for split in splits for track in splits[split]]
     for split, track in tqdm_utils.tqdm(
         tracks, desc="Checking files", unit=" tracks", leave=False
     ):
         try:
-            infos[split].append(probe_track(track))
+            entries[split].append(probe_track(track))
         except FolderError as error:
             problems += error.problems
-    problems += _strangers([info for split in infos for info in infos[split]])
-    if problems:
-        raise FolderError(
-            _count(problems, "file") + " cannot be used", problems
-        )
-    return infos
-
-
-def _strangers(infos):
-    """Names the tracks whose rate or channels are not those of most."""
-    kinds = collections.Counter(
-        (info.sample_rate, info.num_channels) for info in infos
-    )
-    usual = kinds.most_common(1)[0][0] if kinds else None
-    return [
-        f"track {info.name}: {info.sample_rate} Hz, {info.num_channels} "
-        f"channel(s); most have {usual[0]} Hz, {usual[1]} channel(s)"
-        for info in infos
-        if (info.sample_rate, info.num_channels) != usual
+    kinds = [
+        (entry["name"], (entry["sample_rate"], entry["num_channels"]))
+        for split in entries.values()
+        for entry in split
     ]
+    usual = collections.Counter(kind for _, kind in kinds).most_common(1)
+    problems += [
+        "track {}: {} Hz, {} channel(s); most have {} Hz, {} channel(s)".format(
+            name, *kind, *usual[0][0]
+        )
+        for name, kind in kinds
+        if kind != usual[0][0]
+    ]
+    return entries, problems
 
 
 def _count(items, noun):
     return f"{len(items)} {noun}{'s' if len(items) > 1 else ''}"
 
 
-def check_splits(splits, problems, manual_dir):
-    """Raises unless every split has tracks and all tracks are complete.
+def _num_records(entry, storage):
+    if storage == "paths":
+        return 1
+    return -(-entry["num_samples"] // entry["sample_rate"])
 
-    Args:
-        splits: `{split: list of TrackFiles}`.
-        problems: list of str. What is missing.
-        manual_dir: path, for the message.
+
+def _record(entry, start, stop, data):
+    return {
+        "track": entry["name"],
+        "start": start,
+        "num_samples": stop - start,
+        "sample_rate": entry["sample_rate"],
+        "num_channels": entry["num_channels"],
+        "stems": {
+            stem: {"subtype": entry["subtypes"][stem], "data": value}
+            for stem, value in data.items()
+        },
+    }
+
+
+def _paths(track, entry):
+    """The one record of a track, storage `paths`."""
+    paths = {
+        stem: os.fsencode(path.absolute()) for stem, path in track.paths.items()
+    }
+    yield _record(entry, 0, entry["num_samples"], paths)
+
+
+def _segments(track, entry):
+    """The records of a track, storage `segments`.
 
     Raises:
-        FolderError: naming everything that is missing.
+        TrackFileError: if a file is damaged, breaks off or has changed.
     """
-    problems = list(problems)
-    problems += [
-        f"no tracks for the split {split}"
-        for split, tracks in splits.items()
-        if not tracks
-    ]
-    if problems:
-        # Whoever has to mend it shall hear of everything at once.
-        try:
-            _probe(splits)
-        except FolderError as error:
-            problems += error.problems
-        raise FolderError(f"{manual_dir} is incomplete:", problems)
+    length, samples = entry["sample_rate"], entry["num_samples"]
+    with contextlib.ExitStack() as stack:
+        files = {
+            stem: stack.enter_context(open_audio(path))
+            for stem, path in track.paths.items()
+        }
+        for start in range(0, samples, length):
+            stop = min(start + length, samples)
+            data = {
+                stem: pack(read_frames(file, start, stop), file.subtype)
+                for stem, file in files.items()
+            }
+            yield _record(entry, start, stop, data)

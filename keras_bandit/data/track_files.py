@@ -12,17 +12,16 @@ from keras_bandit.data.sample_formats import (
 
 
 class FolderError(ValueError):
-    """A folder that is not the dataset it should be; says what is missing.
+    """A folder is not the dataset it should be; says all that is wrong.
 
     Args:
         summary: str. One line.
-        problems: list of str. One line each, all that is wrong.
+        problems: list of str. One line each.
         hint: str. What to do about it, any number of lines.
     """
 
     def __init__(self, summary, problems=(), hint=""):
-        lines = [summary, *problems, *hint.splitlines()]
-        super().__init__("\n  ".join(lines))
+        super().__init__("\n  ".join([summary, *problems, *hint.splitlines()]))
         self.summary = summary
         self.problems = list(problems)
 
@@ -40,27 +39,8 @@ class TrackFiles:
     paths: dict
 
 
-@dataclasses.dataclass(frozen=True)
-class TrackInfo:
-    """What the files of one track have in common, and what they have not.
-
-    Args:
-        name: str.
-        sample_rate: int. Hz.
-        num_channels: int.
-        num_samples: int. Length of every stem.
-        subtypes: `{stem: subtype}`, each one of `sample_formats.SUBTYPES`.
-    """
-
-    name: str
-    sample_rate: int
-    num_channels: int
-    num_samples: int
-    subtypes: dict
-
-
 def subfolders(folder):
-    """Folders in a folder, by name; hidden ones are left out."""
+    """Folders in a folder, by name, without hidden ones."""
     return sorted(
         path
         for path in pathlib.Path(folder).iterdir()
@@ -68,76 +48,60 @@ def subfolders(folder):
     )
 
 
-def find_file(folder, names, suffixes):
-    """The file with one of several names and suffixes, or `None`."""
-    for name in names:
-        for suffix in suffixes:
-            path = folder / f"{name}{suffix}"
-            if path.is_file():
-                return path
-    return None
-
-
-def find_tracks(folder, file_names, suffixes, parts=None, prefix=""):
-    """Tracks in a folder: one folder each, one file for each stem.
-
-    Args:
-        folder: path.
-        file_names: `{stem: names without suffix}`, of which the first that
-            exists is taken.
-        suffixes: tuple of str, such as `(".wav",)`.
-        parts: `{stem: stems}`. A track may have a stem, its parts, or both.
-        prefix: str, put before the folder's name in the track's.
-
-    Returns:
-        A list of `TrackFiles` by name, of the tracks that are complete, and a
-        list of str, what the others lack.
-    """
-    parts = parts or {}
-    optional = {part for stems in parts.values() for part in stems}
-    tracks, problems = [], []
-    for path in subfolders(folder):
-        found = {
-            stem: find_file(path, names, suffixes)
-            for stem, names in file_names.items()
-        }
-        missing = [
-            f"{file_names[stem][0]}{suffixes[0]}"
-            for stem, file in found.items()
-            if file is None
-            and stem not in optional
-            and not (stem in parts and all(map(found.get, parts[stem])))
-        ]
-        if missing:
-            problems.append(f"{path}: missing {', '.join(missing)}")
-            continue
-        files = {stem: file for stem, file in found.items() if file}
-        tracks.append(TrackFiles(prefix + path.name, files))
-    return tracks, problems
-
-
 def find_splits(home, folders, file_names, suffixes, parts=None, prefix=""):
-    """Tracks of all splits, each in a folder of its own.
+    """Finds tracks: a folder for each split, in it a folder for each track.
 
     Args:
         home: path.
         folders: `{split: folder below home}`.
-        file_names, suffixes, parts, prefix: see `find_tracks`.
+        file_names: `{stem: names without suffix}`; the first name that exists
+            is taken.
+        suffixes: tuple of str, such as `(".wav",)`.
+        parts: `{stem: stems}`. A track may have a stem, its parts, or both.
+        prefix: str. Put before a track's folder in the track's name.
 
     Returns:
-        `{split: list of TrackFiles}`, and a list of str, what is missing.
+        `{split: list of TrackFiles}`, tracks that are complete, by name; and
+        a list of str, what is missing elsewhere.
     """
-    splits, problems = {}, []
-    for split, folder in folders.items():
-        splits[split] = []
-        if not (home / folder).is_dir():
-            problems.append(f"{home / folder}: no such folder")
+    splits, problems = {split: [] for split in folders}, []
+    for split, name in folders.items():
+        folder = pathlib.Path(home, name)
+        if not folder.is_dir():
+            problems.append(f"{folder}: no such folder")
             continue
-        splits[split], missing = find_tracks(
-            home / folder, file_names, suffixes, parts, prefix
-        )
-        problems += missing
+        for path in subfolders(folder):
+            files = {
+                stem: file
+                for stem, names in file_names.items()
+                if (file := _find_file(path, names, suffixes))
+            }
+            missing = [
+                f"{file_names[stem][0]}{suffixes[0]}"
+                for stem in _missing(file_names, files, parts or {})
+            ]
+            if missing:
+                problems.append(f"{path}: missing {', '.join(missing)}")
+            else:
+                splits[split].append(TrackFiles(prefix + path.name, files))
     return splits, problems
+
+
+def _find_file(folder, names, suffixes):
+    paths = (folder / f"{name}{end}" for name in names for end in suffixes)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _missing(stems, files, parts):
+    """Stems without a file that are neither optional nor a sum of others."""
+    optional = {part for stems in parts.values() for part in stems}
+    return [
+        stem
+        for stem in stems
+        if stem not in files
+        and stem not in optional
+        and not (stem in parts and files.keys() >= set(parts[stem]))
+    ]
 
 
 def probe_track(track):
@@ -147,39 +111,36 @@ def probe_track(track):
         track: `TrackFiles`.
 
     Returns:
-        `TrackInfo`.
+        dict, the track's entry in the dataset's index: `"name"`,
+        `"sample_rate"` (Hz), `"num_channels"`, `"num_samples"` (of every
+        stem) and `"subtypes"`, `{stem: one of sample_formats.SUBTYPES}`.
 
     Raises:
-        FolderError: if a file is damaged or short, or the files differ in
-            rate, channels or length; `problems` names each file.
+        FolderError: if files are damaged or short, or differ in rate,
+            channels or length; `problems` names each of them.
     """
-    headers, problems = {}, []
+    shapes, subtypes, problems = {}, {}, []
     for stem, path in track.paths.items():
         try:
             with open_audio(path) as file:
                 check_length(file)
-                shape = (file.samplerate, file.channels, file.frames)
-                headers[stem] = (shape, file.subtype)
+                shapes[stem] = file.samplerate, file.channels, file.frames
+                subtypes[stem] = file.subtype
         except TrackFileError as error:
             problems.append(str(error))
-    shapes = collections.Counter(shape for shape, _ in headers.values())
-    if len(shapes) > 1:
-        usual = shapes.most_common(1)[0][0]
-        problems += [
-            f"{track.paths[stem]}: {_describe(shape)}; the other stems have "
-            f"{_describe(usual)}"
-            for stem, (shape, _) in headers.items()
-            if shape != usual
-        ]
+    usual = collections.Counter(shapes.values()).most_common(1)
+    problems += [
+        f"{track.paths[stem]}: {_describe(*shape)}; the other stems have "
+        f"{_describe(*usual[0][0])}"
+        for stem, shape in shapes.items()
+        if shape != usual[0][0]
+    ]
     if problems:
         raise FolderError(f"track {track.name} cannot be used", problems)
-    return TrackInfo(
-        track.name,
-        *next(iter(shapes)),
-        subtypes={stem: subtype for stem, (_, subtype) in headers.items()},
-    )
+    keys = ("sample_rate", "num_channels", "num_samples")
+    shape = dict(zip(keys, usual[0][0], strict=True))
+    return {"name": track.name, **shape, "subtypes": subtypes}
 
 
-def _describe(shape):
-    sample_rate, num_channels, num_samples = shape
+def _describe(sample_rate, num_channels, num_samples):
     return f"{num_samples} samples, {num_channels} channel(s), {sample_rate} Hz"

@@ -8,17 +8,16 @@ from tqdm import tqdm
 from keras_bandit.common.checks import check_whole
 from keras_bandit.common.one_line import one_line
 from keras_bandit.evaluation.pages import write_results
-from keras_bandit.evaluation.plan import (
-    estimates_of,
-    make_plan,
-    read_mixture,
-    stem_name,
-)
-from keras_bandit.evaluation.record import describe_model, versions
+from keras_bandit.evaluation.plan import make_plan, stem_name
+from keras_bandit.evaluation.record import describe_model, versions_of
 from keras_bandit.evaluation.results import Results
-from keras_bandit.evaluation.scoring import score_all, workers
+from keras_bandit.evaluation.scoring import (
+    estimates_of,
+    read_mixture,
+    score_all,
+)
 from keras_bandit.evaluation.tables import summarize
-from keras_bandit.inference import DEFAULT_BATCH_SIZE, DEFAULT_CHUNK_SECONDS
+from keras_bandit.inference import DEFAULT_BATCH_SIZE
 from keras_bandit.inference.engines import with_engine
 from keras_bandit.inference.separation import (
     check_adds_up,
@@ -27,7 +26,7 @@ from keras_bandit.inference.separation import (
 )
 
 AUTHORS_HOP_SECONDS = 0.5
-"""From chunk to chunk, a twelfth of the chunk."""
+"""From chunk to chunk: a twelfth of BandIt's chunk."""
 
 
 def evaluate(
@@ -36,12 +35,11 @@ def evaluate(
     output_dir,
     stems=None,
     composites=None,
-    chunk_seconds=DEFAULT_CHUNK_SECONDS,
-    hop_seconds=AUTHORS_HOP_SECONDS,
+    chunk_seconds=None,
+    hop_seconds=None,
     batch_size=DEFAULT_BATCH_SIZE,
     oracles=("mixture", "irm", "psf"),
     metrics=("snr", "si_snr"),
-    resume=True,
     num_workers=0,
     progress=False,
     model_name="Model",
@@ -54,11 +52,11 @@ def evaluate(
 ):
     """Scores a model and oracles on whole tracks, as BandIt's Tables 1 and 2.
 
-    Each track is separated by `separator.separate` with the authors' chunks
+    Each track is separated as `separate` does it, with the authors' chunks,
     and scored over its whole length; oracles mask the whole track at once.
     Targets are the track's stems, or their sum for `"mne"` (music +
-    effects). A model of another sample rate gets the track resampled and its
-    estimates are resampled back: scores are at the track's rate.
+    effects). If the model has another sample rate, the track is resampled and
+    the estimates are resampled back: scores are at the track's rate.
 
     Writes to `output_dir`:
 
@@ -70,9 +68,9 @@ def evaluate(
     - `plots/<name>.png`: a box plot per stem, if matplotlib is installed.
 
     Called again with the same settings, it continues: tracks that are done
-    are kept, once their audio was read and found to be the same. Settings are
-    all that scores depend on, the weights too; not `batch_size`,
-    `num_workers` or the choice of tracks.
+    are kept if their audio is still the same. Settings are all that scores
+    depend on, the weights too; not `batch_size`, `num_workers`, the engine or
+    the choice of tracks.
 
     Args:
         separator: `AudioSeparator`.
@@ -83,54 +81,56 @@ def evaluate(
         composites: `{name: (stem, stem, …)}`, sums of the model's outputs
             that are scored as stems are ("evaluating the sum of stems"):
             `{"mne": ("music", "effects")}`. They don't count in averages.
-        chunk_seconds: float. See `separate`.
-        hop_seconds: float. See `separate`; the authors take 0.5.
+        chunk_seconds: float. Length of the chunks that the model sees;
+            `None`: the model's own `chunk_seconds`.
+        hop_seconds: float. From chunk to chunk; `None`: the authors' 0.5, at
+            most `chunk_seconds`.
         batch_size: int. Chunks per call of the model.
         oracles: list of str, of `"mixture"` (the mixture itself) and
             `ORACLES`.
         metrics: list of str, of `METRICS`.
-        resume: bool. Whether an evaluation with these settings that is in
-            `output_dir` already is continued; if not, it is an error.
-        num_workers: int. Processes that compute oracles and scores while the
-            model goes on. 0: none, all is done here in turn. With some, a
-            script must have its `if __name__ == "__main__"`.
+        num_workers: int. Threads that compute oracles and scores while the
+            model goes on with the next track. 0: one after the other.
         progress: bool. Whether to show a bar with the time left on standard
             error.
         model_name: str. The model's name in tables.
         dataset: str. Name of the data, such as `"dnr"` or
-            `"dnr/v2_paths/1.0.0"`; recorded, and what the paper's numbers are
-            chosen by.
-        split: str, such as `"test"`; likewise.
+            `"dnr/v2_paths/1.0.0"`; recorded. The paper's numbers are chosen
+            by it.
+        split: str, such as `"test"`; as `dataset`.
         report: callable. Takes one line for each track that failed; `None`
             warns.
         engine: str. What computes the estimates; see `separate`.
-        precision: str. `"float32"`, or `"bfloat16"` on OpenVINO; a setting,
-            as scores depend on it.
+        precision: str. `"float32"` or `"bfloat16"`; see `separate`. A
+            setting, as scores depend on it.
         mixture_consistency: bool. See `separate`; a setting.
 
     Returns:
         dict of `summary.json`: `"mean"`, `"median"` and `"defined"` (number
         of tracks), each `{row: {score: {name: float}}}` with `"average"`,
         NaN where nothing is defined; `"num_tracks"`; `"failed"`, the reason
-        for each track that could not be read or scored. Empty but for
-        `"failed"` if all failed. Rows are the oracles and `"model"`.
+        for each track that could not be read or scored. If all failed, it has
+        only the last two. Rows are the oracles and `"model"`.
 
     Raises:
         ValueError: if an argument is not as described, or `output_dir` holds
             an evaluation with other settings or of other audio.
-        ImportError: if museval or OpenVINO is wanted and not installed.
+        ImportError: if museval or an engine is wanted and not installed.
         OSError: if `output_dir` cannot be written.
-        RuntimeError: if a worker died; the tracks that are done stay.
     """
     tracks = list(tracks)
     num_workers = check_whole("num_workers", num_workers, 0)
     plan = make_plan(separator.stems, stems, composites, oracles, metrics)
     _check_tracks(tracks, plan)
+    if chunk_seconds is None:
+        chunk_seconds = separator.chunk_seconds
+    if hop_seconds is None:
+        hop_seconds = min(AUTHORS_HOP_SECONDS, chunk_seconds)
     chunk_and_hop(separator, chunk_seconds, hop_seconds)
     if mixture_consistency:
         check_adds_up(separator.stems)
     else:
-        separator = _computing(separator, plan)
+        separator = _with_computed(separator, plan)
     running = with_engine(separator, engine, precision)
     settings = {
         "model": describe_model(separator),
@@ -145,8 +145,11 @@ def evaluate(
         "oracles": plan.oracles,
         "metrics": plan.metrics,
     }
-    engines = [] if running is separator else ["openvino"]
-    results = Results(output_dir, settings, versions(*engines), resume)
+    if running is separator:
+        engine = "keras"
+    elif engine == "auto":
+        engine = "openvino"
+    results = Results(output_dir, settings, versions_of(engine))
 
     done, failed = {}, {}
     for track in tracks:
@@ -175,9 +178,9 @@ def evaluate(
         disable=not progress,
         dynamic_ncols=True,
     )
-    with bar, workers(num_workers) as submit:
+    with bar:
         for track, scores, error in score_all(
-            waiting, estimate, plan, submit, num_workers
+            waiting, estimate, plan, num_workers
         ):
             if error is None:
                 done[track.name] = results.write(
@@ -208,7 +211,7 @@ def _check_tracks(tracks, plan):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise ValueError(f"tracks must have names that differ; got {twice}")
     for track in tracks:
-        missing = set(plan.sources_in(track)) - set(track.stems)
+        missing = set(plan.read_in(track)) - set(track.stems)
         if missing:
             raise ValueError(
                 f"track {track.name} has no {', '.join(sorted(missing))}; it "
@@ -216,7 +219,7 @@ def _check_tracks(tracks, plan):
             )
 
 
-def _computing(separator, plan):
+def _with_computed(separator, plan):
     """The separator with the stems that are needed."""
     needed = [
         stem for stem in separator.stems if stem_name(stem) in plan.computed

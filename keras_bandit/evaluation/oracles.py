@@ -10,79 +10,58 @@ _SILENT_BIN = 1e-8
 
 _BLOCK_FRAMES = 512  # transformed at a time: some 10 MB per channel
 
+# Numerator and denominator of a mask, functions of S, N and X.
+_RATIOS = {
+    "irm": lambda s, n, x: (abs(s), abs(s) + abs(n)),
+    "wiener": lambda s, n, x: (abs(s) ** 2, abs(s) ** 2 + abs(n) ** 2),
+    "iam": lambda s, n, x: (abs(s), abs(x)),
+    # |S| |X| cos(∠S - ∠X) is the real part of S X*.
+    "psf": lambda s, n, x: ((s * x.conj()).real, abs(x) ** 2),
+}
 
-def ideal_ratio_mask(target, mixture):
-    """`|S| / (|S| + |N|)`, N = X - S; 1 where the mixture is silent.
+ORACLES = (*_RATIOS, "ibm")
+"""Names of the masks of `ideal_mask`."""
+
+
+def ideal_mask(name, target, mixture):
+    """A mask that knows the target.
+
+    | name | mask |
+    |---|---|
+    | `"irm"`, ideal ratio mask | `abs(S) / (abs(S) + abs(N))` |
+    | `"wiener"`, ideal Wiener mask | `abs(S)² / (abs(S)² + abs(N)²)` |
+    | `"iam"`, ideal amplitude mask | `abs(S) / abs(X)` |
+    | `"psf"`, phase-sensitive filter | `abs(S) cos(∠S - ∠X) / abs(X)` |
+    | `"ibm"`, ideal binary mask | 1 where `abs(S) > abs(N)`, else 0 |
+
+    Ratios are 1 where the mixture is silent, as in the authors'
+    `core/model/oracle/idealmask.py` (`karnwatcharasupat/bandit` at 735a57c).
 
     Args:
+        name: str, one of `ORACLES`.
         target: complex, spectrogram S of the target.
-        mixture: complex, spectrogram X of the mixture, of the same shape.
+        mixture: complex, spectrogram X of the mixture, of the same shape;
+            N = X - S.
 
     Returns:
         real array of that shape.
     """
-    return _ratio(_magnitudes(target, mixture), mixture)
-
-
-def ideal_wiener_mask(target, mixture):
-    """`|S|² / (|S|² + |N|²)`; see `ideal_ratio_mask`."""
-    signal, noise = _magnitudes(target, mixture)
-    return _ratio((signal**2, noise**2), mixture)
-
-
-def ideal_amplitude_mask(target, mixture):
-    """`|S| / |X|`; see `ideal_ratio_mask`."""
-    return _divide(np.abs(target), np.abs(mixture), mixture)
-
-
-def phase_sensitive_filter(target, mixture):
-    """`|S| cos(∠S - ∠X) / |X|`; see `ideal_ratio_mask`."""
-    # |S| |X| cos(∠S - ∠X) is the real part of S X*.
-    return _divide(
-        (target * mixture.conj()).real, np.abs(mixture) ** 2, mixture
-    )
-
-
-def ideal_binary_mask(target, mixture):
-    """1 where `|S| > |N|`, else 0, where the mixture is silent too."""
-    signal, noise = _magnitudes(target, mixture)
-    return (signal > noise).astype(signal.dtype)
-
-
-ORACLES = {
-    "irm": ideal_ratio_mask,
-    "wiener": ideal_wiener_mask,
-    "iam": ideal_amplitude_mask,
-    "psf": phase_sensitive_filter,
-    "ibm": ideal_binary_mask,
-}
-"""Masks by name, as the authors define them in `core/model/oracle/idealmask.py`
-of `karnwatcharasupat/bandit` (735a57c)."""
-
-
-def _magnitudes(target, mixture):
-    return np.abs(target), np.abs(mixture - target)
-
-
-def _ratio(parts, mixture):
-    signal, noise = parts
-    return _divide(signal, signal + noise, mixture)
-
-
-def _divide(numerator, denominator, mixture):
+    residual = mixture - target
+    if name == "ibm":
+        return (abs(target) > abs(residual)).astype(target.real.dtype)
+    numerator, denominator = _RATIOS[name](target, residual, mixture)
     mask = np.ones_like(numerator)
-    audible = np.abs(mixture) >= _SILENT_BIN
+    audible = abs(mixture) >= _SILENT_BIN
     return np.divide(numerator, denominator, out=mask, where=audible)
 
 
 def oracle_estimate(name, mixture, target, n_fft=2048, hop_length=512):
     """Separates a whole track with a mask that knows the target.
 
-    The transform is `keras_bandit.layers.STFT` with zero padding. It is
-    written in NumPy, and in blocks of frames, for two reasons: it runs in
-    processes beside the model, which must not load a second backend onto the
-    GPU, and the spectrograms of a song take gigabytes. Masks depend on no
-    other bin, so that the blocks change nothing.
+    The transform is that of `keras_bandit.layers.STFT` with zero padding, in
+    NumPy: the processes beside the model must not load a second backend onto
+    the GPU. It goes block by block, because the spectrograms of a song take
+    gigabytes. Each bin has a mask of its own, so blocks change nothing.
 
     With orthogonal signals (no bin in which both target and residual have
     energy) every oracle returns the target.
@@ -124,7 +103,7 @@ def oracle_estimate(name, mixture, target, n_fft=2048, hop_length=512):
         spectrum, wanted = (
             np.fft.rfft(x[:, block] * window) for x in (mixture, target)
         )
-        masked = ORACLES[name](wanted, spectrum) * spectrum
+        masked = ideal_mask(name, wanted, spectrum) * spectrum
         frames = np.fft.irfft(masked, n_fft) * window
         added = overlap_add(frames, hop_length)
         first = start * hop_length

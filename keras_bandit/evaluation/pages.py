@@ -1,15 +1,9 @@
 """What a reader of an evaluation is given: summary, tables and plots."""
 
-from keras_bandit.common.files import complete_files
+from keras_bandit.common.files import replace_file, write_text
 from keras_bandit.evaluation.paper import paper_rows
 from keras_bandit.evaluation.plots import box_plot, can_plot
-from keras_bandit.evaluation.results import (
-    PLOTS,
-    SUMMARY,
-    TABLES,
-    map_numbers,
-    number_or_none,
-)
+from keras_bandit.evaluation.results import PLOTS, SUMMARY, TABLES, for_json
 from keras_bandit.evaluation.scores import score_names
 from keras_bandit.evaluation.tables import result_tables
 
@@ -32,7 +26,7 @@ def write_results(
     results.write_json(
         SUMMARY,
         {
-            **map_numbers(summary, number_or_none),
+            **for_json(summary),
             "model_name": model_name,
             "settings": settings,
             "versions": results.versions,
@@ -42,29 +36,29 @@ def write_results(
     paper = paper_rows(
         settings["dataset"], settings["split"], len(tracks), rates, separator
     )
-    tables = result_tables(summary, plan, model_name, paper)
     page = _head(results, summary, tracks, model_name)
     if paper:
         page.append(
             "- Rows in italics: as printed in the BandIt paper, on the whole "
             "test set"
         )
-    for title, table in tables:
+    for title, table in result_tables(summary, plan, model_name, paper):
         page += ["", f"## {title}", "", table]
-    results.write_text(TABLES, "\n".join(page) + "\n")
+    write_text(results.directory / TABLES, "\n".join(page) + "\n")
     if can_plot():
         (results.directory / PLOTS).mkdir(exist_ok=True)
         for name in plan.scored:
-            _draw(results, scores, name, plan, model_name)
+            _draw(results.directory, scores, name, plan, model_name)
 
 
-def _draw(results, scores, name, plan, model_name):
+def _draw(directory, scores, name, plan, model_name):
     row = scores[0][plan.rows[0]]
     names = [s for s in score_names(plan.metrics) if name in row[s]]
     figure = box_plot(scores, name, plan.rows, names, model_name)
-    path = results.directory / PLOTS / f"{name}.png"
-    with complete_files([path], overwrite=True) as temporary:
-        figure.savefig(temporary[path], format="png", dpi=120)
+    replace_file(
+        directory / PLOTS / f"{name}.png",
+        lambda path: figure.savefig(path, format="png", dpi=120),
+    )
 
 
 def _head(results, summary, tracks, model_name):
@@ -87,7 +81,7 @@ def _head(results, summary, tracks, model_name):
     if settings["mixture_consistency"]:
         lines.append("- With mixture consistency: stems add up to the mixture")
     if settings["precision"] != "float32":
-        lines.append(f"- Computed in {settings['precision']} on OpenVINO")
+        lines.append(f"- Computed in {settings['precision']}")
     for versions in results.versions:
         found = ", ".join(f"{key} {value}" for key, value in versions.items())
         lines.append(f"- {found}")

@@ -2,9 +2,12 @@
 
 import importlib.util
 
-import numpy as np
-
-from keras_bandit.evaluation.tables import SCORE_TITLES, name_title, row_title
+from keras_bandit.evaluation.tables import (
+    SCORE_TITLES,
+    defined_values,
+    name_title,
+    row_title,
+)
 
 
 def can_plot():
@@ -29,16 +32,9 @@ def box_plot(scores, name, rows, score_names, model_name):
         `matplotlib.figure.Figure`. A box goes from the first to the third
         quartile, with a line at the median; whiskers reach to the last track
         within 1.5 times its length, others are points.
-
-    Raises:
-        ImportError: without matplotlib.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            'box_plot needs matplotlib: pip install "keras-bandit[plot]"'
-        ) from error
+    from matplotlib.figure import Figure
+
     # A figure of its own, without pyplot: no window, no global state.
     figure = Figure(
         figsize=(2 + 3 * len(score_names), 1.5 + 0.45 * len(rows)),
@@ -47,12 +43,8 @@ def box_plot(scores, name, rows, score_names, model_name):
     figure.suptitle(f"{name_title(name)}, {len(scores)} tracks")
     panels = figure.subplots(1, len(score_names), sharey=True, squeeze=False)[0]
     for panel, score in zip(panels, score_names, strict=True):
-        values = [
-            np.array([track[row][score][name] for track in scores])
-            for row in rows
-        ]
         panel.boxplot(
-            [x[~np.isnan(x)] for x in values],
+            [defined_values(scores, row, score, name) for row in rows],
             orientation="horizontal",
             manage_ticks=False,
             flierprops={"markersize": 3},

@@ -1,12 +1,9 @@
 """What a score is a score of: the model, and the versions that computed it."""
 
 import hashlib
-import platform
 import sys
 
-import numpy as np
-
-from keras_bandit import __version__
+from keras_bandit.common.versions import versions
 
 
 def describe_model(separator):
@@ -16,8 +13,9 @@ def describe_model(separator):
         separator: `AudioSeparator`.
 
     Returns:
-        dict with `class`, `stems`, `sample_rate` (Hz), `dtype` (name of the
-        policy), `parameters` and `weights_sha256`, a checksum of the values.
+        dict with `class`, `stems`, `sample_rate` (Hz), `dtype` (names of its
+        layers' policies), `parameters` and `weights_sha256`, a checksum of
+        the values.
     """
     digest = hashlib.sha256()
     for weight in separator.get_weights():
@@ -26,27 +24,30 @@ def describe_model(separator):
         "class": type(separator).__name__,
         "stems": list(separator.stems),
         "sample_rate": separator.sample_rate,
-        "dtype": separator.backbone.dtype_policy.name,
+        "dtype": ", ".join(sorted(_dtypes(separator))),
         "parameters": separator.count_params(),
         "weights_sha256": digest.hexdigest(),
     }
 
 
-def versions(*packages):
+def _dtypes(layer):
+    """Names of the dtype policies of a model's layers that have weights."""
+    if not layer.weights:
+        return set()
+    inner = getattr(layer, "layers", None)
+    if inner is None:
+        return {layer.dtype_policy.name}
+    return set().union(*map(_dtypes, inner))
+
+
+def versions_of(engine):
     """Versions of what computes: a dict for JSON.
 
     Args:
-        *packages: names of others than Keras and its backend; loaded ones.
+        engine: str. `"keras"`, or the name of another engine's package.
     """
-    found = {
-        "python": platform.python_version(),
-        "keras_bandit": __version__,
-        "numpy": np.__version__,
-    }
-    keras = sys.modules.get("keras")  # loaded if the model is of Keras
-    if keras is not None:
-        backend = keras.backend.backend()
-        found["keras"] = keras.__version__
-        found[backend] = sys.modules[backend].__version__
-    found |= {name: sys.modules[name].__version__ for name in packages}
-    return found
+    names = ["keras-bandit", "numpy"]
+    keras = sys.modules.get("keras")
+    if keras is not None:  # loaded if the model is Keras's
+        names += ["keras", keras.backend.backend()]
+    return versions(*names, *[engine] * (engine != "keras"))

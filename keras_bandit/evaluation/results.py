@@ -8,7 +8,8 @@ import urllib.parse
 
 import numpy as np
 
-from keras_bandit.common.files import complete_files
+from keras_bandit.common.files import write_text
+from keras_bandit.common.settings import check_same_settings
 
 CONFIG = "config.json"
 SUMMARY = "summary.json"
@@ -20,59 +21,52 @@ PLOTS = "plots"
 class Results:
     """Results of an evaluation on disk.
 
-    `config.json` holds the settings; what was computed with others is never
+    `config.json` holds the settings; results of other settings are never
     mixed in. A track's file appears when the track is done, complete.
 
     Args:
         directory: path, made if it does not exist.
         settings: dict for JSON. All that the scores depend on.
         versions: dict for JSON. Recorded beside the settings, not compared;
-            all that took part, as `self.versions`.
-        resume: bool. Whether results that are there already are kept and
-            continued.
+            `self.versions` lists those of every run.
 
     Raises:
-        ValueError: if there are results with other settings, or any without
-            `resume`, or files of these names which are not ours.
+        ValueError: if there are results with other settings, or files of
+            these names which are not ours.
         OSError: if the directory cannot be made or written.
     """
 
-    def __init__(self, directory, settings, versions, resume=True):
+    def __init__(self, directory, settings, versions):
         self.directory = pathlib.Path(directory)
+        # As JSON gives them back, so that they equal what is read again.
+        self.settings = json.loads(json.dumps(settings))
+        self.versions = [versions]
         config = self.directory / CONFIG
-        # What JSON makes of them, so that they equal what is read again.
-        settings = json.loads(json.dumps(settings))
-        if config.exists():
-            if not resume:
-                raise ValueError(
-                    f"{directory}: already holds an evaluation; give another "
-                    "output_dir, or resume=True"
-                )
-            former = _read_json(config, ("settings", "versions"))
-            _check_same(self.directory, former["settings"], settings)
-            self.settings, self.versions = settings, former["versions"]
-            if versions not in self.versions:
-                self.versions.append(versions)
-                self._write_config()
-            return
         foreign = [
             name
             for name in (SUMMARY, TABLES, TRACKS, PLOTS)
-            if (self.directory / name).exists()
+            if (self.directory / name).exists() and not config.exists()
         ]
         if foreign:
             raise ValueError(
                 f"{directory}: holds {', '.join(foreign)} but no {CONFIG}; "
                 "give another output_dir"
             )
+        if config.exists():
+            former = _read_json(config, ("settings", "versions"))
+            check_same_settings(
+                former["settings"],
+                self.settings,
+                f"{directory}: the evaluation there",
+                "give another output_dir",
+            )
+            if versions in former["versions"]:
+                self.versions = former["versions"]
+                return
+            self.versions = [*former["versions"], versions]
         (self.directory / TRACKS).mkdir(parents=True, exist_ok=True)
-        self.settings, self.versions = settings, [versions]
-        self._write_config()
-
-    def _write_config(self):
-        self.write_json(
-            CONFIG, {"settings": self.settings, "versions": self.versions}
-        )
+        content = {"settings": self.settings, "versions": self.versions}
+        self.write_json(CONFIG, content)
 
     def _file_of(self, track):
         # Reversible, so that no two names meet in one file.
@@ -84,8 +78,8 @@ class Results:
 
         Args:
             track: `Track`.
-            stems: list of str. Stored stems that the scores were made of; they
-                are read, to see that they are the same.
+            stems: list of str. Stored stems that the scores were made of.
+                Their audio is read and compared by checksum.
 
         Returns:
             `{row: {score: {name: float}}}`; NaN where a score isn't defined.
@@ -112,7 +106,7 @@ class Results:
         Returns:
             the scores as `read` gives them.
         """
-        scores = map_numbers(scores, number_or_none)
+        scores = for_json(scores)
         record = {**_describe(track, stems), "scores": scores}
         self.write_json(self._file_of(track), record)
         return _numbers(scores)
@@ -120,13 +114,7 @@ class Results:
     def write_json(self, name, content):
         """Writes a file of the directory, seen only when it is complete."""
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-        self.write_text(name, text)
-
-    def write_text(self, name, text):
-        """Writes a file of the directory, seen only when it is complete."""
-        path = self.directory / name
-        with complete_files([path], overwrite=True) as temporary:
-            temporary[path].write_text(text, encoding="utf-8")
+        write_text(self.directory / name, text)
 
 
 def _describe(track, stems):
@@ -143,23 +131,6 @@ def _describe(track, stems):
     }
 
 
-def _numbers(scores):
-    return map_numbers(scores, lambda x: math.nan if x is None else x)
-
-
-def _check_same(directory, former, settings):
-    differing = [
-        f"{key}={former.get(key)!r} (now {settings.get(key)!r})"
-        for key in {**former, **settings}
-        if former.get(key) != settings.get(key)
-    ]
-    if differing:
-        raise ValueError(
-            f"{directory}: holds an evaluation with other settings: "
-            f"{'; '.join(differing)}; give another output_dir"
-        )
-
-
 def _read_json(path, keys):
     """Reads a dict that has `keys`."""
     try:
@@ -173,13 +144,17 @@ def _read_json(path, keys):
         ) from error
 
 
-def map_numbers(tree, function):
+def _map_numbers(tree, function):
     """Applies a function to the numbers (and None) of nested dicts."""
     if isinstance(tree, dict):
-        return {key: map_numbers(x, function) for key, x in tree.items()}
+        return {key: _map_numbers(x, function) for key, x in tree.items()}
     return tree if isinstance(tree, str) else function(tree)
 
 
-def number_or_none(number):
-    """A number for JSON, which knows neither NaN nor infinity."""
-    return number if math.isfinite(number) else None
+def for_json(scores):
+    """Nested dicts with `None` for NaN and infinity, which JSON lacks."""
+    return _map_numbers(scores, lambda x: x if math.isfinite(x) else None)
+
+
+def _numbers(scores):
+    return _map_numbers(scores, lambda x: math.nan if x is None else x)

@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-EPSILON = 1.1920929e-07  # as in keras_bandit.metrics
+_EPSILON = 1.1920929e-07  # as in keras_bandit.metrics
 _SDR_EPSILON = 1e-7  # Music Demixing Challenge 2021
 
 MUSEVAL = ("museval_sdr", "museval_isr", "museval_sir", "museval_sar")
@@ -43,6 +43,28 @@ def score_names(metrics):
     return names
 
 
+def _decibels(signal, noise, epsilon):
+    return 10 * np.log10((signal + epsilon) / (noise + epsilon))
+
+
+def _channels(target, estimate):
+    # One channel at a time: in float64 a song's channel takes 100 MB.
+    for pair in zip(target, estimate, strict=True):
+        yield (x.astype("float64") for x in pair)
+
+
+def _snr(target, estimate):
+    error = target - estimate
+    return _decibels(target @ target, error @ error, _EPSILON)
+
+
+def _si_snr(target, estimate):
+    target = target - target.mean()
+    estimate = estimate - estimate.mean()
+    scale = (estimate @ target + _EPSILON) / (target @ target + _EPSILON)
+    return _snr(scale * target, estimate)
+
+
 def snr(target, estimate):
     """`keras_bandit.metrics.snr` in NumPy and float64; mean over channels.
 
@@ -53,40 +75,12 @@ def snr(target, estimate):
     Returns:
         float, dB.
     """
-    return _mean_over_channels(_snr, target, estimate)
+    return float(np.mean([_snr(*x) for x in _channels(target, estimate)]))
 
 
 def si_snr(target, estimate):
     """`keras_bandit.metrics.si_snr`, as `snr`."""
-    return _mean_over_channels(_si_snr, target, estimate)
-
-
-def _mean_over_channels(function, target, estimate):
-    # One channel at a time: in float64 a song's channel takes 100 MB.
-    return float(
-        np.mean(
-            [
-                function(s.astype("float64"), x.astype("float64"))
-                for s, x in zip(target, estimate, strict=True)
-            ]
-        )
-    )
-
-
-def _snr(target, estimate):
-    error = target - estimate
-    return _decibels(target @ target, error @ error, EPSILON)
-
-
-def _si_snr(target, estimate):
-    target = target - target.mean()
-    estimate = estimate - estimate.mean()
-    scale = (estimate @ target + EPSILON) / (target @ target + EPSILON)
-    return _snr(scale * target, estimate)
-
-
-def _decibels(signal, noise, epsilon):
-    return 10 * np.log10((signal + epsilon) / (noise + epsilon))
+    return float(np.mean([_si_snr(*x) for x in _channels(target, estimate)]))
 
 
 def usdr(target, estimate):
@@ -156,7 +150,7 @@ def museval_scores(targets, estimates, sample_rate):
 
     Args:
         targets: `{stem: (channels, samples)}`, all stems of the mixture.
-        estimates: likewise.
+        estimates: the same of the estimates.
         sample_rate: int. Hz.
 
     Returns:
@@ -167,11 +161,7 @@ def museval_scores(targets, estimates, sample_rate):
         ImportError: if museval is not installed.
     """
     # bss_eval refuses silent stems.
-    stems = [
-        stem
-        for stem in targets
-        if targets[stem].any() and estimates[stem].any()
-    ]
+    stems = [s for s in targets if targets[s].any() and estimates[s].any()]
     scores = {name: dict.fromkeys(targets, float("nan")) for name in MUSEVAL}
     if not stems:
         return scores
@@ -217,7 +207,7 @@ def score(metrics, targets, estimates, stems, sample_rate):
     Args:
         metrics: list of str, of `METRICS`.
         targets: `{name: (channels, samples)}`, stems and composites.
-        estimates: likewise.
+        estimates: the same of the estimates.
         stems: list of str. The names that are stems, not composites of
             them: museval takes no others.
         sample_rate: int. Hz.
@@ -225,22 +215,19 @@ def score(metrics, targets, estimates, stems, sample_rate):
     Returns:
         `{score: {name: float}}`, dB; NaN where a score isn't defined.
     """
-    scores = {}
     functions = {
         "snr": snr,
         "si_snr": si_snr,
         "usdr": usdr,
         "csdr": functools.partial(csdr, sample_rate=sample_rate),
     }
+    scores = {}
     for metric in metrics:
         if metric == "museval":
-            scores.update(
-                museval_scores(
-                    {stem: targets[stem] for stem in stems},
-                    {stem: estimates[stem] for stem in stems},
-                    sample_rate,
-                )
+            sources = (
+                {stem: x[stem] for stem in stems} for x in (targets, estimates)
             )
+            scores |= museval_scores(*sources, sample_rate)
         else:
             scores[metric] = {
                 name: functions[metric](target, estimates[name])

@@ -1,16 +1,22 @@
-"""Scoring tracks one after the other, here or in other processes."""
+"""The scores of tracks: their targets, the oracles and the model."""
 
 import collections
 import concurrent.futures
-import contextlib
-import multiprocessing
-import os
-import signal
+import functools
+import operator
 import threading
 
 import soundfile
 
-from keras_bandit.evaluation.plan import score_track
+from keras_bandit.evaluation.oracles import oracle_estimate
+from keras_bandit.evaluation.plan import (
+    MIXTURE,
+    MODEL,
+    mixture_sources,
+    stem_name,
+)
+from keras_bandit.evaluation.scores import score
+from keras_bandit.inference.separation import check_audio
 
 TRACK_ERRORS = (
     ValueError,
@@ -18,62 +24,106 @@ TRACK_ERRORS = (
     FloatingPointError,
     soundfile.LibsndfileError,
 )
-"""What a track that cannot be read, separated or scored raises. Whatever else
-is raised (no memory, a fault of ours) ends the evaluation."""
+"""Raised by a track that cannot be read, separated or scored. Any other error
+(no memory, a fault of ours) ends the evaluation."""
 
 
-@contextlib.contextmanager
-def workers(num_workers):
-    """Gives a function that runs a function, and returns its future."""
-    if not num_workers:
-        yield _run_here
-        return
-    # A fork of a process with threads and a GPU may hang.
-    pool = concurrent.futures.ProcessPoolExecutor(
-        num_workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-    )
-    try:
-        yield pool.submit
-    except concurrent.futures.BrokenExecutor as error:
-        raise RuntimeError(
-            "a scoring process died (out of memory?); the tracks done so far "
-            f"are kept: run again with fewer than num_workers={num_workers}"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+def _sum(signals):
+    return functools.reduce(operator.add, signals)
 
 
-def _start_worker():
-    # Ctrl-C reaches workers too; one message, the main process's, will do.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+def read_mixture(track):
+    """The mixture of a whole track, `(channels, samples)` float32.
 
-
-def _end_with_parent():
-    """Ends this process when the main one is gone, even if it was killed.
-
-    Otherwise it would wait for tracks for ever.
+    As it is stored, or else the sum of the stems.
     """
-    multiprocessing.parent_process().join()
-    os._exit(1)
+    return _sum(track.read(stem) for stem in mixture_sources(track))
 
 
-def _run_here(function, *args):
-    future = concurrent.futures.Future()
-    try:
-        future.set_result(function(*args))
-    except TRACK_ERRORS as error:
-        future.set_exception(error)
-    return future
+def _read_targets(track, plan):
+    """`{name: (channels, samples)}` float32 for `plan.scored`."""
+    targets = {}
+    for name, parts in plan.targets_in(track).items():
+        target = _sum(track.read(part) for part in parts)
+        try:
+            targets[name] = check_audio(target, track.sample_rate)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+    return targets
 
 
-def score_all(tracks, estimate, plan, submit, num_workers):
+def estimates_of(outputs, plan):
+    """Estimates of what is scored, from what the model computes.
+
+    Args:
+        outputs: `{stem of the model: (channels, samples)}`.
+        plan: `Plan`.
+
+    Returns:
+        `{name: (channels, samples)}` for `plan.scored`.
+    """
+    outputs = {stem_name(stem): audio for stem, audio in outputs.items()}
+    return {
+        name: _sum(outputs[part] for part in plan.composites.get(name, [name]))
+        for name in plan.scored
+    }
+
+
+def score_track(track, estimates, plan):
+    """Scores the model and the oracles on a track.
+
+    Args:
+        track: `Track`.
+        estimates: `{name: (channels, samples)}`, the model's.
+        plan: `Plan`.
+
+    Returns:
+        `{row: {score: {name: float}}}` in dB, NaN where it isn't defined.
+
+    Raises:
+        ValueError: if the track lacks a stem or has NaN or infinity, and if
+            estimates and targets differ in shape.
+    """
+    mixture, targets = read_mixture(track), _read_targets(track, plan)
+    for name, target in targets.items():
+        if estimates[name].shape != target.shape:
+            raise ValueError(
+                f"estimate of {name} has shape {estimates[name].shape}, its "
+                f"target {target.shape}"
+            )
+
+    def estimate(row, name):
+        if row == MODEL:
+            return estimates[name]
+        if row == MIXTURE:
+            return mixture
+        return oracle_estimate(row, mixture, targets[name])
+
+    return {
+        row: score(
+            plan.metrics,
+            targets,
+            {name: estimate(row, name) for name in targets},
+            plan.sources,
+            track.sample_rate,
+        )
+        for row in plan.rows
+    }
+
+
+def score_all(tracks, estimate, plan, num_workers):
     """Separates and scores tracks, in their order.
 
-    At most `num_workers` tracks wait with their estimates in memory while
-    the next one is separated.
+    NumPy computes most of a score without Python's lock: two threads took no
+    longer than two processes, and share the track's audio.
+
+    Args:
+        tracks: list of `Track`.
+        estimate: function of a track that returns the model's estimates, as
+            `score_track` takes them.
+        plan: `Plan`.
+        num_workers: int. Tracks that are scored, with their estimates in
+            memory, while the next one is separated.
 
     Yields:
         `(track, scores, error)`; one of the latter is `None`.
@@ -93,9 +143,24 @@ def score_all(tracks, estimate, plan, submit, num_workers):
         except TRACK_ERRORS as error:
             yield track, None, error
             continue
-        waiting.append((track, submit(score_track, track, estimates, plan)))
+        waiting.append((track, _start(score_track, track, estimates, plan)))
         del estimates
         while waiting and (len(waiting) > num_workers or waiting[0][1].done()):
             yield finish()
     while waiting:
         yield finish()
+
+
+def _start(function, *args):
+    """Runs a function in a thread; returns its future."""
+    future = concurrent.futures.Future()
+
+    def run():
+        try:
+            future.set_result(function(*args))
+        except BaseException as error:
+            future.set_exception(error)
+
+    # Of an executor, Ctrl-C would wait for the scores of its tracks.
+    threading.Thread(target=run, daemon=True).start()
+    return future

@@ -1,6 +1,7 @@
 """Scores of many tracks as a few numbers, and those as Markdown."""
 
 import numpy as np
+from tabulate import tabulate
 
 from keras_bandit.evaluation.plan import MIXTURE, MODEL
 from keras_bandit.evaluation.scores import MEDIANS, score_names
@@ -31,12 +32,19 @@ _NAMES = {"mne": "M&E"}
 
 
 def row_title(row, model_name):
+    """How a row is called in tables and plots."""
     return model_name if row == MODEL else ROW_TITLES[row]
 
 
 def name_title(name):
     """How a stem or composite is called in tables and plots."""
     return _NAMES.get(name, name.replace("_", " ").capitalize())
+
+
+def defined_values(scores, row, score, name):
+    """One score of all tracks, `(tracks,)`, without those that are NaN."""
+    values = np.array([track[row][score][name] for track in scores])
+    return values[~np.isnan(values)]
 
 
 def summarize(scores, plan):
@@ -53,35 +61,28 @@ def summarize(scores, plan):
         "average": the mean over `plan.sources`. NaN where no
         track has the score.
     """
-    summary = {"mean": {}, "median": {}, "defined": {}}
-    for row in plan.rows:
-        for score in score_names(plan.metrics):
-            values = {
-                name: np.array([track[row][score][name] for track in scores])
-                for name in scores[0][row][score]
+    summary = {}
+    for kind, function in (
+        ("mean", lambda x: float(np.mean(x)) if x.size else float("nan")),
+        ("median", lambda x: float(np.median(x)) if x.size else float("nan")),
+        ("defined", len),
+    ):
+        summary[kind] = {
+            row: {
+                score: {
+                    name: function(defined_values(scores, row, score, name))
+                    for name in scores[0][row][score]
+                }
+                for score in score_names(plan.metrics)
             }
-            values = {name: x[~np.isnan(x)] for name, x in values.items()}
-            _put(summary["defined"], row, score, values, len)
-            for kind, function in (("mean", np.mean), ("median", np.median)):
-                figures = _put(
-                    summary[kind],
-                    row,
-                    score,
-                    values,
-                    lambda x, function=function: (
-                        float(function(x)) if x.size else float("nan")
-                    ),
-                )
-                figures[AVERAGE] = float(
-                    np.mean([figures[stem] for stem in plan.sources])
-                )
+            for row in plan.rows
+        }
+    for kind in ("mean", "median"):
+        for row in summary[kind].values():
+            for figures in row.values():
+                sources = [figures[stem] for stem in plan.sources]
+                figures[AVERAGE] = float(np.mean(sources))
     return summary
-
-
-def _put(tree, row, score, values, function):
-    figures = {name: function(x) for name, x in values.items()}
-    tree.setdefault(row, {})[score] = figures
-    return figures
 
 
 def result_tables(summary, plan, model_name, paper):
@@ -100,88 +101,45 @@ def result_tables(summary, plan, model_name, paper):
     """
     scores = score_names(plan.metrics)
     pair = [score for score in scores if score in ("snr", "si_snr")]
-    groups = [pair] if pair else []
-    groups += [[score] for score in scores if score not in pair]
+    groups = [[score] for score in scores if score not in pair]
     tables = []
-    for group in groups:
-        kinds = ("mean", "median")
-        if group[0] in MEDIANS:
-            kinds = ("median", "mean")
+    for group in [pair, *groups] if pair else groups:
         title = " and ".join(SCORE_TITLES[score] for score in group)
-        for i, kind in enumerate(kinds):
-            # The paper reports means.
-            rows = _rows(
-                summary[kind], plan, model_name, paper if not i else {}
-            )
+        kinds = ["mean", "median"]
+        if group[0] in MEDIANS:
+            kinds.reverse()
+        for kind in kinds:
+            # The paper reports means, of SNR and SI-SNR.
+            beside = paper if kind == "mean" and group == pair else {}
+            rows = []
+            for row in plan.rows:
+                rows.append((row_title(row, model_name), summary[kind][row]))
+                rows += [(f"*{label}*", x) for label, x in beside.get(row, [])]
             table = _score_table(rows, group, plan)
             tables.append((f"{title}, {kind} over tracks", table))
     return tables
 
 
-def _rows(figures, plan, model_name, paper):
-    """`(title, {score: {name: float}}, ours)`, the paper's rows after ours."""
-    rows = []
-    for row in plan.rows:
-        rows.append((row_title(row, model_name), figures[row], True))
-        rows.extend((f"*{label}*", x, False) for label, x in paper.get(row, []))
-    return rows
-
-
 def _score_table(rows, scores, plan):
-    columns = [(stem, score) for stem in plan.stems for score in scores]
-    if len(plan.sources) > 1:
-        columns += [(AVERAGE, score) for score in scores]
-    known = rows[0][1][scores[0]]
-    columns += [
-        (name, score)
-        for name in plan.composites
-        for score in scores
-        if name in known
-    ]
+    """Markdown of `(title, {score: {name: float}})`, ours in the first row."""
+    names = [*plan.stems, *[AVERAGE] * (len(plan.sources) > 1)]
+    names += [n for n in plan.composites if n in rows[0][1][scores[0]]]
+    columns = [(name, score) for name in names for score in scores]
     header = [
         f"{name_title(name)} {SCORE_TITLES[score]}"
         if len(scores) > 1
         else name_title(name)
         for name, score in columns
     ]
-    body = []
-    for title, figures, ours in rows:
-        cells = [
-            figures.get(score, {}).get(name, float("nan"))
-            for name, score in columns
-        ]
-        # A row of the paper may have none of these.
-        if ours or not np.isnan(cells).all():
-            body.append([title, *(_cell(x) for x in cells)])
-    return markdown_table(["", *header], body)
-
-
-def _cell(value):
-    # "z": no "-0.0".
-    return "-" if np.isnan(value) else f"{value:z.1f}"
-
-
-def markdown_table(header, rows):
-    """A Markdown table with numbers to the right.
-
-    Args:
-        header: list of str.
-        rows: list of lists of str, as long as the header.
-
-    Returns:
-        str of several lines, without a last line break.
-    """
-    widths = [
-        max(map(len, column)) for column in zip(header, *rows, strict=True)
+    values = [
+        [x.get(s, {}).get(n, np.nan) for n, s in columns] for _, x in rows
     ]
-    rule = ["-" * max(widths[0], 3)] + ["-" * (w - 1) + ":" for w in widths[1:]]
-    lines = [header, rule, *rows]
-    return "\n".join(
-        "| "
-        + " | ".join(
-            cell.rjust(width) if i else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        + " |"
-        for line in lines
+    body = [
+        # "z": no "-0.0".
+        [title, *("-" if np.isnan(x) else f"{x:z.1f}" for x in numbers)]
+        for (title, _), numbers in zip(rows, values, strict=True)
+    ]
+    align = ["left"] + ["right"] * len(header)
+    return tabulate(
+        body, ["", *header], "pipe", disable_numparse=True, colalign=align
     )

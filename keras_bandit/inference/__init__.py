@@ -1,18 +1,15 @@
-"""Separation of whole recordings: audio files, resampling, overlap-add.
+"""Separation of recordings and of files: `separate` and `separate_file`.
 
-The defaults stand here, where reading them costs no import; `separate`, the
-function of `separation.py`, and `OpenVINOSeparator` are imported on first use.
+What is named here is imported on first use: reading the defaults costs nothing.
 """
 
 DEFAULT_CHUNK_SECONDS = 6.0
-"""Length of a chunk: the authors' (and the length they train on)."""
 
 DEFAULT_HOPS_PER_CHUNK = 2
 """Chunks over each sample when no hop is given: hop = chunk / 2 = 3.0 s.
 
-The compromise between quality and speed: two is the fewest with a full
-cross-fade everywhere. The authors take 12 (a hop of 0.5 s), six times the
-work.
+Two is the fewest with a full crossfade everywhere. BandIt's authors take 12
+(a hop of 0.5 s): six times the work, and a little better.
 """
 
 DEFAULT_BATCH_SIZE = 2
@@ -25,6 +22,10 @@ def __getattr__(name):
         from keras_bandit.inference.separation import separate
 
         return separate
+    if name == "separate_file":
+        from keras_bandit.inference.files import separate_file
+
+        return separate_file
     if name == "OpenVINOSeparator":
         from keras_bandit.inference.engines import choose_engine
 

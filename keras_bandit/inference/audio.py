@@ -10,6 +10,8 @@ import struct
 import numpy as np
 import soundfile
 
+from keras_bandit.common.quiet import hidden_stderr
+
 SUBTYPES = {
     "wav": ("PCM_16", "PCM_24", "FLOAT"),
     "flac": ("PCM_16", "PCM_24"),
@@ -38,12 +40,42 @@ class AudioFormat:
         num_channels: int.
         num_samples: int. Samples per channel.
         subtype: str. libsndfile's name of the sample format, "PCM_24".
+        damage: str. What the decoder of an MP3 file passed over while reading
+            it, in one line; empty if nothing, or if the file was not read.
     """
 
     sample_rate: int
     num_channels: int
     num_samples: int
     subtype: str
+    damage: str = ""
+
+
+def _name(path):
+    """A path as soundfile (0.14) opens it, also if it is not valid UTF-8."""
+    return os.fspath(path) if os.name == "nt" else os.fsencode(path)
+
+
+def _call(function, *args, **options):
+    """Calls soundfile, and keeps back what libmpg123 prints.
+
+    libmpg123 (in libsndfile 1.2) prints odd tags and faults in MP3 frames on
+    standard error. It goes on with what follows, and soundfile does not tell.
+
+    Returns:
+        What the function returns, and the list of the lines.
+    """
+    result = error = None
+    with hidden_stderr() as held:
+        try:
+            result = function(*args, **options)
+        except Exception as raised:
+            error = raised  # outside, or the lines are printed with it
+        held.seek(0)
+        lines = held.read().decode(errors="replace").splitlines()
+    if error:
+        raise error
+    return result, lines
 
 
 def probe(path):
@@ -67,7 +99,7 @@ def probe(path):
     try:
         with path.open("rb"):
             pass
-        info = soundfile.info(path)
+        info, _ = _call(soundfile.info, _name(path))
     except OSError as error:
         raise AudioFileError(f"{path}: {error.strerror}") from error
     except soundfile.LibsndfileError as error:
@@ -121,9 +153,15 @@ def read_audio(path):
     Raises:
         AudioFileError: as `probe`, and if the file breaks off.
     """
-    audio_format = probe(path)
+    audio_format, notes = probe(path), []
+    options = {"dtype": "float32", "always_2d": True}
     try:
-        audio, _ = soundfile.read(path, dtype="float32", always_2d=True)
+        file, _ = _call(soundfile.SoundFile, _name(path))
+        with file:
+            if audio_format.subtype.startswith("MPEG"):
+                audio, notes = _call(file.read, **options)
+            else:
+                audio = file.read(**options)
     except soundfile.LibsndfileError as error:
         reason = error.error_string.rstrip(".")
         raise AudioFileError(f"{path}: damaged ({reason})") from error
@@ -132,6 +170,10 @@ def read_audio(path):
             f"{path}: damaged (breaks off after {len(audio)} of "
             f"{audio_format.num_samples} samples)"
         )
+    if notes:
+        # "[src/libmpg123/layer3.c:INT123_do_layer3():1860] error: ..."
+        damage = f"{notes[0].rpartition('] ')[2]} ({len(notes)} such notes)"
+        audio_format = dataclasses.replace(audio_format, damage=damage)
     return np.ascontiguousarray(audio.T), audio_format
 
 
@@ -150,9 +192,14 @@ def choose_subtype(file_format, subtype, source):
         str, one of `SUBTYPES[file_format]`.
 
     Raises:
-        AudioFileError: if the format does not take the subtype, the rate or
-            the number of channels.
+        AudioFileError: if there is no such format, or it does not take the
+            subtype, the rate or the number of channels.
     """
+    if file_format not in SUBTYPES:
+        raise AudioFileError(
+            f"file_format must be one of {', '.join(SUBTYPES)}; got "
+            f"{file_format!r}"
+        )
     accepted = SUBTYPES[file_format]
     if subtype is None:
         subtype = source.subtype if source.subtype in accepted else accepted[-1]
@@ -178,24 +225,22 @@ def choose_subtype(file_format, subtype, source):
     return subtype
 
 
-def count_clipped(audio, subtype):
-    """Counts the samples that a sample format cannot hold.
+def clipping(audio, subtype):
+    """Measures what a sample format cannot hold.
 
     Args:
         audio: float array, full scale ±1.
         subtype: one of `SUBTYPES`.
 
     Returns:
-        int. Samples beyond ±1; 0 for FLOAT.
+        `(samples, peak)`: how many samples lie beyond ±1, 0 for FLOAT, and
+        the peak in dBFS, -inf for silence.
     """
-    if subtype == "FLOAT":
-        return 0
-    return int(np.count_nonzero(audio > 1) + np.count_nonzero(audio < -1))
-
-
-def decibels(amplitude):
-    """Returns 20 log10 of an amplitude: dBFS, if full scale is 1."""
-    return 20 * math.log10(amplitude) if amplitude else -math.inf
+    peak = max(audio.max(), -audio.min())
+    count = 0
+    if subtype != "FLOAT" and peak > 1:
+        count = int(np.count_nonzero(audio > 1) + np.count_nonzero(audio < -1))
+    return count, 20 * math.log10(peak) if peak else -math.inf
 
 
 def to_samples(audio, subtype):
@@ -245,7 +290,7 @@ def write_audio(path, audio, sample_rate, file_format, subtype):
     with open(path, "wb"):
         pass
     with soundfile.SoundFile(
-        path, "w", sample_rate, len(audio), subtype, format=file_format
+        _name(path), "w", sample_rate, len(audio), subtype, format=file_format
     ) as file:
         for start in range(0, audio.shape[-1], _BLOCK):
             block = audio[:, start : start + _BLOCK].T

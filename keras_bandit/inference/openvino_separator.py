@@ -63,12 +63,19 @@ class OpenVINOSeparator:
             it.
     """
 
+    chunk_seconds = 6.0
+    silent_in_silent_out = True
+
     def __init__(self, network, precision="float32", cache_dir=None):
         check_precision(precision)
         self.network = network
         self.precision = precision
         self.cache_dir = cache_dir
         self._requests = {}
+
+    @property
+    def min_samples(self):
+        return self.network.n_fft
 
     @classmethod
     def from_separator(cls, separator, precision="float32", cache_dir=None):

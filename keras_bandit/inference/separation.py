@@ -6,17 +6,13 @@ import numbers
 import numpy as np
 
 from keras_bandit.common.checks import check_whole
-from keras_bandit.inference import (
-    DEFAULT_BATCH_SIZE,
-    DEFAULT_CHUNK_SECONDS,
-    DEFAULT_HOPS_PER_CHUNK,
-)
+from keras_bandit.inference import DEFAULT_BATCH_SIZE, DEFAULT_HOPS_PER_CHUNK
+from keras_bandit.inference.crossfade import chunk_starts, crossfade_chunks
 from keras_bandit.inference.engines import with_engine
-from keras_bandit.inference.overlap_add import chunk_starts, overlap_add
 from keras_bandit.inference.resample import resample
 
-# No file format of ours holds more; an array with more is one that stands
-# (samples, channels), as soundfile reads it.
+# No audio file holds more channels: an array with more is (samples,
+# channels), as soundfile reads it.
 _MOST_CHANNELS = 1024
 
 
@@ -88,13 +84,14 @@ def _check_positive(name, seconds):
         )
 
 
-def chunk_and_hop(separator, chunk_seconds, hop_seconds):
+def chunk_and_hop(separator, chunk_seconds=None, hop_seconds=None):
     """Returns the lengths of a chunk and of the hop, in samples.
 
     Args:
-        separator: the model; its `sample_rate` and `hop_length` are read.
-        chunk_seconds: float. Length of a chunk.
-        hop_seconds: float, or `None` for
+        separator: the model; its `sample_rate`, `chunk_seconds` and
+            `min_samples` are read.
+        chunk_seconds: float. Length of a chunk; `None` takes the model's.
+        hop_seconds: float. From chunk to chunk; `None` takes
             `chunk_seconds / DEFAULT_HOPS_PER_CHUNK`.
 
     Returns:
@@ -102,8 +99,10 @@ def chunk_and_hop(separator, chunk_seconds, hop_seconds):
 
     Raises:
         ValueError: if either is not positive, the hop is longer than the
-            chunk, or the chunk is shorter than four STFT hops (one frame).
+            chunk, or the chunk is shorter than the model takes.
     """
+    if chunk_seconds is None:
+        chunk_seconds = separator.chunk_seconds
     _check_positive("chunk_seconds", chunk_seconds)
     if hop_seconds is None:
         hop_seconds = chunk_seconds / DEFAULT_HOPS_PER_CHUNK
@@ -113,14 +112,14 @@ def chunk_and_hop(separator, chunk_seconds, hop_seconds):
             "hop_seconds must be at most chunk_seconds; got "
             f"hop_seconds={hop_seconds}, chunk_seconds={chunk_seconds}"
         )
-    chunk = round(chunk_seconds * separator.sample_rate)
-    hop = max(round(hop_seconds * separator.sample_rate), 1)
-    shortest = 4 * separator.hop_length
+    sample_rate, shortest = separator.sample_rate, separator.min_samples
+    chunk = round(chunk_seconds * sample_rate)
+    hop = max(round(hop_seconds * sample_rate), 1)
     if chunk < shortest:
         raise ValueError(
             f"chunk_seconds must be at least {shortest} samples, "
-            f"{shortest / separator.sample_rate:.3f} s at "
-            f"{separator.sample_rate} Hz; got chunk_seconds={chunk_seconds}"
+            f"{shortest / sample_rate:.3f} s at {sample_rate} Hz; got "
+            f"chunk_seconds={chunk_seconds}"
         )
     return chunk, hop
 
@@ -146,11 +145,27 @@ def check_channels(num_channels, model_channels):
         )
 
 
+def check_adds_up(stems):
+    """Checks that stems can be made to add up to the mixture.
+
+    Args:
+        stems: list of str. All that are computed.
+
+    Raises:
+        ValueError: if there is only one, which would be the mixture.
+    """
+    if len(stems) < 2:
+        raise ValueError(
+            "mixture_consistency needs two stems or more: one alone would be "
+            f"the mixture; got {list(stems)}"
+        )
+
+
 def separate(
     separator,
     audio,
     sample_rate,
-    chunk_seconds=DEFAULT_CHUNK_SECONDS,
+    chunk_seconds=None,
     hop_seconds=None,
     batch_size=DEFAULT_BATCH_SIZE,
     stems=None,
@@ -162,44 +177,45 @@ def separate(
     """Separates a recording into its stems.
 
     The recording is resampled to the model's rate if it has another,
-    separated by `overlap_add` and resampled back. The channels of a model
-    with independent channels are chunks of their own, so a silent channel
-    costs nothing. A model that wants several channels gets mono repeated,
-    and its output channels are averaged.
+    separated by `crossfade_chunks` and resampled back. If the model separates
+    each channel alone, the channels are chunks of their own, and a silent
+    channel costs nothing. A model that wants several channels gets mono
+    repeated, and its output channels are averaged.
 
     In memory: the recording, its copy at the model's rate, and two copies
     of one stem beside the others, all float32.
 
     Args:
-        separator: the model, an `AudioSeparator` or `OpenVINOSeparator`.
+        separator: the model, an `AudioSeparator` or an engine such as
+            `OpenVINOSeparator`.
         audio: `(samples,)` or `(channels, samples)`, array-like of floats,
             full scale ±1.
         sample_rate: int. Rate of `audio`, in Hz.
-        chunk_seconds: float. Length of the chunks that the model sees. A
-            shorter recording is extended by reflection.
+        chunk_seconds: float. Length of the chunks that the model sees;
+            `None` takes the model's, its authors'. A shorter recording is
+            extended by reflection.
         hop_seconds: float. From chunk to chunk, at most `chunk_seconds`.
-            Smaller is smoother and slower. `None` is
-            `chunk_seconds / DEFAULT_HOPS_PER_CHUNK`, 3 s; the authors take
-            0.5 s.
-        batch_size: int. Chunks (of one channel each, if the model's
-            channels are independent) per call of the model.
+            Smaller is smoother and slower. `None` takes half a chunk
+            (`DEFAULT_HOPS_PER_CHUNK`); BandIt's authors take 0.5 s.
+        batch_size: int. Chunks (of one channel each, if the model separates
+            each channel alone) per call of the model.
         stems: list of str, the stems to return; `None` for all. Others
-            are not computed, but for `mixture_consistency`. To
-            separate many recordings, call `with_stems` once instead: each
-            call of it makes a model that is compiled anew.
+            are computed only for `mixture_consistency`. To separate many
+            recordings, call `with_stems` once instead: each call of it makes
+            a model that has to be compiled again.
         progress: bool or str. True shows a bar with the time left on
             standard error; a str is its label.
         engine: `"keras"`, `"openvino"`, or `"auto"`: OpenVINO where it is
             installed, there is no GPU and it can run the model. To separate
             many recordings on OpenVINO, pass an `OpenVINOSeparator` as
-            `separator` instead: each call compiles one anew.
-        precision: `"float32"`, or `"bfloat16"` (OpenVINO alone).
-        mixture_consistency: bool. Whether what the stems leave of the mixture
-            is shared out among them, in equal parts: they then add up to it
-            (Wisdom et al. 2019, "Differentiable Consistency Constraints for
-            Improved Deep Speech Enhancement", arXiv:1811.08521, with equal
-            weights). For models whose stems are all there is: all of them
-            are computed, whichever `stems` names.
+            `separator` instead: here each call compiles one again.
+        precision: `"float32"`, or `"bfloat16"` (OpenVINO only).
+        mixture_consistency: bool. Whether the part of the mixture that the
+            stems leave is shared out among them, in equal parts, so that they
+            add up to the mixture (Wisdom et al. 2019, "Differentiable
+            Consistency Constraints for Improved Deep Speech Enhancement",
+            arXiv:1811.08521, with equal weights). All stems are computed,
+            whichever `stems` names.
 
     Returns:
         dict of each stem's float32 array, shaped like `audio`.
@@ -226,7 +242,7 @@ def separate(
         resample(mixture, sample_rate, separator.sample_rate),
         separator.num_channels,
     )
-    estimates = overlap_add(
+    estimates = crossfade_chunks(
         _predictor(separator, items, chunk, hop, batch_size),
         items,
         list(separator.stems),
@@ -234,6 +250,7 @@ def separate(
         hop,
         batch_size,
         progress,
+        separator.silent_in_silent_out,
     )
     separated = {}
     for stem in list(estimates):
@@ -248,27 +265,14 @@ def separate(
 
 
 def _predictor(separator, items, chunk, hop, batch_size):
-    """What computes a batch; a Keras model knows what is quickest for few."""
+    """The function that computes a batch.
+
+    A Keras model has a `predictor`: few batches are quicker uncompiled.
+    """
     if not hasattr(separator, "predictor"):
         return separator.predict_on_batch
     chunks = len(chunk_starts(items.shape[-1], chunk, hop)) * len(items)
     return separator.predictor(-(-chunks // batch_size))
-
-
-def check_adds_up(stems):
-    """Checks that stems can be made to add up to the mixture.
-
-    Args:
-        stems: list of str. All that are computed.
-
-    Raises:
-        ValueError: if there is one alone, which would be the mixture.
-    """
-    if len(stems) < 2:
-        raise ValueError(
-            "mixture consistency needs two stems or more: one alone would be "
-            f"the mixture; got {list(stems)}"
-        )
 
 
 def _share_out_residual(separated, audio):

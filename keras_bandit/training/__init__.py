@@ -1,7 +1,6 @@
 """Training runs that can be repeated, interrupted and continued."""
 
 from keras_bandit.training.alternating_stems import AlternatingStems
-from keras_bandit.training.arguments import parse_recipe
 from keras_bandit.training.devices import open_devices
 from keras_bandit.training.event_log import first_example
 from keras_bandit.training.feature_cache import FeatureCache, cache_features
@@ -19,5 +18,4 @@ __all__ = [
     "open_devices",
     "paper_optimizer",
     "paper_schedule",
-    "parse_recipe",
 ]

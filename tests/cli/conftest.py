@@ -1,13 +1,8 @@
 """A model behind any preset."""
 
-import pathlib
-import sys
-
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-
-from command_line import Gains
+from .command_line import Gains
 
 
 @pytest.fixture

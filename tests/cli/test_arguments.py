@@ -1,9 +1,12 @@
 """Mistakes in the arguments: one line, status 2, and nothing is done."""
 
 import pytest
-from command_line import error_line, found, separate, write
 
 from keras_bandit import cli
+
+from .command_line import error_line, found, separate, write
+
+pytestmark = pytest.mark.once
 
 
 @pytest.mark.parametrize(
@@ -11,7 +14,7 @@ from keras_bandit import cli
     [
         (["--stems", "speech,voice"], "no voice; it has speech, music, eff"),
         (["--stems", ","], "names separated by commas"),
-        (["--hop-seconds", "0.2"], "at most --chunk-seconds; got 0.2 and 0.1"),
+        (["--hop-seconds", "0.2"], "--hop-seconds must be at most --chunk-"),
         (["--hop-seconds", "0"], "--hop-seconds: must be a positive"),
         (["--hop-seconds", "nan"], "--hop-seconds: must be a positive"),
         (["--chunk-seconds", "x"], "--chunk-seconds: must be a positive"),
@@ -21,7 +24,8 @@ from keras_bandit import cli
         (["--format", "mp3"], "invalid choice: 'mp3'"),
         (["--format", "flac", "--subtype", "FLOAT"], "PCM_16, PCM_24; got F"),
         (["--output", "film.wav"], "film.wav: not a directory"),
-        (["--output", ""], "--output: must be a directory's path; got ''"),
+        (["--output", ""], "--output: must be a path; got ''"),
+        (["--output", "a\0b"], "--output: must be a path; got 'a\\x00b'"),
         (["--colour"], "unrecognized arguments: --colour"),
     ],
 )
@@ -37,19 +41,21 @@ def test_bad_arguments_are_one_line_and_status_2(model, capsys, args, message):
     "argv",
     [
         ["separate", "film.wav", "--preset", "bandit_demo", "--engine-cache"],
+        ["convert"],
         ["convert", "x.ckpt"],
+        ["separate", "--preset", "bandit_demo"],
         ["prepare", "dnr", "--data-dir", "data", "--manual-dir"],
         ["prepare", "dnr", "--manual-dir", "dnr", "--data-dir"],
         ["evaluate", "--preset", "bandit_demo", "--data-dir"],
         ["evaluate", "--preset", "p", "--data-dir", "data", "--output"],
     ],
 )
-def test_an_empty_folder_is_not_the_current_one(
+def test_an_empty_path_is_not_the_current_one(
     tmp_path, monkeypatch, capsys, argv
 ):
     monkeypatch.chdir(tmp_path)
     assert cli.main([*argv, ""]) == 2
-    assert "must be a directory's path; got ''" in error_line(capsys)
+    assert "must be a path; got ''" in error_line(capsys)
     assert found() == []
 
 

@@ -1,13 +1,13 @@
-"""Output that cannot be printed, or is held back."""
+"""Output that cannot be printed."""
 
 import io
-import os
 import sys
 
 import pytest
-from command_line import found, separate, write
 
-from keras_bandit.cli.console import hidden_stderr
+from .command_line import found, separate, write
+
+pytestmark = pytest.mark.once
 
 
 class FullDisk(io.StringIO):
@@ -40,15 +40,3 @@ def test_output_that_cannot_be_printed(
     assert capsys.readouterr().err.replace(" on device", "") == message
     assert len(found("separated")) == 6
     assert separate("a.wav", "--quiet", "--overwrite") == 0
-
-
-def test_held_back_messages_are_shown_with_an_error(capfd):
-    def fail():
-        with hidden_stderr():
-            os.write(2, b"why\n")
-            raise ImportError
-
-    with pytest.raises(ImportError):
-        fail()
-    os.write(2, b"afterwards\n")
-    assert capfd.readouterr().err == "why\nafterwards\n"

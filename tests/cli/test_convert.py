@@ -1,16 +1,20 @@
 """`keras-bandit convert`, with a converter that gives a model of gains."""
 
+import contextlib
 import os
 import pathlib
 import sys
 import types
 
 import pytest
-from command_line import Gains, error_line, found
 
 import keras_bandit
 from keras_bandit import cli
 from keras_bandit.cli import convert
+
+from .command_line import Gains, error_line, found
+
+pytestmark = pytest.mark.once
 
 
 @pytest.fixture
@@ -26,6 +30,9 @@ def converter(monkeypatch, tmp_path):
 
     module.from_checkpoint = from_checkpoint
     monkeypatch.setitem(sys.modules, "keras_bandit.convert", module)
+    process = types.ModuleType("keras_bandit.backend.process")
+    process.without_tensorflow = contextlib.nullcontext
+    monkeypatch.setitem(sys.modules, process.__name__, process)
     monkeypatch.setattr(keras_bandit, "convert", module, raising=False)
     monkeypatch.chdir(tmp_path)
     pathlib.Path("x.ckpt").touch()
@@ -37,11 +44,7 @@ def test_convert_says_what_was_found(converter, capsys):
     assert capsys.readouterr().out.splitlines() == [
         "x.ckpt -> a/preset",
         "  class       Gains",
-        "  bands       12 musical",
-        "  stems       speech, music, effects",
         "  rate        8000 Hz",
-        "  channels    any number",
-        "  parameters  1,234,567",
     ]
     assert found("a") == ["preset/config.json", "preset/model.weights.h5"]
     assert os.listdir("a") == ["preset"]
@@ -83,14 +86,41 @@ def test_convert_never_replaces_another_directory(converter, capsys):
     assert found() == ["home/letters", "x.ckpt"]
 
 
-def test_bands_of_each_stem_are_named(model):
-    model.backbone = types.SimpleNamespace(
-        band_layout={"speech": "bass", "music": [(0, 9)], "effects": "bass"},
-        decoder_bands=lambda stem: [None] * len(stem),
+def test_convert_never_removes_the_checkpoint(converter, capsys):
+    os.makedirs("preset/from")
+    pathlib.Path("preset/config.json").touch()
+    pathlib.Path("preset/from/x.ckpt").touch()
+    arguments = ["preset/from/x.ckpt", "preset", "--overwrite"]
+    assert cli.main(["convert", *arguments]) == 2
+    assert error_line(capsys) == (
+        "preset: holds preset/from/x.ckpt, so it is kept"
     )
-    assert convert._describe_bands(model) == (
-        "speech: 6 bass, music: 5 own, effects: 7 bass"
-    )
+    assert len(found("preset")) == 2
+
+
+def test_convert_writes_where_a_link_leads(converter):
+    os.makedirs("disk/preset")
+    os.symlink("disk/preset", "link")
+    assert cli.main(["convert", "x.ckpt", "link"]) == 0
+    assert os.path.islink("link")
+    assert cli.main(["convert", "x.ckpt", "link", "--overwrite"]) == 0
+    assert found("disk") == ["preset/config.json", "preset/model.weights.h5"]
+    assert sorted(os.listdir()) == ["disk", "link", "x.ckpt"]
+
+
+def test_convert_into_a_loop_of_links_is_one_line(converter, capsys):
+    os.symlink("b", "a")
+    os.symlink("a", "b")
+    assert cli.main(["convert", "x.ckpt", "a"]) == 2
+    assert error_line(capsys)
+    assert sorted(os.listdir()) == ["a", "b", "x.ckpt"]
+
+
+@pytest.mark.parametrize("out_dir", ["x.ckpt/preset", "n" * 300])
+def test_convert_where_nothing_can_be_made(converter, capsys, out_dir):
+    assert cli.main(["convert", "x.ckpt", out_dir]) == 2
+    assert error_line(capsys)
+    assert found() == ["x.ckpt"]
 
 
 def test_convert_refuses_a_bad_checkpoint_in_one_line(converter, capsys):

@@ -3,9 +3,13 @@
 import json
 import pathlib
 
-from command_line import python
+import pytest
 
 from keras_bandit import cli
+
+from .command_line import python
+
+pytestmark = pytest.mark.once
 
 
 def test_help_of_the_module():

@@ -8,7 +8,6 @@ import types
 import keras
 import numpy as np
 import pytest
-from command_line import Gains, error_line, found, python, read, separate, write
 
 import keras_bandit
 from keras_bandit.cli import model as model_module
@@ -16,6 +15,16 @@ from keras_bandit.cli.console import CommandError
 from keras_bandit.cli.model import load_on_openvino, load_separator
 from keras_bandit.inference import engines
 from keras_bandit.models import presets
+
+from .command_line import (
+    Gains,
+    error_line,
+    found,
+    python,
+    read,
+    separate,
+    write,
+)
 
 
 @pytest.fixture

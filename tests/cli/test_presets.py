@@ -1,7 +1,11 @@
 """`keras-bandit presets`."""
 
+import pytest
+
 from keras_bandit import cli
 from keras_bandit.models.preset_table import preset_table
+
+pytestmark = pytest.mark.once
 
 
 def test_presets_prints_the_table(capsys):

@@ -19,6 +19,8 @@ from keras_bandit.data import (
 from keras_bandit.data.augmentation import colored_noise
 from keras_bandit.data.track import ArrayTrack
 
+pytestmark = pytest.mark.once
+
 RATE = 8000
 STEMS = ("speech", "music", "effects")
 

@@ -1,14 +1,15 @@
-"""Validation chunks and full tracks: complete, in order, the same again."""
+"""Validation chunks: complete, in order, the same again."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_bandit.data import full_tracks, validation_chunks
+from keras_bandit.data import validation_chunks
 from keras_bandit.data.track import ArrayTrack
 
 pytest.importorskip("grain")  # the extra `grain`
+pytestmark = pytest.mark.once
 
 RATE = 10
 STEMS = ("speech", "music", "effects")
@@ -129,19 +130,3 @@ def test_composite_and_missing_stems():
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         validation_chunks(numbered(100, 80), STEMS, **arguments)
-
-
-def test_full_tracks_come_whole_with_their_names():
-    tracks = numbered(30, 70, 5, channels=2, stems=(*STEMS, "mixture"))
-    dataset = full_tracks(
-        tracks, ["speech", "mne"], composites={"mne": ["music", "effects"]}
-    )
-    assert len(dataset) == 3
-    for track, (name, mixture, targets) in zip(tracks, dataset, strict=True):
-        assert name == track.name
-        assert list(targets) == ["speech", "mne"]
-        np.testing.assert_array_equal(mixture, track.read("mixture"))
-        np.testing.assert_array_equal(
-            targets["mne"], track.read("music") + track.read("effects")
-        )
-        assert mixture.shape == (2, track.num_samples)

@@ -10,6 +10,8 @@ from keras_bandit.data.film_track import KINDS, mix_film_track
 from keras_bandit.data.loudness import integrated_loudness
 from keras_bandit.data.sound_sources import FileSound, find_sounds
 
+pytestmark = pytest.mark.once
+
 RATE = 8000
 GENERATED = dict.fromkeys(KINDS)
 TARGET_LUFS = {"music": -24, "speech": -17, "sfx": -21, "background": -29}
@@ -150,7 +152,7 @@ def test_silent_pieces_are_drawn_again_and_a_silent_file_is_named(tmp_path):
         8 * RATE
     )
     soundfile.write(path, audio, RATE)
-    sounds = GENERATED | {"sfx": [FileSound(path, "late.wav", 20.0)]}
+    sounds = GENERATED | {"sfx": [FileSound(path, "late.wav")]}
     stems, _ = mix_film_track(0, 10.0, RATE, sounds)
     assert np.abs(stems["sfx"]).max() > 1e-3
     soundfile.write(path, 0 * audio, RATE)

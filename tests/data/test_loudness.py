@@ -7,6 +7,8 @@ import pytest
 
 from keras_bandit.data.loudness import integrated_loudness
 
+pytestmark = pytest.mark.once
+
 
 def noise(seconds, sample_rate=48000, channels=1, seed=0):
     rng = np.random.default_rng(seed)

@@ -9,13 +9,14 @@ import soundfile
 from keras_bandit import cli
 from keras_bandit.data import open_tracks
 from keras_bandit.data.prepare import (
-    DATASETS,
     DEFAULT_CONFIGS,
     load_builder,
     prepare,
 )
 from keras_bandit.data.track_builder import TrackBuilder
 from keras_bandit.data.track_files import FolderError
+
+pytestmark = pytest.mark.once
 
 RATE = 8000
 NAMES = ("mix", "speech", "music", "sfx")
@@ -61,7 +62,7 @@ def data_files(data_dir):
     ]
 
 
-@pytest.mark.parametrize("storage", ["paths", "segments", "tracks"])
+@pytest.mark.parametrize("storage", ["paths", "segments"])
 def test_all_bad_files_are_named_and_nothing_is_left(dnr, tmp_path, storage):
     data = tmp_path / "data"
     good = {path: path.read_bytes() for path in dnr.rglob("*.wav")}
@@ -92,15 +93,14 @@ def test_all_bad_files_are_named_and_nothing_is_left(dnr, tmp_path, storage):
     assert [track.name for track in tracks] == ["a", "b"]
 
 
-@pytest.mark.parametrize("storage", ["segments", "tracks"])
-def test_damage_inside_flac_is_found(dnr, tmp_path, storage):
+def test_damage_inside_flac_is_found(dnr, tmp_path):
     """Headers and ends are sound; only decoding shows it, in any split."""
     for folder in ("tr/a", "tt/d"):
         (dnr / folder / "music.wav").unlink()
         write(dnr / folder / "music.flac")
         spoil(dnr / folder / "music.flac")
     with pytest.raises(FolderError, match="2 damaged files") as caught:
-        prepare("dnr", dnr, tmp_path / "data", f"v2_{storage}")
+        prepare("dnr", dnr, tmp_path / "data", "v2_segments")
     assert "tr/a/music.flac: damaged" in str(caught.value)
     assert "tt/d/music.flac: damaged" in str(caught.value)
     assert not data_files(tmp_path / "data")
@@ -128,13 +128,12 @@ def test_bad_files_are_named_with_the_missing_ones(dnr, tmp_path):
     assert "tr/a/speech.wav: breaks off" in damaged
 
 
-@pytest.mark.parametrize("storage", ["segments", "tracks"])
-def test_what_is_not_a_number_is_named(dnr, tmp_path, storage):
+def test_what_is_not_a_number_is_named(dnr, tmp_path):
     audio = np.zeros(9000)
     audio[8100] = np.nan
     soundfile.write(dnr / "tr/b/sfx.wav", audio, RATE, subtype="FLOAT")
     with pytest.raises(FolderError, match="1 damaged file") as caught:
-        prepare("dnr", dnr, tmp_path / "data", f"v2_{storage}")
+        prepare("dnr", dnr, tmp_path / "data", "v2_segments")
     (problem,) = caught.value.problems
     assert "tr/b/sfx.wav: not a finite number at sample 8100" in problem
 
@@ -176,11 +175,14 @@ def test_unknown_names_are_refused(tmp_path):
         load_builder("dnr", tmp_path, "v2_eng_paths")
     with pytest.raises(ValueError, match=r"one of paths.*'v2_paths'"):
         load_builder("musdb18_hq", tmp_path, "v2_paths")
+    with pytest.raises(ValueError, match=r"STORAGE one of paths, segments"):
+        load_builder("dnr", tmp_path, "v2_tracks")
     with pytest.raises(ValueError, match="mixing is for film_mix"):
         prepare("dnr", tmp_path, tmp_path, mixing={"seed": 1})
     # Any subset of version 3, also one that nobody has thought of.
-    config = load_builder("dnr", tmp_path, "v3_multi-v2b_tracks").builder_config
-    assert (config.subset, config.storage) == ("multi-v2b", "tracks")
+    name = "v3_multi-v2b_segments"
+    config = load_builder("dnr", tmp_path, name).builder_config
+    assert (config.subset, config.storage) == ("multi-v2b", "segments")
 
 
 def test_a_full_disk_is_named(dnr, tmp_path, monkeypatch):
@@ -253,9 +255,8 @@ def test_missing_validation_songs_are_named(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("dataset", DATASETS)
-def test_default_configs_exist(dataset, tmp_path):
-    config = DEFAULT_CONFIGS[dataset]
+@pytest.mark.parametrize(("dataset", "config"), DEFAULT_CONFIGS.items())
+def test_default_configs_exist(dataset, config, tmp_path):
     builder = load_builder(dataset, tmp_path)
     assert builder.builder_config.name == config
     assert builder.builder_config.storage == "paths"
@@ -329,3 +330,30 @@ def test_command(dnr, tmp_path, capsys):
     assert "tr/a: missing mix.wav" in capsys.readouterr().err
     assert cli.main([*args, str(data), "--config", "v1_paths"]) == 2
     assert "v1_paths" in capsys.readouterr().err
+
+
+def test_command_skips_sounds(tmp_path, capsys, monkeypatch):
+    """Bad sounds are named with the option that leaves them out."""
+    monkeypatch.chdir(tmp_path)
+    music = tmp_path / "sounds" / "music"
+    for number in range(3):
+        write(music / f"{number}.wav")
+    bad = [music / "a, b.wav", music / "c.wav", music / "d.wav"]
+    for path in bad:
+        soundfile.write(path, np.zeros(RATE), RATE)
+    command = ["prepare", "film_mix", "--manual-dir", "sounds"]
+    command += ["--data-dir", "data", "--num-tracks", "1,1,1"]
+    command += ["--seconds", "1", "--sample-rate", str(RATE)]
+    assert cli.main(command) == 2
+    error = capsys.readouterr().err
+    assert "or name them in --skip\n" in error
+    assert all(f"{path}: silent" in error for path in bad)
+    names = ["sounds/music/a, b.wav", f"sounds/music/c.wav,{bad[2]}"]
+    options = [f"--skip={name}" for name in names]
+    assert cli.main([*command, *options, "--skip", "music/e.wav"]) == 2
+    assert "--skip names music/e.wav, not a sound" in capsys.readouterr().err
+    assert cli.main([*command, *options]) == 0
+    capsys.readouterr()
+    assert cli.main([*command, *options, "--overwrite", "--seed", "3"]) == 2
+    error = capsys.readouterr().err
+    assert "seed: 0 before, 3 now; choose another folder, or --remix" in error

@@ -9,6 +9,8 @@ import pytest
 from keras_bandit.data import active_segments, random_crops
 from keras_bandit.data.track import ArrayTrack
 
+pytestmark = pytest.mark.once
+
 RATE = 8000
 
 

@@ -1,5 +1,6 @@
 """Prepared datasets: every storage gives the samples of the files."""
 
+import json
 import os
 import pathlib
 import pickle
@@ -13,7 +14,9 @@ import soundfile
 from keras_bandit.data import open_tracks, stored_tracks
 from keras_bandit.data.prepare import prepare
 from keras_bandit.data.sample_formats import TrackFileError, pack, unpack
-from keras_bandit.data.track_records import STORAGES
+from keras_bandit.data.stored_tracks import STORAGES
+
+pytestmark = pytest.mark.once
 
 RATE = 8000
 NUM_SAMPLES = 20500  # 2.5625 s: the last segment is a part of one
@@ -108,9 +111,7 @@ def test_sample_width_is_kept(prepared):
         ]
     tracks = open_tracks("dnr", "train", prepared / "data", "segments")
     for track, width in zip(tracks, (2, 3, 4, 4, 1, 8), strict=True):
-        record = stored_tracks._read_record(
-            os.getpid(), track._source, track._first_record
-        )
+        record = stored_tracks._read_record(*track.source, track.first_record)
         assert len(record["music"]) == RATE * 2 * width
 
 
@@ -153,8 +154,8 @@ def test_forked_workers(prepared, storage, monkeypatch):
     """Paths are read in any process; array_record hangs in forked ones."""
     track = open_tracks("dnr", "train", prepared / "data", storage)[0]
     track.read("music", 0, 10)
-    first, child = os.getpid(), os.getpid() + 1
-    monkeypatch.setattr(stored_tracks, "_first_process", first)
+    monkeypatch.setattr(stored_tracks, "_reader", os.getpid())
+    child = os.getpid() + 1
     monkeypatch.setattr(os, "getpid", lambda: child)
     if storage == "paths":
         assert track.read("music", 0, 10).shape == (2, 10)
@@ -173,10 +174,21 @@ def test_unknown_names_are_errors(prepared):
         open_tracks("musdb18_hq", "train", data)
     with pytest.raises(ValueError, match=r"no version 9\.0\.0"):
         open_tracks("dnr/v2_paths:9.0.0", "train", data)
-    named = open_tracks("dnr/v2_tracks:1.0.0", "train", data)
-    assert isinstance(named[0], stored_tracks.FlacTrack)
+    named = open_tracks("dnr/v2_segments:1.0.0", "train", data)
+    assert isinstance(named[0], stored_tracks.SegmentTrack)
     with pytest.raises(ValueError, match="has no stem 'voice'"):
         named[0].read("voice")
+
+
+def test_a_form_that_is_gone_is_named(tmp_path):
+    """Version 0.1 could store FLAC files, as `tracks`."""
+    directory = tmp_path / "dnr" / "v2_tracks" / "1.0.0"
+    directory.mkdir(parents=True)
+    (directory / "dataset_info.json").write_text("{}")
+    index = {"storage": "tracks", "tracks": {"train": []}}
+    (directory / "metadata.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match=r"'tracks'.*prepare it again"):
+        open_tracks("dnr", "train", tmp_path, "v2_tracks")
 
 
 def test_files_that_change_are_named(tmp_path):

@@ -7,6 +7,8 @@ import soundfile
 from keras_bandit.data.stored_tracks import PathTrack
 from keras_bandit.data.track import ArrayTrack
 
+pytestmark = pytest.mark.once
+
 RATE = 8000
 SUBTYPES = {
     "speech": "PCM_16",

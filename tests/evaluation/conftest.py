@@ -1,5 +1,6 @@
 """A model of gains, and tracks of noise."""
 
+import pathlib
 import types
 
 import numpy as np
@@ -15,11 +16,13 @@ class Gains:
     """Stands in for an `AudioSeparator`: each stem is the mixture, scaled."""
 
     sample_rate = RATE
-    hop_length = 64
     num_channels = None
-    backbone = types.SimpleNamespace(
-        dtype_policy=types.SimpleNamespace(name="float32")
-    )
+    chunk_seconds = 0.1
+    min_samples = 256
+    hop_length = 64
+    silent_in_silent_out = True
+    weights = (1,)
+    dtype_policy = types.SimpleNamespace(name="float32")
 
     def __init__(self, gains=None, fail_after=None, error=KeyboardInterrupt):
         self.gains = dict(gains or GAINS)
@@ -79,3 +82,34 @@ def tracks():
 def no_plots(monkeypatch):
     """They take most of the time; tests of tables have them."""
     monkeypatch.setattr("keras_bandit.evaluation.pages.can_plot", lambda: False)
+
+
+@pytest.fixture
+def dataset(monkeypatch, tmp_path, tracks):
+    """Tracks of a prepared film_mix, which tests may change."""
+    monkeypatch.chdir(tmp_path)
+    folder = pathlib.Path("data/film_mix/paths/1.0.0")
+    folder.mkdir(parents=True)
+    (folder / "dataset_info.json").touch()
+
+    def open_tracks(name, split, data_dir):
+        assert name.startswith(("film_mix", "musdb18_hq"))
+        return list(tracks) if split == "test" else []
+
+    monkeypatch.setattr("keras_bandit.data.open_tracks", open_tracks)
+    return tracks
+
+
+@pytest.fixture
+def error_lines(capsys):
+    """The command's errors: nothing else was printed."""
+
+    def lines():
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        start = "keras-bandit: error: "
+        found = captured.err.splitlines()
+        assert all(line.startswith(start) for line in found)
+        return [line.removeprefix(start) for line in found]
+
+    return lines

@@ -3,19 +3,14 @@
 import json
 import os
 import pathlib
-import sys
 
-import numpy as np
 import pytest
 
 from keras_bandit import cli
 from keras_bandit.data import stored_tracks
 from keras_bandit.data.track import Track
-from keras_bandit.models import BanditAudioSeparator, BanditBackbone
 
-pytestmark = pytest.mark.usefixtures("no_plots")
-
-DATA = "data/film_mix/paths/1.0.0"
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("no_plots")]
 
 
 class Unreadable(Track):
@@ -25,21 +20,6 @@ class Unreadable(Track):
 
     def _read(self, stem, start, stop):
         raise OSError(5, "Input/output error", "torn/mix.wav")
-
-
-@pytest.fixture
-def dataset(monkeypatch, tmp_path, tracks):
-    """Tracks of a prepared film_mix, which tests may change."""
-    monkeypatch.chdir(tmp_path)
-    os.makedirs(DATA)
-    pathlib.Path(DATA, "dataset_info.json").touch()
-
-    def open_tracks(name, split, data_dir):
-        assert name.startswith(("film_mix", "musdb18_hq"))
-        return list(tracks) if split == "test" else []
-
-    monkeypatch.setattr("keras_bandit.data.open_tracks", open_tracks)
-    return tracks
 
 
 @pytest.fixture
@@ -53,17 +33,8 @@ def model(monkeypatch, make_model):
 
 def evaluate(*args):
     options = ["--preset", "presets/mine/", "--data-dir", "data"]
-    chunks = ["--chunk-seconds", "0.1", "--hop-seconds", "0.05"]
-    return cli.main(["evaluate", *options, *chunks, *args])
-
-
-def error_lines(capsys):
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    start = "keras-bandit: error: "
-    lines = captured.err.splitlines()
-    assert all(line.startswith(start) for line in lines)
-    return [line.removeprefix(start) for line in lines]
+    options += ["--chunk-seconds", "0.1", "--hop-seconds", "0.05"]
+    return cli.main(["evaluate", *options, "--engine", "keras", *args])
 
 
 def read_json(path):
@@ -83,82 +54,6 @@ def test_results_are_written_and_shown(dataset, model, capsys):
     assert settings["oracles"] == ["mixture", "irm", "psf"]
     assert settings["metrics"] == ["snr", "si_snr"]
     assert len(os.listdir("evaluation/tracks")) == 3
-
-
-@pytest.fixture
-def tiny():
-    """A BandIt as the preset `tiny`."""
-    backbone = BanditBackbone(
-        num_bands=6,
-        n_fft=256,
-        sample_rate=8000,
-        embed_dim=4,
-        rnn_dim=5,
-        num_pairs=1,
-    )
-    separator = BanditAudioSeparator(
-        backbone, ["speech", "music", "effects"], hop_length=64, mlp_dim=3
-    )
-    separator.save_to_preset("tiny")
-    return separator
-
-
-def evaluate_tiny(*args):
-    argv = ["evaluate", "--preset", "tiny", "--data-dir", "data"]
-    argv += ["--chunk-seconds", "0.5", "--quiet", "--limit", "1"]
-    return cli.main([*argv, "--output", "out", *args])
-
-
-@pytest.mark.parametrize("engine", ["keras", "openvino"])
-def test_real_preset(dataset, tiny, capsys, engine):
-    if engine == "openvino":
-        pytest.importorskip("openvino")
-    assert evaluate_tiny("--engine", engine) == 0
-    assert capsys.readouterr() == ("", "")
-    track = dataset[0]
-    estimate = tiny.separate(
-        track.read("mixture"), 8000, chunk_seconds=0.5, hop_seconds=0.5
-    )["speech"]
-    error = np.sum((track.read("speech") - estimate) ** 2)
-    expected = 10 * np.log10(np.sum(track.read("speech") ** 2) / error)
-    summary = read_json("out/summary.json")
-    assert summary["mean"]["model"]["snr"]["speech"] == pytest.approx(
-        expected, abs=1e-3
-    )
-    assert summary["versions"][0]["keras"] == sys.modules["keras"].__version__
-    assert summary["settings"]["model"]["dtype"] == "float32"
-    assert ("openvino" in summary["versions"][0]) == (engine == "openvino")
-
-
-def test_precision_is_a_setting_and_the_engine_is_not(dataset, tiny, capsys):
-    pytest.importorskip("openvino")
-    assert evaluate_tiny("--engine", "keras") == 0
-    before = read_json("out/summary.json")["mean"]
-    assert evaluate_tiny("--engine", "openvino") == 0
-    assert read_json("out/summary.json")["mean"] == before
-    path = pathlib.Path("out/config.json")
-    path.write_text(
-        path.read_text().replace(
-            '"precision": "float32"', '"precision": "bfloat16"'
-        )
-    )
-    assert read_json(path)["settings"]["precision"] == "bfloat16"
-    assert evaluate_tiny("--engine", "openvino") == 2
-    assert "other settings: precision='bfloat16'" in error_lines(capsys)[0]
-
-
-def test_bfloat16_is_openvinos(dataset, tiny, capsys):
-    assert evaluate_tiny("--engine", "keras", "--precision", "bfloat16") == 2
-    assert "needs engine='openvino'" in error_lines(capsys)[0]
-
-
-def test_models_that_openvino_cannot_run(dataset, model, capsys):
-    pytest.importorskip("openvino")
-    assert evaluate("--quiet") == 0  # "auto" stays with Keras
-    versions = read_json("evaluation/summary.json")["versions"]
-    assert not any("openvino" in found for found in versions)
-    assert evaluate("--engine", "openvino", "--output", "out") == 2
-    assert "got SimpleNamespace" in error_lines(capsys)[0]
 
 
 def test_options(dataset, model, capsys):
@@ -204,15 +99,17 @@ def test_museval_and_the_scores_of_musdb(
     assert "## SDR (museval), median over tracks" in capsys.readouterr().out
 
 
-def test_run_again_continues(dataset, model, make_model, monkeypatch, capsys):
+def test_run_again_continues(
+    dataset, model, make_model, monkeypatch, error_lines
+):
     assert evaluate("--limit", "1", "--quiet") == 0
     before = model.calls
     assert evaluate("--quiet") == 0
     assert model.calls == 3 * before
     assert evaluate("--quiet", "--oracles", "irm") == 2
-    (line,) = error_lines(capsys)
+    (line,) = error_lines()
     assert line.startswith(
-        "evaluation: holds an evaluation with other settings"
+        "evaluation: the evaluation there has other settings"
     )
 
 
@@ -223,19 +120,19 @@ def test_ctrl_c_keeps_what_is_done(dataset, model, capsys):
     assert os.listdir("evaluation/tracks") == ["track 0.json"]
 
 
-def test_damaged_track_is_status_1(dataset, model, capsys):
+def test_damaged_track_is_status_1(dataset, model, error_lines):
     dataset.insert(0, Unreadable())
     assert evaluate("--quiet") == 1
-    (line,) = error_lines(capsys)
+    (line,) = error_lines()
     assert line.startswith("track torn: ")
     assert "torn/mix.wav" in line
     assert len(os.listdir("evaluation/tracks")) == 3
 
 
-def test_only_damaged_tracks_is_status_2(dataset, model, capsys):
+def test_only_damaged_tracks_is_status_2(dataset, model, error_lines):
     dataset[:] = [Unreadable()]
     assert evaluate() == 2
-    assert len(error_lines(capsys)) == 1
+    assert len(error_lines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -255,39 +152,39 @@ def test_only_damaged_tracks_is_status_2(dataset, model, capsys):
     ],
 )
 def test_mistakes_are_one_line_and_status_2(
-    dataset, model, capsys, args, message
+    dataset, model, error_lines, args, message
 ):
     pathlib.Path("file").touch()
     assert evaluate(*args) == 2
-    (line,) = error_lines(capsys)
+    (line,) = error_lines()
     assert message in line
     assert model.calls == 0
     assert not os.path.exists("evaluation")
 
 
-def test_several_datasets_need_a_name(dataset, model, capsys):
+def test_several_datasets_need_a_name(dataset, model, error_lines):
     for name in ("dnr/v2_paths", "dnr/v2_segments"):
         os.makedirs(f"data/{name}/1.0.0")
         pathlib.Path("data", name, "1.0.0", "dataset_info.json").touch()
     assert evaluate() == 2
-    (line,) = error_lines(capsys)
+    (line,) = error_lines()
     for word in ("dnr/v2_paths", "film_mix/paths", "--dataset"):
         assert word in line
     assert evaluate("--dataset", "film_mix", "--quiet") == 0
 
 
-def test_museval_that_is_missing(dataset, model, monkeypatch, capsys):
+def test_museval_that_is_missing(dataset, model, monkeypatch, error_lines):
     def missing():
         raise ImportError("pip install 'keras-bandit[museval]'")
 
     monkeypatch.setattr("keras_bandit.evaluation.scores._museval", missing)
     assert evaluate("--museval") == 2
-    assert error_lines(capsys) == ["pip install 'keras-bandit[museval]'"]
+    assert error_lines() == ["pip install 'keras-bandit[museval]'"]
 
 
 @pytest.mark.parametrize(
     "argv", [[], ["--preset", "p"], ["--data-dir", "data"]]
 )
-def test_missing_arguments(capsys, argv):
+def test_missing_arguments(error_lines, argv):
     assert cli.main(["evaluate", *argv]) == 2
-    assert "required" in error_lines(capsys)[0]
+    assert "required" in error_lines()[0]

@@ -4,7 +4,6 @@ import json
 import math
 import os
 import pathlib
-import subprocess
 import sys
 
 import numpy as np
@@ -13,13 +12,11 @@ import soundfile
 
 from keras_bandit.data.track import ArrayTrack, Track
 from keras_bandit.evaluation import evaluate, oracle_estimate, scores
-from keras_bandit.evaluation.scoring import workers
 
-SETTINGS = {"chunk_seconds": 0.1, "hop_seconds": 0.05}
+SETTINGS = {"hop_seconds": 0.05}
 STEMS = ["speech", "music", "effects"]
 
-
-pytestmark = pytest.mark.usefixtures("no_plots")
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("no_plots")]
 
 
 def run(model, tracks, output_dir, **kwargs):
@@ -128,6 +125,19 @@ def test_mixture_that_is_not_stored_is_the_sum(
     summed = ArrayTrack("a", stored.sample_rate, stems)
     first = run(make_model(), [stored], tmp_path / "1")
     assert run(make_model(), [summed], tmp_path / "2") == first
+
+
+def test_chunks_are_the_models_and_the_authors_hop_fits(
+    make_model, tracks, tmp_path
+):
+    for seconds, hop in ((0.1, 0.1), (0.7, 0.5)):
+        model = make_model()
+        model.chunk_seconds = seconds
+        evaluate(model, tracks, tmp_path / str(seconds), oracles=[])
+        path = tmp_path / str(seconds) / "config.json"
+        settings = json.loads(path.read_text())["settings"]
+        found = settings["chunk_seconds"], settings["hop_seconds"]
+        assert found == (seconds, hop)
 
 
 def test_stereo_and_another_rate(make_model, make_track, tmp_path):
@@ -252,7 +262,7 @@ def test_more_tracks_later(make_model, tracks, tmp_path):
 @pytest.mark.parametrize(
     ("change", "key"),
     [
-        ({"hop_seconds": 0.1}, "hop_seconds=0.05 .now 0.1"),
+        ({"hop_seconds": 0.1}, "hop_seconds: 0.05 before, 0.1 now"),
         ({"oracles": ["mixture"]}, "oracles"),
         ({"metrics": ["snr"]}, "metrics"),
         ({"stems": ["speech"]}, "stems"),
@@ -265,7 +275,7 @@ def test_other_settings_are_refused(make_model, tracks, tmp_path, change, key):
     run(make_model(), tracks, tmp_path / "out")
     before = files(tmp_path / "out")
     model = make_model(change.pop("gains", None))
-    with pytest.raises(ValueError, match=f"with other settings: .*{key}"):
+    with pytest.raises(ValueError, match=f"has other settings: .*{key}"):
         run(model, tracks, tmp_path / "out", **change)
     assert files(tmp_path / "out") == before
     assert model.calls == 0
@@ -283,12 +293,6 @@ def test_what_no_score_depends_on_may_change(make_model, tracks, tmp_path):
     )
     assert again == first
     assert (tmp_path / "out/results.md").read_text().startswith("# other\n")
-
-
-def test_not_to_be_resumed(make_model, tracks, tmp_path):
-    run(make_model(), tracks[:1], tmp_path / "out", resume=False)
-    with pytest.raises(ValueError, match="already holds an evaluation"):
-        run(make_model(), tracks, tmp_path / "out", resume=False)
 
 
 def test_files_of_others_are_not_replaced(make_model, tracks, tmp_path):
@@ -337,8 +341,8 @@ def test_versions_that_take_part_are_recorded(
     monkeypatch.setattr(
         # The package has the function of that name.
         sys.modules["keras_bandit.evaluation.evaluate"],
-        "versions",
-        lambda: {"keras": "9"},
+        "versions_of",
+        lambda engine: {"keras": "9"},
     )
     run(make_model(), tracks, tmp_path / "out")
     config = json.loads((tmp_path / "out/config.json").read_text())
@@ -478,7 +482,7 @@ def test_track_without_a_stem(make_model, make_track, tmp_path):
         run(make_model(), [ArrayTrack("a", 8000, few)], tmp_path / "out")
 
 
-# Processes
+# Threads
 
 
 def test_workers_give_the_same(make_model, tracks, tmp_path):
@@ -486,31 +490,3 @@ def test_workers_give_the_same(make_model, tracks, tmp_path):
     there = run(make_model(), tracks, tmp_path / "there", num_workers=2)
     assert there == here
     assert files(tmp_path / "there") == files(tmp_path / "here")
-
-
-def test_worker_that_dies_is_an_error():
-    with (
-        pytest.raises(RuntimeError, match=r"process died .*num_workers=1"),
-        workers(1) as submit,
-    ):
-        submit(os._exit, 1).result()
-
-
-def test_workers_end_with_a_main_process_that_is_killed():
-    code = (
-        "import os, time\n"
-        "from keras_bandit.evaluation.scoring import workers\n"
-        "if __name__ == '__main__':\n"
-        "    with workers(1) as submit:\n"
-        "        submit(os.getpid).result()\n"
-        "        print('ready', flush=True)\n"
-        "        time.sleep(60)\n"
-    )
-    main = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
-    )
-    with main:
-        assert main.stdout.readline() == "ready\n"
-        main.kill()
-        # Workers have inherited the pipe: it ends when the last one does.
-        assert main.communicate(timeout=30) == ("", None)

@@ -11,13 +11,14 @@ from keras_bandit.inference.audio import (
     AudioFileError,
     AudioFormat,
     choose_subtype,
-    count_clipped,
-    decibels,
+    clipping,
     probe,
     read_audio,
     to_samples,
     write_audio,
 )
+
+pytestmark = pytest.mark.once
 
 
 def noise(*shape):
@@ -74,15 +75,12 @@ def test_beyond_full_scale_pcm_clips_and_float_keeps():
         [2**23 - 1, -(2**23), 2**23 - 1, -(2**23), 0],
     )
     np.testing.assert_array_equal(to_samples(audio, "FLOAT"), audio)
-    assert count_clipped(audio, "PCM_16") == 2
-    assert count_clipped(audio, "PCM_24") == 2
-    assert count_clipped(audio, "FLOAT") == 0
-
-
-def test_decibels():
-    assert decibels(1.0) == 0
-    assert decibels(2.0) == pytest.approx(6.0206, abs=1e-4)
-    assert decibels(0.0) == -np.inf
+    peak = pytest.approx(20 * np.log10(1.5), abs=1e-4)
+    assert clipping(audio, "PCM_16") == (2, peak)
+    assert clipping(audio, "PCM_24") == (2, peak)
+    assert clipping(audio, "FLOAT") == (0, peak)
+    assert clipping(audio / 1.5, "PCM_16") == (0, pytest.approx(0, abs=1e-4))
+    assert clipping(np.zeros(3), "PCM_16") == (0, -np.inf)
 
 
 def test_wav_beyond_4_gib_is_rf64(tmp_path, monkeypatch):
@@ -119,6 +117,11 @@ def test_flac_takes_neither_float_nor_nine_channels():
         choose_subtype("flac", "FLOAT", AudioFormat(44100, 2, 100, "PCM_16"))
     with pytest.raises(AudioFileError, match=r"9 channels at 44100 Hz"):
         choose_subtype("flac", None, AudioFormat(44100, 9, 100, "PCM_16"))
+
+
+def test_other_formats_are_refused():
+    with pytest.raises(AudioFileError, match="one of wav, flac; got 'mp3'"):
+        choose_subtype("mp3", None, AudioFormat(44100, 2, 100, "PCM_16"))
 
 
 def test_probe_says_what_is_wrong(tmp_path):
@@ -214,3 +217,39 @@ def test_full_disk_is_an_error(tmp_path):
             )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.fixture(scope="module")
+def mp3(tmp_path_factory):
+    """The bytes of an MP3 file of one second."""
+    path = tmp_path_factory.mktemp("mp3") / "x.mp3"
+    soundfile.write(path, 0.5 * noise(44100), 44100)
+    return path.read_bytes()
+
+
+def torn(data):
+    """Damages what a frame in the middle says about its contents."""
+    frame = data.index(b"\xff\xfb", len(data) // 2)
+    return data[: frame + 4] + b"\xaa" * 32 + data[frame + 36 :]
+
+
+COMMENT = b"COMM\0\0\0\5\0\0\0engx"
+
+
+@pytest.mark.parametrize(
+    ("change", "damaged"),
+    [
+        (lambda data: data, False),
+        # A tag whose comment is too short.
+        (lambda data: b"ID3\3\0\0\0\0\0\x0f" + COMMENT + data, False),
+        (torn, True),
+    ],
+    ids=["whole", "tag", "torn"],
+)
+def test_mp3_decoder_prints_nothing(tmp_path, capfd, mp3, change, damaged):
+    path = tmp_path / "x.mp3"
+    path.write_bytes(change(mp3))
+    _, audio_format = read_audio(path)
+    assert bool(audio_format.damage) == damaged
+    assert "libmpg123" not in audio_format.damage
+    assert capfd.readouterr() == ("", "")

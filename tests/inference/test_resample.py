@@ -5,6 +5,8 @@ import pytest
 
 from keras_bandit.inference.resample import resample
 
+pytestmark = pytest.mark.once
+
 
 def tone(sample_rate, num_samples, hertz=440.0):
     """`(1, samples)`, faded at both ends, which are no part of the test."""

@@ -12,30 +12,9 @@ from keras_bandit.inference.separation import (
     separate,
 )
 
+from ..gains import Gains
 
-class Gains:
-    """Stands in for an `AudioSeparator`: each stem is the mixture, scaled."""
-
-    sample_rate = 8000
-    hop_length = 64
-
-    def __init__(self, num_channels=None, gains=None):
-        self.num_channels = num_channels
-        self.gains = gains or {"speech": 0.5, "music": 0.25, "effects": -1.0}
-        self.shapes = []
-
-    @property
-    def stems(self):
-        return list(self.gains)
-
-    def with_stems(self, stems):
-        return Gains(
-            self.num_channels, {stem: self.gains[stem] for stem in stems}
-        )
-
-    def predict_on_batch(self, batch):
-        self.shapes.append(batch.shape)
-        return {stem: gain * batch for stem, gain in self.gains.items()}
+pytestmark = pytest.mark.once
 
 
 def noise(*shape):
@@ -173,10 +152,12 @@ def test_mixture_consistency_needs_more_than_one_stem():
         separate(model, noise(800), 8000, mixture_consistency=True)
 
 
-def test_default_hop_is_half_a_chunk():
+def test_the_model_s_chunk_and_half_of_it_are_the_defaults():
     model = Gains()
-    separate(model, noise(800), 8000, chunk_seconds=0.1, batch_size=1)
-    assert len(model.shapes) == 3  # at -400, 0 and 400
+    separate(model, noise(800), 8000, batch_size=1)
+    assert model.shapes == [(1, 1, 800)] * 3  # at -400, 0 and 400
+    model.chunk_seconds = 0.2
+    assert chunk_and_hop(model) == (1600, 800)
     assert chunk_and_hop(model, 6.0, None) == (48000, 24000)
     assert chunk_and_hop(model, 6.0, 0.5) == (48000, 4000)
 
@@ -205,6 +186,9 @@ def test_silence_gives_silent_stems():
     assert all(stem.shape == (2, 5000) for stem in stems.values())
     assert not any(stem.any() for stem in stems.values())
     assert model.shapes == []
+    model.silent_in_silent_out = False
+    separate(model, np.zeros((2, 800)), 8000)
+    assert len(model.shapes) == 3  # twice three chunks
 
 
 def test_input_is_left_as_it_was():
@@ -284,7 +268,7 @@ def test_hop_must_be_positive_and_at_most_the_chunk(
         )
 
 
-def test_chunk_must_hold_a_frame():
+def test_chunk_must_be_as_long_as_the_model_needs():
     assert chunk_and_hop(Gains(), 0.032, None) == (256, 128)
     with pytest.raises(ValueError, match=r"at least 256 samples, 0\.032 s"):
         chunk_and_hop(Gains(), 0.0318, None)

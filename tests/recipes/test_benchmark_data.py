@@ -72,7 +72,7 @@ def test_all_ways_of_reading_crop_the_same_recordings(
 ):
     benchmark.make_files(tmp_path, config)
     datasets = benchmark.make_datasets(tmp_path, config)
-    storages = ["paths", "segments", "tracks"]
+    storages = ["paths", "segments"]
     v3 = [f"v3 {storage}" for storage in storages]
     assert list(datasets) == ["memory maps", *storages, *v3]
     maps = datasets["memory maps"][1][0]
@@ -118,7 +118,7 @@ def test_short_run_prints_a_table_and_writes_json(
     assert results["config"]["tracks"] == 1
     assert results["versions"]["numpy"] == np.__version__
     text = capsys.readouterr().out
-    for name in ("memory maps", "paths", "tracks", "v3 paths", "v3 tracks"):
+    for name in ("memory maps", "paths", "segments", "v3 paths"):
         speed = results["crops"][name]["crops_per_second_and_core"]
         assert speed > 0
         assert re.search(rf"^{name} +{speed:.0f} ", text, re.MULTILINE)
@@ -142,11 +142,7 @@ def test_without_v3(benchmark, config, tmp_path, monkeypatch):
     path = tmp_path / "times.json"
     arguments = ["--no-v3", "--no-fit", "--json", str(path)]
     benchmark.main(arguments, config)
-    assert [args[-1] for args in asked] == [
-        "v2_paths",
-        "v2_segments",
-        "v2_tracks",
-    ]
+    assert [args[-1] for args in asked] == ["v2_paths", "v2_segments"]
     assert json.loads(path.read_text())["config"]["v3_sample_rate"] is None
 
 

@@ -1,4 +1,4 @@
-"""Overlap-add against the authors' scheme, and its properties."""
+"""Crossfading chunks: the authors' scheme, and its properties."""
 
 import tracemalloc
 
@@ -7,12 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_bandit.inference.overlap_add import (
+from keras_bandit.inference.crossfade import (
     chunk_starts,
+    crossfade_chunks,
     crossfade_window,
-    overlap_add,
+    predict_chunks,
     read_chunk,
 )
+
+pytestmark = pytest.mark.once
 
 
 def identity(batch):
@@ -61,7 +64,7 @@ def authors_fader(audio, chunk, hop):
 @pytest.mark.parametrize("hop", [8, 24, 48])
 def test_equals_the_authors_fader(num_samples, hop):
     audio = noise(2, num_samples)
-    estimates = overlap_add(
+    estimates = crossfade_chunks(
         distort, audio[None], ["speech", "music"], 96, hop, batch_size=5
     )
     expected = authors_fader(audio, 96, hop)
@@ -82,7 +85,9 @@ def test_identity_returns_the_recording_for_every_hop(data):
     batch_size = data.draw(st.integers(1, 7), label="batch size")
     audio = noise(items, 2, num_samples, seed=chunk)
     audio /= np.abs(audio).max()
-    estimates = overlap_add(identity, audio, ["speech"], chunk, hop, batch_size)
+    estimates = crossfade_chunks(
+        identity, audio, ["speech"], chunk, hop, batch_size
+    )
     np.testing.assert_allclose(estimates["speech"], audio, rtol=0, atol=1e-6)
 
 
@@ -142,7 +147,9 @@ def test_model_sees_one_shape_and_one_batch_at_a_time():
         shapes.append(batch.shape)
         return identity(batch)
 
-    overlap_add(predict, noise(3, 2, 250), ["speech"], 100, 50, batch_size=4)
+    crossfade_chunks(
+        predict, noise(3, 2, 250), ["speech"], 100, 50, batch_size=4
+    )
     # Chunks at -50, 0, ..., 200 of three items: 18 in batches of four.
     assert shapes == [(4, 2, 100)] * 5
 
@@ -154,12 +161,15 @@ def test_padding_of_the_last_batch_is_silence():
         batches.append(batch.copy())
         return identity(batch)
 
-    overlap_add(predict, noise(1, 1, 100), ["speech"], 100, 100, batch_size=3)
+    crossfade_chunks(
+        predict, noise(1, 1, 100), ["speech"], 100, 100, batch_size=3
+    )
     assert batches[0][0].any()
     assert not batches[0][1:].any()
 
 
-def test_silent_chunks_are_skipped_and_change_nothing():
+@pytest.mark.parametrize("skip_silence", [True, False])
+def test_silent_chunks_are_skipped_and_change_nothing(skip_silence):
     audio = noise(2, 1, 1000)
     audio[0, :, 300:700] = 0
     audio[1] = 0
@@ -170,9 +180,12 @@ def test_silent_chunks_are_skipped_and_change_nothing():
         return distort(batch)
 
     stems = ["speech", "music"]
-    estimates = overlap_add(predict, audio, stems, 100, 50, batch_size=1)
-    # Item 0 has chunks at -50, 0, ..., 950: seven lie in the silence.
-    assert len(calls) == 21 - 7
+    estimates = crossfade_chunks(
+        predict, audio, stems, 100, 50, 1, skip_silence=skip_silence
+    )
+    # Both items have chunks at -50, 0, ..., 950: of item 0 seven lie in the
+    # silence, of item 1 all.
+    assert len(calls) == (21 - 7 if skip_silence else 21 + 21)
     expected = authors_fader(audio[0], 100, 50)
     for stem in stems:
         np.testing.assert_allclose(
@@ -181,15 +194,46 @@ def test_silent_chunks_are_skipped_and_change_nothing():
         assert not estimates[stem][1].any()
 
 
+def test_a_model_that_makes_sound_of_silence_is_heard():
+    def predict(batch):
+        return {"hum": batch + 1}
+
+    silence = np.zeros((1, 2, 50), "float32")
+    hum = crossfade_chunks(predict, silence, ["hum"], 20, 10, 2)["hum"]
+    np.testing.assert_allclose(hum, 1, atol=1e-6)
+
+
 def test_silence_has_every_stem_and_needs_no_model():
     def predict(batch):
         raise AssertionError("silence was computed")
 
-    estimates = overlap_add(
-        predict, np.zeros((1, 2, 50), "float32"), ["a", "b"], 20, 10, 2
+    silence = np.zeros((1, 2, 50), "float32")
+    estimates = crossfade_chunks(
+        predict, silence, ["a", "b"], 20, 10, 2, skip_silence=True
     )
     assert list(estimates) == ["a", "b"]
     assert not any(estimate.any() for estimate in estimates.values())
+
+
+def test_chunks_may_come_one_by_one():
+    """As of a stream: each batch is computed as soon as it is full."""
+    log = []
+
+    def chunks():
+        for place in range(5):
+            log.append(place)
+            yield place, np.full((1, 4), place, "float32")
+
+    def predict(batch):
+        log.append("batch")
+        return {"speech": 2 * batch}
+
+    for place, estimates in predict_chunks(predict, chunks(), 2, True):
+        np.testing.assert_array_equal(estimates["speech"], 2.0 * place)
+        log.append(f"-> {place}")
+    # The chunk 0 is silent.
+    assert log[:6] == [0, 1, 2, "batch", "-> 1", "-> 2"]
+    assert log[6:] == [3, 4, "batch", "-> 3", "-> 4"]
 
 
 def test_estimates_that_are_not_finite_are_refused():
@@ -197,7 +241,7 @@ def test_estimates_that_are_not_finite_are_refused():
         return {"speech": np.full_like(batch, np.nan)}
 
     with pytest.raises(FloatingPointError, match=r"speech.*sample 0$"):
-        overlap_add(predict, noise(1, 1, 50), ["speech"], 20, 10, 2)
+        crossfade_chunks(predict, noise(1, 1, 50), ["speech"], 20, 10, 2)
 
 
 def test_padding_rows_do_not_count_as_estimates():
@@ -207,16 +251,20 @@ def test_padding_rows_do_not_count_as_estimates():
         return {"speech": output}
 
     audio = noise(1, 1, 50)
-    estimates = overlap_add(predict, audio, ["speech"], 20, 10, batch_size=50)
+    estimates = crossfade_chunks(
+        predict, audio, ["speech"], 20, 10, batch_size=50
+    )
     np.testing.assert_allclose(estimates["speech"], audio, rtol=0, atol=1e-6)
 
 
 def test_progress_counts_the_chunks(capsys):
-    overlap_add(identity, noise(2, 1, 50), ["speech"], 20, 10, 2, "film.wav")
+    crossfade_chunks(
+        identity, noise(2, 1, 50), ["speech"], 20, 10, 2, "film.wav"
+    )
     shown = capsys.readouterr().err
     assert "film.wav" in shown
     assert "12/12" in shown
-    overlap_add(identity, noise(2, 1, 50), ["speech"], 20, 10, 2)
+    crossfade_chunks(identity, noise(2, 1, 50), ["speech"], 20, 10, 2)
     assert capsys.readouterr().err == ""
 
 
@@ -224,7 +272,7 @@ def test_memory_grows_by_the_estimates_alone():
     def beyond_estimates(num_samples):
         audio = noise(1, 1, num_samples)
         tracemalloc.start()
-        estimates = overlap_add(
+        estimates = crossfade_chunks(
             distort, audio, ["speech", "music"], 800, 400, 2
         )
         _, peak = tracemalloc.get_traced_memory()

@@ -1,4 +1,4 @@
-"""Tests of keras_bandit.bands.
+"""Layouts, and finding them by widths, against the tables of the authors' code.
 
 `golden/band_tables.npz` holds the bands of the authors' code: 30 tables at
 n_fft 2048, and what two small checkpoints of theirs hold, widths and weights
@@ -7,11 +7,8 @@ n_fft 2048, and what two small checkpoints of theirs hold, widths and weights
 after the other, `bands` (start, stop) and `weights`, rounded to 2^-22.
 """
 
-import copy
-import json
 import math
 import pathlib
-import pickle
 import re
 import subprocess
 import sys
@@ -21,16 +18,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_bandit import bands as bands_module
 from keras_bandit.bands import (
-    Band,
     as_bands,
     band_layout,
-    check_bands,
     find_layout,
     layout_names,
-    plot_bands,
 )
+
+pytestmark = pytest.mark.once
 
 ROOT = pathlib.Path(__file__).parents[2]
 PERCEPTUAL = ("musical", "mel", "bark", "tribark", "erb")
@@ -286,118 +281,46 @@ def test_band_layout_accepts_the_most_bands_that_fit():
     assert len(band_layout("vocals_v7", sample_rate=40000)) > 0
 
 
-# Band, as_bands, check_bands
+def test_docs_table_is_true():
+    text = (ROOT / "docs" / "bands.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", text, flags=re.MULTILINE)
+    assert {name for name, _ in rows} == set(layout_names())
+    for name, cells in rows:
+        num_bands, *written = (cell.split(" / ") for cell in cells.split(" | "))
+        num_bands = None if num_bands == ["`None`"] else int(num_bands[0])
+        for index, sample_rate in enumerate((44100, 48000)):
+            bands = band_layout(name, num_bands, sample_rate=sample_rate)
+            widths = [band.width for band in bands]
+            number, _ = coverage(bands, 1025)
+            measured = [
+                str(len(bands)),
+                str(sum(widths)),
+                f"{min(widths)}-{max(widths)}",
+                str(int(number.max())),
+                "yes" if number[-1] else "no",
+            ]
+            assert [cell[min(index, len(cell) - 1)] for cell in written] == (
+                measured
+            ), (name, num_bands, sample_rate)
 
 
-def test_band_is_a_value():
-    band = Band(np.int64(2), 5, [0.5, -0.0, 1])
-    start, stop, weights = band
-    assert (start, stop, band.width) == (2, 5, 3)
-    assert type(start) is int
-    np.testing.assert_array_equal(weights, np.float32([0.5, 0, 1]))
-    same = Band(2, 5, (0.5, 0, 1))
-    assert band == same
-    assert len({band, same}) == 1
-    assert band != Band(2, 5, [0.5, 0, 0.9])
-    assert band != Band(3, 6, [0.5, 0, 1])
-    assert band != (2, 5, [0.5, 0, 1])
-
-
-def test_band_does_not_change():
-    source = np.ones(3, dtype="float32")
-    band = Band(0, 3, source)
-    source[:] = 7
-    copies = [copy.deepcopy(band), pickle.loads(pickle.dumps(band))]
-    for each in (band, *copies):
-        assert each == Band(0, 3, [1, 1, 1])
-        with pytest.raises(ValueError, match="read-only"):
-            each.weights[0] = 2
-    with pytest.raises(AttributeError, match="start"):
-        band.start = 1
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((3, 3, []), "at least one bin.* start=3, stop=3"),
-        ((3, 2, [1]), "at least one bin"),
-        ((-1, 2, [1, 1, 1]), "start .* at least 0; got -1"),
-        ((0.5, 2, [1]), "start must be an integer"),
-        ((0, "2", [1, 1]), "stop must be an integer"),
-        ((0, 2, [1]), r"each of the 2 bins of band \[0, 2\).* shape \(1,\)"),
-        ((0, 1, 1.0), r"shape \(\)"),
-        ((0, 2, [1, np.nan]), "finite and not negative"),
-        ((0, 2, [1, np.inf]), "finite and not negative"),
-        ((0, 2, [1, -0.1]), "finite and not negative"),
-    ],
-)
-def test_band_refuses(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        Band(*arguments)
-    with pytest.raises(ValueError, match=message):
-        as_bands([Band(0, 1, [1]), arguments])
-
-
-@pytest.mark.parametrize("table", ["mel64@44100", "musical48@48000", "drums"])
-def test_bands_survive_json(table):
-    bands = band_layout(**layout_arguments(table))
-    text = json.dumps([band.to_list() for band in bands])
-    assert as_bands(json.loads(text)) == bands
-
-
-def test_pairs_share_a_bin_equally():
-    musical = band_layout("musical", num_bands=64)
-    assert as_bands([(b.start, b.stop) for b in musical]) == musical
-    assert as_bands(np.array([[0, 2], [1, 3]])) == [
-        Band(0, 2, [1, 0.5]),
-        Band(1, 3, [0.5, 1]),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ([], "at least one"),
-        (5, "list .* got 5"),
-        ([5], "list"),
-        ([(0, 1), (1, 2, [1])], "the same for every band"),
-        ([(0, 1, [1], 2)], "list"),
-        ([(0, 2), (2, 2)], "at least one bin"),
-        ("musical", "list"),
-    ],
-)
-def test_as_bands_refuses(values, message):
-    with pytest.raises(ValueError, match=message):
-        as_bands(values)
-
-
-def test_check_bands_accepts_no_highest_bin():
-    bands = as_bands([(0, 3), (2, 8)])
-    check_bands(bands, 8)
-    check_bands(bands, 9)
-    check_bands(as_bands([(0, 1)]), 1)
-
-
-@pytest.mark.parametrize(
-    ("values", "num_bins", "message"),
-    [
-        ([(0, 3), (2, 8)], 10, "uncovered: 8-9"),
-        ([(0, 3), (4, 8)], 8, "uncovered: 3"),
-        ([(1, 8)], 8, "uncovered: 0"),
-        ([(0, 2, [1, 0]), (2, 8, [0, 0, 1, 1, 1, 1])], 8, "uncovered: 1-3"),
-        ([(0, 3), (2, 9)], 8, r"band 1 must end at num_bins=8 .*\[2, 9\)"),
-        ([(0, 8), (3, 4), (2, 8)], 8, r"sorted by start; got band 2 \[2, 8\)"),
-        ([(0, 8)], 8.0, "num_bins must be an integer"),
-    ],
-)
-def test_check_bands_refuses(values, num_bins, message):
-    with pytest.raises(ValueError, match=message):
-        check_bands(as_bands(values), num_bins)
-
-
-def test_check_bands_refuses_no_bands():
-    with pytest.raises(ValueError, match="at least one band; got none"):
-        check_bands([], 8)
+def test_bands_need_numpy_alone():
+    program = (
+        "import sys; before = set(sys.modules); import numpy; "
+        "after = set(sys.modules); from keras_bandit import bands; "
+        "bands.band_layout('bark', 48); "
+        "print(*{m.split('.')[0] for m in set(sys.modules) - after})"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = set(result.stdout.split())
+    assert "keras_bandit" in imported
+    assert imported <= {"keras_bandit", "numpy", *sys.stdlib_module_names}
 
 
 # find_layout
@@ -465,104 +388,3 @@ def test_find_layout_uses_the_callers_resolution():
 def test_find_layout_refuses(arguments, message):
     with pytest.raises(ValueError, match=message):
         find_layout(**arguments)
-
-
-# plot_bands and the rest
-
-
-def test_plot_bands_draws_the_range_of_each_band(tmp_path):
-    pytest.importorskip("matplotlib")
-    path = tmp_path / "bands.png"
-    figure = plot_bands(("mel", "drums"), num_bands=20, path=path)
-    assert path.read_bytes().startswith(b"\x89PNG")
-    assert [axis.get_title() for axis in figure.axes] == ["mel", "drums"]
-    assert figure.axes[0].get_yscale() == "log"
-    for axis, arguments in zip(
-        figure.axes, [("mel", 20), ("drums",)], strict=True
-    ):
-        (bars,) = axis.collections
-        segments = np.array(bars.get_segments())  # (bands, 2 ends, x and y)
-        bands = band_layout(*arguments)
-        assert segments[:, 0, 0].tolist() == list(range(len(bands)))
-        bin_hz = 44100 / 2048
-        np.testing.assert_allclose(
-            segments[1:, 0, 1], [(b.start - 0.5) * bin_hz for b in bands[1:]]
-        )
-        np.testing.assert_allclose(
-            segments[:, 1, 1], [(b.stop - 0.5) * bin_hz for b in bands]
-        )
-        bottom = axis.get_ylim()[0]
-        assert segments[0, 0, 1] == pytest.approx(bottom)  # bin 0 is 0 Hz
-        assert (segments[1:, 0, 1] > bottom).all()
-
-
-def test_plot_bands_draws_figure_2_by_default():
-    pytest.importorskip("matplotlib")
-    figure = plot_bands()
-    assert [axis.get_title() for axis in figure.axes] == list(PERCEPTUAL)
-    for axis in figure.axes:
-        assert len(axis.collections[0].get_segments()) == 64
-
-
-@pytest.mark.parametrize("layouts", ["mel", [], ["melody"], [[(0, 1025)]]])
-def test_plot_bands_refuses(layouts):
-    pytest.importorskip("matplotlib")
-    with pytest.raises(ValueError, match="layouts must be a sequence"):
-        plot_bands(layouts)
-
-
-def test_plot_bands_names_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"keras-bandit\[plot\]"):
-        plot_bands()
-
-
-def test_bands_need_numpy_alone():
-    program = (
-        "import sys; before = set(sys.modules); import numpy; "
-        "after = set(sys.modules); from keras_bandit import bands; "
-        "bands.band_layout('bark', 48); "
-        "print(*{m.split('.')[0] for m in set(sys.modules) - after})"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    imported = set(result.stdout.split())
-    assert "keras_bandit" in imported
-    assert imported <= {"keras_bandit", "numpy", *sys.stdlib_module_names}
-
-
-def test_docs_table_is_true():
-    text = (ROOT / "docs" / "bands.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", text, flags=re.MULTILINE)
-    assert {name for name, _ in rows} == set(layout_names())
-    for name, cells in rows:
-        num_bands, *written = (cell.split(" / ") for cell in cells.split(" | "))
-        num_bands = None if num_bands == ["`None`"] else int(num_bands[0])
-        for index, sample_rate in enumerate((44100, 48000)):
-            bands = band_layout(name, num_bands, sample_rate=sample_rate)
-            widths = [band.width for band in bands]
-            number, _ = coverage(bands, 1025)
-            measured = [
-                str(len(bands)),
-                str(sum(widths)),
-                f"{min(widths)}-{max(widths)}",
-                str(int(number.max())),
-                "yes" if number[-1] else "no",
-            ]
-            assert [cell[min(index, len(cell) - 1)] for cell in written] == (
-                measured
-            ), (name, num_bands, sample_rate)
-
-
-def test_docstring_example():
-    example = re.search(
-        r"```python\n(.+?)```", bands_module.band_layout.__doc__, re.DOTALL
-    )
-    scope = {"band_layout": band_layout}
-    exec("\n".join(line.strip() for line in example[1].splitlines()), scope)
-    assert (scope["start"], scope["stop"], len(scope["weights"])) == (0, 3, 3)

@@ -1,4 +1,4 @@
-"""Overlap-add: a recording in chunks through a model and back together."""
+"""Crossfade: a recording in chunks through a model and back together."""
 
 import numpy as np
 from tqdm import tqdm
@@ -11,10 +11,10 @@ _WINDOW_FLOOR = 1e-12
 def crossfade_window(chunk_length, hop):
     """Returns the window whose copies at every multiple of `hop` sum to 1.
 
-    A periodic Hann window over the sum of its shifted copies. Where `hop`
-    divides `chunk_length` into an even number of parts this is the authors'
-    Hann window / (chunk / (2 hop)); with `hop = chunk_length` it is all
-    ones.
+    A periodic Hann window divided by the sum of its shifted copies. Where
+    `hop` divides `chunk_length` into an even number of parts, this is the
+    authors' window, Hann / (chunk / (2 hop)); with `hop = chunk_length` it is
+    all ones.
 
     Args:
         chunk_length: int. Samples of a chunk.
@@ -77,7 +77,44 @@ def read_chunk(audio, start, chunk_length):
     return audio[:, np.minimum(position, period - position)]
 
 
-def overlap_add(
+def predict_chunks(predict, chunks, batch_size, skip_silence=False):
+    """Runs chunks through a model, in batches of one shape.
+
+    Args:
+        predict: see `crossfade_chunks`.
+        chunks: iterable of `(place, chunk)`: anything that tells chunks
+            apart, and `(channels, chunk_length)` float32.
+        batch_size: int. Chunks per call.
+        skip_silence: see `crossfade_chunks`.
+
+    Yields:
+        `(place, {stem: estimate})`, estimates shaped like the chunk, in the
+        order of the chunks. Skipped chunks are left out.
+    """
+    batch, places = None, []  # one batch, reused
+
+    def flush():
+        batch[len(places) :] = 0.0
+        predicted = predict(batch)
+        estimates = {stem: np.asarray(x) for stem, x in predicted.items()}
+        for row, place in enumerate(places):
+            yield place, {stem: x[row] for stem, x in estimates.items()}
+        places.clear()
+
+    for place, chunk in chunks:
+        if skip_silence and not chunk.any():
+            continue
+        if batch is None:
+            batch = np.zeros((batch_size, *chunk.shape), "float32")
+        batch[len(places)] = chunk
+        places.append(place)
+        if len(places) == batch_size:
+            yield from flush()
+    if places:
+        yield from flush()
+
+
+def crossfade_chunks(
     predict,
     items,
     stems,
@@ -85,15 +122,14 @@ def overlap_add(
     hop,
     batch_size,
     progress=False,
+    skip_silence=False,
 ):
-    """Separates recordings chunk by chunk and cross-fades the estimates.
+    """Separates recordings chunk by chunk and crossfades the estimates.
 
     The authors' `OverlapAddFader` (`core/utils/audio.py` of
     `karnwatcharasupat/bandit` at 735a57c: reflected edges, Hann window,
-    chunks at multiples of the hop), without the chunks that touch
-    nothing but padding and without its lower limit on the length. A chunk
-    that is exactly silent is not computed: the model multiplies the mixture
-    with masks, so its estimates are silent too.
+    chunks at multiples of the hop), without the chunks that touch nothing but
+    padding and without its lower limit on the length.
 
     If `predict` returns its input for each stem, the recording comes back
     for every `hop <= chunk_length`.
@@ -111,6 +147,8 @@ def overlap_add(
         batch_size: int. Chunks per call.
         progress: bool or str. True shows a bar with the time left on
             standard error; a str is its label.
+        skip_silence: bool. Whether exactly silent chunks are not computed,
+            for models that separate silence into silence.
 
     Returns:
         dict of each stem's `(items, channels, samples)` float32.
@@ -121,38 +159,26 @@ def overlap_add(
     estimates = {stem: np.zeros(items.shape, "float32") for stem in stems}
     window = crossfade_window(chunk_length, hop)
     starts = chunk_starts(items.shape[-1], chunk_length, hop)
-    # One batch, reused: long recordings are never cut up all at once.
-    batch = np.zeros((batch_size, items.shape[1], chunk_length), "float32")
-    pending = []  # (item, start) of the chunks in `batch`
-
-    def flush():
-        batch[len(pending) :] = 0.0
-        predicted = predict(batch)
-        for stem in stems:
-            outputs = np.asarray(predicted[stem])
-            for (item, start), output in zip(pending, outputs, strict=False):
-                _check_finite_estimate(output, stem, start)
-                _add_chunk(estimates[stem][item], output, start, window)
-        pending.clear()
-
-    with tqdm(
+    chunks = (
+        ((item, start), read_chunk(audio, start, chunk_length))
+        for start in starts
+        for item, audio in enumerate(items)
+    )
+    bar = tqdm(
+        chunks,
         total=len(starts) * len(items),
         desc=progress if isinstance(progress, str) else None,
         unit="chunk",
         disable=not progress,
         dynamic_ncols=True,
-    ) as bar:
-        for start in starts:
-            for item, audio in enumerate(items):
-                chunk = read_chunk(audio, start, chunk_length)
-                if chunk.any():
-                    batch[len(pending)] = chunk
-                    pending.append((item, start))
-                if len(pending) == batch_size:
-                    flush()
-                bar.update()
-        if pending:
-            flush()
+    )
+    with bar:
+        for (item, start), outputs in predict_chunks(
+            predict, bar, batch_size, skip_silence
+        ):
+            for stem in stems:
+                _check_finite_estimate(outputs[stem], stem, start)
+                _add_chunk(estimates[stem][item], outputs[stem], start, window)
     return estimates
 
 

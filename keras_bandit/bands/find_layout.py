@@ -1,0 +1,82 @@
+"""Which layout a checkpoint's bands have."""
+
+import functools
+
+import numpy as np
+
+from keras_bandit.bands.bsrnn_bands import BSRNN_LAYOUTS
+from keras_bandit.bands.layouts import band_layout, check_resolution
+from keras_bandit.bands.microtonal import MICROTONAL, NUM_NOTES
+from keras_bandit.bands.perceptual import FILTERBANKS
+from keras_bandit.common.checks import check_integer
+
+
+@functools.cache
+def _widths(*layout):
+    """Bins of each band, or `None` where no such layout exists."""
+    try:
+        return [band.width for band in band_layout(*layout)]
+    except ValueError:
+        return None
+
+
+def _agree(bands, weights):
+    """Tells if each band's weights are those given, within 1e-5."""
+    return all(
+        np.shape(expected) == band.weights.shape
+        and np.allclose(band.weights, expected, rtol=0, atol=1e-5)
+        for band, expected in zip(bands, weights, strict=True)
+    )
+
+
+def find_layout(
+    band_widths, weights=None, n_fft=2048, sample_rates=(44100, 48000)
+):
+    """Finds the layouts that have bands of these widths.
+
+    A checkpoint holds the widths of its bands in its tensor shapes and, where
+    bands overlap, their weights, but no name of the layout.
+
+    Args:
+        band_widths: sequence of int. Number of bins of each band, in order.
+        weights: `None`, or a sequence with the weights of each band: they
+            must then agree with those of the layout within 1e-5.
+        n_fft: int. FFT size in samples, even.
+        sample_rates: sequence of int, in Hz, most likely first.
+
+    Returns:
+        list of `(name, num_bands, sample_rate)`, the arguments of
+        `band_layout`, most likely first: sorted by sample rate, then by name
+        as in `layout_names()`. Several may agree, since musical bands do not
+        depend on the sample rate (above 16.7 kHz at `n_fft` 2048), and
+        `"other"` is the same as `"vocals_v7"`. Empty if none agrees.
+
+    Raises:
+        ValueError: if a width or sample rate is not a positive integer,
+            `n_fft` not an even one, or `weights` are not as many as the bands.
+    """
+    widths = [check_integer("band_widths", width, 1) for width in band_widths]
+    sample_rates = tuple(sample_rates)
+    check_resolution(n_fft, sample_rates)
+    if weights is not None and len(weights) != len(widths):
+        raise ValueError(
+            "weights must have one element for each of the "
+            f"{len(widths)} bands; got {len(weights)}"
+        )
+    candidates = [(name, len(widths)) for name in FILTERBANKS]
+    candidates += [(name, None) for name in BSRNN_LAYOUTS]
+    # At most one band more than upper edges, and fewer where bands are empty.
+    candidates += [
+        (MICROTONAL, num_edges)
+        for num_edges in range(max(1, len(widths) - 1), NUM_NOTES + 1)
+    ]
+    layouts = [(*c, n_fft, rate) for rate in sample_rates for c in candidates]
+    return [
+        (name, num_bands, rate)
+        for name, num_bands, _, rate in layouts
+        if _widths(name, num_bands, n_fft, rate) == widths
+        and (
+            weights is None
+            or _agree(band_layout(name, num_bands, n_fft, rate), weights)
+        )
+    ]

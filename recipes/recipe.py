@@ -1,0 +1,329 @@
+"""What the recipes share: options, data, runs, errors.
+
+Recipes import this module before Keras, so that TensorFlow starts quietly.
+"""
+
+import argparse
+import math
+import pathlib
+import sys
+
+from keras_bandit.cli.console import explain
+from keras_bandit.common.quiet import quiet_tensorflow
+
+with quiet_tensorflow():
+    # KerasHub loads it to read presets, runs to write TensorBoard's events:
+    # on every backend.
+    import tensorflow  # noqa: F401
+
+import keras
+import soundfile
+
+from keras_bandit import losses
+from keras_bandit.data import (
+    film_clip,
+    open_tracks,
+    random_crops,
+    validation_chunks,
+)
+from keras_bandit.data.track import ArrayTrack, Track
+from keras_bandit.metrics import SISNR, SNR
+from keras_bandit.models import AudioSeparator, BSRNNAudioSeparator
+from keras_bandit.training import (
+    TrainingRun,
+    first_example,
+    open_devices,
+    paper_optimizer,
+    paper_schedule,
+)
+
+# All other numbers are positive.
+MAY_BE_ZERO = {
+    "gain_db",
+    "generated_clips",
+    "num_workers",
+    "patience",
+    "warmup_steps",
+}
+
+
+def _names(text):
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _value(kind, may_be_zero):
+    """A parser of `kind`, of numbers in range, and of `none`."""
+
+    def parse(text):
+        if text.lower() == "none":
+            return None
+        value = kind(text)
+        if kind is not str and not (
+            0 < value < math.inf or (may_be_zero and value == 0)
+        ):
+            accepted = "at least 0" if may_be_zero else "positive"
+            raise argparse.ArgumentTypeError(f"must be {accepted}; got {text}")
+        return value
+
+    parse.__name__ = kind.__name__  # what argparse calls a bad value
+    return parse
+
+
+def _add_option(parser, name, value):
+    flag = f"--{name.replace('_', '-')}"
+    if isinstance(value, bool):
+        switch = argparse.BooleanOptionalAction
+        parser.add_argument(flag, action=switch, default=value)
+        return
+    kind, shown = str if value is None else type(value), value
+    if isinstance(value, list):
+        parse, shown = _names, ",".join(value)
+    else:
+        parse = _value(kind, name in MAY_BE_ZERO)
+    parser.add_argument(
+        flag, type=parse, default=value, metavar="X", help=f"default: {shown}"
+    )
+
+
+class Recipe:
+    """A started recipe: its configuration, its data and its runs.
+
+    Each entry of CONFIG is an option of the same name with the entry as its
+    default. `none` stands for `None`, lists are names separated by commas, and
+    `--no-NAME` turns a switch off. Numbers are positive, or zero where
+    `MAY_BE_ZERO` has their name. Dicts have no option.
+
+    Args:
+        argv: list of str, or `None`: the arguments of the process.
+        doc: str. The recipe's docstring, which `--help` shows.
+        config: dict of bool, int, float, str, list of str, dict or `None`.
+        *paths: str. Further required paths, each an option `--NAME`.
+        data: str. Name of the path of the data.
+        seed: int. Default of `--seed`.
+
+    Attributes:
+        config: dict. CONFIG with what was given.
+        arguments: the paths and the seed: `data_dir`, `output`, `seed`, ….
+        devices: `Devices`, as many as CONFIG says; one if it says nothing.
+    """
+
+    def __init__(self, argv, doc, config, *paths, data="data-dir", seed=42):
+        parser = argparse.ArgumentParser(
+            description=doc,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        for name in (data, "output", *paths):
+            parser.add_argument(
+                f"--{name}", type=pathlib.Path, required=True, metavar="PATH"
+            )
+        parser.add_argument("--seed", type=int, default=seed)
+        options = {k: v for k, v in config.items() if not isinstance(v, dict)}
+        for name, value in options.items():
+            _add_option(parser, name, value)
+        self.arguments = parser.parse_args(argv)
+        given = {name: getattr(self.arguments, name) for name in options}
+        self.config = {**config, **given}
+        self.devices = open_devices(self.config.get("devices", 1))
+
+    @property
+    def writes(self):
+        """Whether this is the process that writes files."""
+        return self.devices.process_index == 0
+
+    def tracks(self, split):
+        """The tracks of a split of the prepared dataset."""
+        return open_tracks(
+            self.config["dataset"],
+            split,
+            self.arguments.data_dir,
+            self.config["storage"],
+        )
+
+    def crops(self, tracks, stems, sample_rate, **options):
+        """Random crops, as a function of the epoch to start with.
+
+        `options` as of `random_crops`, whose other arguments CONFIG has.
+        """
+        return lambda epoch: random_crops(
+            tracks,
+            stems,
+            crop_seconds=self.config["crop_seconds"],
+            batch_size=self.config["batch_size"],
+            epoch_size=self.config["epoch_size"],
+            sample_rate=sample_rate,
+            seed=self.arguments.seed,
+            start_epoch=epoch,
+            num_workers=self.config["num_workers"],
+            **options,
+        )
+
+    def chunks(self, tracks, stems, sample_rate, hop_seconds=None, **options):
+        """All chunks of tracks, for validation.
+
+        `hop_seconds=None` is CONFIG's; `options` as of `validation_chunks`.
+        """
+        return validation_chunks(
+            tracks,
+            stems,
+            chunk_seconds=self.config["crop_seconds"],
+            hop_seconds=hop_seconds or self.config["validation_hop_seconds"],
+            batch_size=self.config["validation_batch_size"],
+            sample_rate=sample_rate,
+            **options,
+        )
+
+    def open_run(
+        self, name="", may_change=("epochs", "devices"), **differences
+    ):
+        """Opens the run in `--output`, before the separator is made.
+
+        Args:
+            name: str. A folder of `--output`.
+            may_change: names in `config` that may differ from a former start.
+            **differences: of the run's configuration from `config`.
+
+        Returns:
+            `TrainingRun`, which has seeded the initial weights.
+        """
+        return TrainingRun(
+            self.arguments.output / name,
+            {**self.config, **differences},
+            self.arguments.seed,
+            may_change=may_change,
+            devices=self.devices,
+        )
+
+    def fit(self, run, model, train, validation, **options):
+        """Trains a compiled model, or goes on.
+
+        Args:
+            run: `TrainingRun`.
+            model: as `run.fit` takes it.
+            train: function of the epoch, as `crops` returns it.
+            validation: as `chunks` returns it.
+            **options: as of `run.fit`, in place of CONFIG's.
+
+        Returns:
+            The run's history.
+        """
+        if "clip" not in options:
+            options["clip"] = first_example(validation)
+        if "steps_per_epoch" not in options:
+            size, batch = self.config["epoch_size"], self.config["batch_size"]
+            options["steps_per_epoch"] = size // batch
+        return run.fit(
+            model,
+            train,
+            validation,
+            epochs=self.config["epochs"],
+            patience=self.config["patience"],
+            **options,
+        )
+
+
+class WavTrack(Track):
+    """A track whose stems are audio files.
+
+    Args:
+        name: str.
+        paths: `{stem: path}`, files of one rate, length and number of
+            channels.
+    """
+
+    def __init__(self, name, paths):
+        info = soundfile.info(next(iter(paths.values())))
+        super().__init__(
+            name, info.samplerate, info.channels, info.frames, paths
+        )
+        self.paths = paths
+
+    def _read(self, stem, start, stop):
+        audio, _ = soundfile.read(
+            self.paths[stem],
+            start=start,
+            stop=stop,
+            dtype="float32",
+            always_2d=True,
+        )
+        return audio.T
+
+
+def generated_tracks(count, seconds, sample_rate, seed):
+    """Clips of the package's own generators, list of `Track`.
+
+    `demo.py` separates clips with seeds `[0, …]`, which are not among them.
+    """
+    return [
+        ArrayTrack(
+            f"generated_{number}",
+            sample_rate,
+            film_clip(seconds, sample_rate, seed=[number, seed]),
+        )
+        for number in range(1, count + 1)
+    ]
+
+
+def compile_model(model, config):
+    """Compiles a model as the authors train, with CONFIG's loss."""
+    model.compile(
+        paper_optimizer(
+            config["learning_rate"],
+            config["global_clipnorm"],
+            config.get("accumulation_steps", 1),
+        ),
+        loss=losses.get(config["loss"]),
+        metrics=[SNR(), SISNR()],
+    )
+
+
+def train_each_stem(recipe, key, build, data):
+    """Trains a model for each stem, or goes on; joins them in one preset.
+
+    `--output/STEM` are the runs, `--output/preset` has their best weights.
+
+    Args:
+        recipe: `Recipe`.
+        key: str. The entry of CONFIG that lists the stems. In a stem's run it
+            names that stem alone: the others make no difference to it.
+        build: function of (config, stem) that returns a compiled BSRNN.
+        data: function of (recipe, stem, sample_rate) that returns what
+            `recipe.fit` takes as `train` and `validation`.
+    """
+    best = []
+    for stem in recipe.config[key]:
+        print(f"{stem}:", flush=True)
+        run = recipe.open_run(stem, **{key: [stem]})
+        with recipe.devices.scope():
+            separator = build(recipe.config, stem)
+            train, validation = data(recipe, stem, separator.sample_rate)
+            schedule = paper_schedule(recipe.config["learning_rate"])
+            recipe.fit(run, separator, train, validation, callbacks=[schedule])
+        best.append(run.best)
+        keras.backend.clear_session()
+    if recipe.writes:
+        parts = [AudioSeparator.from_preset(p, dtype="float32") for p in best]
+        joined = BSRNNAudioSeparator.join(parts)
+        joined.save_to_preset(recipe.arguments.output / "preset")
+
+
+def run(main):
+    """Runs a recipe and ends the process.
+
+    A mistake in what the user gave, options or files, is one line on standard
+    error and exit status 2. `python -X dev` shows where it was found.
+
+    Args:
+        main: function without arguments; may return an exit status.
+    """
+    status = 2
+    try:
+        status = main()
+    except (FloatingPointError, ImportError, OSError, ValueError) as error:
+        if sys.flags.dev_mode:
+            raise
+        name = pathlib.Path(sys.argv[0]).name
+        print(f"{name}: error: {explain(error)}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on", file=sys.stderr)
+        status = 130
+    sys.exit(status)
