@@ -31,6 +31,7 @@ import traceback
 from pathlib import Path
 
 import numpy as np
+import soundfile
 from report import (
     case_name,
     commit,
@@ -42,6 +43,7 @@ from report import (
 )
 from sides import CaseError, Side, environment, last_line, snr_db
 
+from keras_bandit.data.film_clip import film_clip
 from keras_bandit.models.presets import PRESETS
 
 CONFIG = {
@@ -174,7 +176,7 @@ def agreement_db(expected, found, least):
     return min(smallest, 300.0)  # JSON has no infinity
 
 
-def run_model(case, config, known, folder):
+def run_model(case, config, known, scratch, logs):
     """Runs the sides of a case in turns; returns what was measured.
 
     Args:
@@ -182,7 +184,8 @@ def run_model(case, config, known, folder):
         config: dict.
         known: dict, of earlier cases: outputs to agree with, and what the
             authors' whole file took, which runs once per preset.
-        folder: path, for weights and logs.
+        scratch: path, for weights.
+        logs: path, for what processes print.
     """
     whole_file = case["task"] == "separate"
     hops = config["hops"] if whole_file else [None]
@@ -191,7 +194,7 @@ def run_model(case, config, known, folder):
     sides = ["ours"]
     if case["reference"] and not (whole_file and of_file in known):
         sides.insert(0, "theirs")  # first: it makes the weights
-    weights = folder / f"{Path(case['preset']).name}.npz"
+    weights = scratch / f"{Path(case['preset']).name}.npz"
     settings = {**config, **case, "weights": str(weights)}
     least = LEAST_AGREEMENT_DB[case["precision"]]
     outputs_of = case["preset"], case["task"], case["batch"]
@@ -211,8 +214,7 @@ def run_model(case, config, known, folder):
     with contextlib.ExitStack() as stack:
         for side in sides:
             name = case_name(case).replace("/", "_")
-            log = folder / f"{name}, {side}.txt"
-            processes[side] = Side(settings, side, log)
+            processes[side] = Side(settings, side, logs / f"{name}, {side}.txt")
             stack.callback(processes[side].close)
             first = processes[side].ask()
             result[side]["first_seconds"] = first["seconds"]
@@ -228,9 +230,10 @@ def run_model(case, config, known, folder):
                 quality[side, hop] = answer.get("snr_db")
                 if hop == hops[0]:
                     outputs[side] = answer["outputs"]
-                    if side == "theirs":
+                    if (side, whole_file) == ("theirs", True):
                         # It takes longest, and ours may still fail.
                         result[side] |= summarize(times[side, hop])
+                        known[of_file] = result[side]
         if whole_file:
             result["agreement_db"] = agree(outputs, least)
         elif "theirs" in sides and case["task"] == "training":
@@ -241,9 +244,7 @@ def run_model(case, config, known, folder):
         for side in sides:
             result[side] |= processes[side].ask(method="facts")
             result[side] |= summarize(times[side, hops[0]])
-    if whole_file and "theirs" in sides:
-        known[of_file] = result["theirs"]
-    elif whole_file and case["reference"]:
+    if whole_file and case["reference"]:
         result["theirs"] = known[of_file]
     ours, theirs = result["ours"], result.get("theirs")
     if theirs:
@@ -267,18 +268,17 @@ def run_model(case, config, known, folder):
     return result
 
 
-def run_pipeline(case, config, folder):
+def run_pipeline(case, config, scratch, logs):
     """Crops per second, or `fit` with and without the pipeline."""
-    settings = {**config, **case}
-    method = "crops"
+    settings, method = {**config, **case}, "crops"
     if case["task"] == "fit":
-        method, settings["releases"] = "fit", ["v2"]
-        settings["storages"] = ["paths"]
-    side = Side(settings, "pipeline", folder / f"{case_name(case)}.txt")
-    try:
-        return {method: side.ask(method=method)}
-    finally:
-        side.close()
+        method = "fit"
+        settings |= {"releases": ["v2"], "storages": ["paths"]}
+    log = logs / f"{case_name(case)}.txt"
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        side = Side({**settings, "scratch": folder}, "pipeline", log)
+        with contextlib.closing(side):
+            return {method: side.ask(method=method)}
 
 
 def run_command(command, case, log):
@@ -320,46 +320,35 @@ def run_command(command, case, log):
     return seconds, usage.ru_maxrss * unit
 
 
-def write_clip(path, seconds):
-    """A mono wav of a 10 s clip, repeated."""
-    import soundfile
-
-    from keras_bandit.data.film_clip import film_clip
-
-    clip = sum(film_clip(10).values())[0]
-    samples = np.resize(clip, round(seconds * 44100))
-    soundfile.write(path, samples, 44100, "PCM_16")
-
-
-def run_commands(case, config, folder):
+def run_commands(case, config, scratch, logs):
     """Start-up or memory: `keras-bandit` as a user runs it."""
     command = [sys.executable, "-m", "keras_bandit", case["command"]]
     if case["command"] == "separate":
-        path = folder / f"clip_{case['seconds_of_audio']:g}.wav"
-        if not path.exists():
-            write_clip(path, case["seconds_of_audio"])
-        command += [str(path), "--preset", case["preset"]]
+        clip = sum(film_clip(10).values())[0]
+        clip = np.resize(clip, round(case["seconds_of_audio"] * 44100))
+        soundfile.write(scratch / "clip.wav", clip, 44100, "PCM_16")
+        command += [str(scratch / "clip.wav"), "--preset", case["preset"]]
         command += ["--engine", case["engine"], "--overwrite"]
-        command += ["--output", str(folder / "separated")]
+        command += ["--output", str(scratch / "separated")]
         if case["engine"] == "keras":
             command += ["--backend", case["backend"]]
     turns = config["turns"]
     if case["task"] == "memory":  # the fewest chunks: time does not matter
         command += ["--hop-seconds", str(config["chunk_seconds"])]
         turns = 1
-    log = folder / f"{case_name(case)}.txt"
+    log = logs / f"{case_name(case)}.txt"
     runs = [run_command(command, {**config, **case}, log) for _ in range(turns)]
     seconds, sizes = zip(*runs, strict=True)
     return {**summarize(list(seconds)), "peak_bytes": max(sizes)}
 
 
-def run_case(case, config, known, folder):
+def run_case(case, config, known, scratch, logs):
     """Measures one case; see the function of its task."""
     if "command" in case:
-        return run_commands(case, config, folder)
+        return run_commands(case, config, scratch, logs)
     if case["task"] in ("pipeline", "fit"):
-        return run_pipeline(case, config, folder)
-    return run_model(case, config, known, folder)
+        return run_pipeline(case, config, scratch, logs)
+    return run_model(case, config, known, scratch, logs)
 
 
 def run_all(config, output):
@@ -377,13 +366,14 @@ def run_all(config, output):
         "config": config,
         "results": [{**case, "status": "not run"} for case in plan(config)],
     }
-    output.mkdir(parents=True, exist_ok=True)
-    known = {}
-    with tempfile.TemporaryDirectory() as scratch:
+    known, logs = {}, output / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        where = Path(folder), logs
         for result in report["results"]:
             print(case_name(result), flush=True)
             try:
-                found = run_case(dict(result), config, known, Path(scratch))
+                found = run_case(dict(result), config, known, *where)
                 result |= {**found, "status": "done"}
             except Exception as error:
                 result |= {"status": "failed", "error": str(error)}
@@ -424,14 +414,14 @@ def parse_arguments(argv, config):
         several = isinstance(default, list)
         kind = type(default[0] if several else default or "")
         parse = one = value_of(kind, CHOICES.get(name))
+        shown = default
         if several:
 
             def parse(text, one=one):
                 return [one(part) for part in text.split(",")]
 
+            parse.__name__ = kind.__name__
             shown = ",".join(map(str, default))
-        else:
-            shown = default
         parser.add_argument(
             f"--{name.replace('_', '-')}",
             type=parse,

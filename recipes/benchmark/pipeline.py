@@ -5,12 +5,13 @@ whole set; so does one row here.
 """
 
 import statistics
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import soundfile
+
+from keras_bandit.data.film_clip import film_clip
 
 FILE_NAMES = {
     "mixture": "mix",
@@ -39,8 +40,6 @@ def make_files(folder, release, case):
         release: str, of `RELEASES`.
         case: dict with `pipeline_tracks` and `track_seconds`.
     """
-    from keras_bandit.data.film_clip import film_clip
-
     rate, splits = RELEASES[release]
     samples = round(case["track_seconds"] * rate)
     clip = film_clip(min(case["track_seconds"], 12), rate)
@@ -132,8 +131,7 @@ class Pipeline:
         from keras_bandit.data.prepare import prepare
 
         self.case = case
-        self.folder = tempfile.TemporaryDirectory()
-        home = Path(self.folder.name)
+        home = Path(case["scratch"])
         size, seconds = case["pipeline_batch"], case["crop_seconds"]
         self.datasets = {}  # {name: (tracks or None, batches by index)}
         for release in case["releases"]:

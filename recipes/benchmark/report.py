@@ -75,8 +75,8 @@ def compare(ours, theirs):
 
 def number(value, scale=1.0):
     """Three significant digits, without an exponent; nothing for `None`."""
-    if value is None or isinstance(value, str | int):
-        return value
+    if value is None:
+        return None
     text = f"{value * scale:.3g}"
     return f"{value * scale:.0f}" if "e+" in text else text
 
@@ -87,7 +87,7 @@ def spread(facts, scale=1.0):
     if not facts or names[0] not in facts:
         return None
     middle, low, high = (number(facts[name], scale) for name in names)
-    return f"{middle} ({low}-{high})"
+    return f"{middle} ({low}-{high})" if low != high else middle
 
 
 def model_rows(result):

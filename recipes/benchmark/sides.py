@@ -6,15 +6,20 @@ The backend is a property of a process, and so is peak memory.
 import contextlib
 import multiprocessing
 import os
-import re
 import resource
 import signal
+import statistics
 import sys
 import time
 import types
 from pathlib import Path
 
 import numpy as np
+
+from keras_bandit.bands import band_layout
+from keras_bandit.data.film_clip import film_clip
+from keras_bandit.inference.engines import choose_engine, with_engine
+from keras_bandit.models.presets import PRESETS
 
 DTYPES = {
     "float32": "float32",
@@ -28,16 +33,16 @@ class CaseError(Exception):
 
 
 def environment(backend, device):
-    """Variables of a process, without a cache that hides compilation."""
+    """Variables of a process; no cache hides compilation."""
     variables = {
         **os.environ,
+        "JAX_ENABLE_COMPILATION_CACHE": "false",
         "KERAS_BACKEND": backend,
         "TF_CPP_MIN_LOG_LEVEL": "3",
         # Memory in use, not memory reserved.
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     }
-    variables.pop("JAX_COMPILATION_CACHE_DIR", None)
     if device == "cpu":
         variables |= {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
     return variables
@@ -77,20 +82,20 @@ class Side:
             self.close()
             raise
 
-    def ask(self, hop=None, **request):
-        """Runs the case once, or asks for another method's answer.
+    def ask(self, hop=None, method="time"):
+        """Runs the case once, or another method of the side.
 
         Args:
-            hop: float. Seconds between chunks of a whole file.
-            **request: `method="facts"`: what is known of the process; it is
-                the last request.
+            hop: float. Seconds between chunks of a whole file; `None`: of its
+                first chunk alone.
+            method: str. `"facts"`, the last request, says what is known of
+                the process.
 
         Returns:
-            dict: `seconds`, `outputs` and, of a whole file, `snr_db`; or what
-            the method returns.
+            what the method returns.
         """
         with contextlib.suppress(BrokenPipeError):  # its log says why
-            self.connection.send({"method": "time", "hop": hop, **request})
+            self.connection.send((method, hop))
         return self._receive()
 
     def _receive(self):
@@ -104,55 +109,36 @@ class Side:
             raise CaseError(f"{reason} (see {self.log})") from None
 
     def close(self):
+        self.connection.close()  # idle, it ends by itself
+        self.process.join(5)
         self.process.kill()
         self.process.join()
 
 
 def serve(connection, case, side, log):
-    """The process of a side: answers requests until it is killed."""
+    """The process of a side: answers requests until they end."""
     # Ctrl-C ends the case, which kills this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.update(environment(case["backend"], case["device"]))
-    os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
     with open(log, "w") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
     subject = make_subject(case, side)
     connection.send({})
-    while True:
-        request = connection.recv()
-        connection.send(answer(subject, **request))
+    with contextlib.suppress(EOFError):
+        while True:
+            method, hop = connection.recv()
+            run = getattr(subject, method)
+            connection.send(run(hop) if method == "time" else run())
 
 
 def make_subject(case, side):
-    """`Ours`, `Theirs` or `Pipeline`."""
+    """`Ours`, `Theirs` or `Pipeline`, ready to be timed."""
     if side == "pipeline":
         from pipeline import Pipeline
 
         return Pipeline(case)
     return {"ours": Ours, "theirs": Theirs}[side](case)
-
-
-def answer(subject, method, hop=None):
-    """What a request gets, see `Side.ask`."""
-    if method != "time":
-        return getattr(subject, method)()
-    run = getattr(subject, subject.case["task"])
-    before = time.perf_counter()
-    outputs = run(hop)
-    answered = {"seconds": time.perf_counter() - before}
-    outputs = {stem: np.asarray(x, "float32") for stem, x in outputs.items()}
-    # One item: batches of other sizes have the same first one.
-    answered["outputs"] = {
-        stem: np.atleast_1d(x)[:1] for stem, x in outputs.items()
-    }
-    if subject.case["task"] == "separate" and hop:
-        ratios = [
-            snr_db(x[0], outputs[stem][0])
-            for stem, x in subject.targets.items()
-        ]
-        answered["snr_db"] = sum(ratios) / len(ratios)
-    return answered
 
 
 def snr_db(target, estimate):
@@ -171,8 +157,6 @@ def make_audio(case, stems, sample_rate, channels):
         are one clip, rolled. Stems of other names than the clip's get one of
         its stems each.
     """
-    from keras_bandit.data.film_clip import film_clip
-
     whole_file = case["task"] == "separate"
     seconds = case["file_seconds" if whole_file else "chunk_seconds"]
     clip = film_clip(max(seconds, 1), sample_rate, channels)
@@ -189,35 +173,6 @@ def make_audio(case, stems, sample_rate, channels):
         for i, stem in enumerate(stems)
     }
     return sum(batch.values()), targets
-
-
-def matmul_rate(product, operand, size):
-    """Multiply-adds per second of a square matrix product, best of a second.
-
-    Args:
-        product: callable that multiplies two operands and waits.
-        operand: the backend's `(size, size)` matrix.
-        size: int.
-    """
-    product(operand, operand)
-    best, end = np.inf, time.perf_counter() + 1.0
-    while time.perf_counter() < end:
-        before = time.perf_counter()
-        product(operand, operand)
-        best = min(best, time.perf_counter() - before)
-    return size**3 / best
-
-
-def peak_bytes():
-    """Largest resident size of this process so far."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        # `getrusage` counts the process that started this one, too.
-        found = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.M)
-        if found:
-            return 1024 * int(found[1])
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def gpu_facts(backend):
@@ -252,47 +207,100 @@ def gpu_facts(backend):
     return {"device_name": name, "peak_bytes": peak}
 
 
-def model_facts(case, backend):
-    """Peak memory, and the model's multiply-adds if they are known."""
-    from keras_bandit.models.presets import PRESETS
+class Model:
+    """What both sides have in common.
 
-    facts = {"host_peak_bytes": peak_bytes(), "peak_bytes": peak_bytes()}
-    if case["preset"] in PRESETS:
-        sizes = PRESETS[case["preset"]].sizes(case["chunk_seconds"])
-        facts["multiply_adds"] = sizes.multiply_adds
-    if case["device"] == "gpu":
-        facts |= gpu_facts(backend)
-    return facts
+    Args:
+        case: dict, see CONFIG of `__main__` and what `plan` adds.
+        backend: str.
+    """
+
+    def __init__(self, case, backend):
+        self.case, self.backend = case, backend
+        self.times = {}
+
+    @contextlib.contextmanager
+    def building(self):
+        before = time.perf_counter()
+        yield
+        elapsed = time.perf_counter() - before
+        self.times["build_seconds"] = (
+            self.times.get("build_seconds", 0) + elapsed
+        )
+
+    def time(self, hop):
+        """Runs the task once.
+
+        Returns:
+            `seconds`; `outputs`, `{stem: array}` of the first item; and, of a
+            whole file, `snr_db` of the estimates against the true stems.
+        """
+        run = getattr(self, self.case["task"])
+        before = time.perf_counter()
+        outputs = run(hop)
+        found = {"seconds": time.perf_counter() - before}
+        found["outputs"] = {
+            stem: np.atleast_1d(np.asarray(x, "float32"))[:1]
+            for stem, x in outputs.items()
+        }
+        if self.case["task"] == "separate" and hop:
+            found["snr_db"] = statistics.mean(
+                snr_db(x[0], found["outputs"][stem][0])
+                for stem, x in self.targets.items()
+            )
+        return found
+
+    def facts(self):
+        """Times, peak memory, multiply-adds if known, and their best rate."""
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        facts = {**self.times, "peak_bytes": peak}
+        if self.case["preset"] in PRESETS:
+            sizes = PRESETS[self.case["preset"]].sizes
+            seconds = self.case["chunk_seconds"]
+            facts["multiply_adds"] = sizes(seconds).multiply_adds
+        if self.case["device"] == "gpu":
+            facts |= gpu_facts(self.backend)
+        return {**facts, "matmul_rate": self.matmul_rate()}
+
+    def matmul_rate(self):
+        """Multiply-adds per second of a matrix product, best of a second."""
+        size = self.case["matmul_size"]
+        product = self.product(
+            np.random.default_rng(0).standard_normal((size, size), "float32")
+        )
+        product()
+        times, end = [], time.perf_counter() + 1.0
+        while not times or time.perf_counter() < end:
+            before = time.perf_counter()
+            product()
+            times.append(time.perf_counter() - before)
+        return size**3 / min(times)
 
 
-class Ours:
+class Ours(Model):
     """A separator of this package on the backend of this process."""
 
     def __init__(self, case):
-        from keras_bandit.inference.engines import choose_engine, with_engine
-
         engine, precision = case["engine"], case["precision"]
         if engine != "keras":
             # What cannot run is refused before anything is built.
             choose_engine(engine, precision)
-        before = time.perf_counter()
         import keras
 
         from keras_bandit.backend.process import tune_process
         from keras_bandit.models import AudioSeparator
 
-        self.case = case
-        import_seconds = time.perf_counter() - before
+        super().__init__(case, keras.config.backend())
         if engine == "keras":  # as the command line and training runs do
             tune_process()
         # Initial weights are the same on every backend.
         keras.utils.set_random_seed(0)
-        before = time.perf_counter()
-        self.separator = AudioSeparator.from_preset(
-            case["preset"],
-            dtype=DTYPES[precision if engine == "keras" else "float32"],
-        )
-        build_seconds = time.perf_counter() - before
+        dtype = DTYPES[precision if engine == "keras" else "float32"]
+        with self.building():
+            self.separator = AudioSeparator.from_preset(
+                case["preset"], dtype=dtype
+            )
         self.sample_rate = self.separator.sample_rate
         if case["reference"]:
             self.take_weights(case["weights"])
@@ -308,13 +316,8 @@ class Ours:
 
             self.separator.compile(paper_optimizer(), loss=L1SNR())
         if engine != "keras":
-            before = time.perf_counter()
-            self.separator = with_engine(self.separator, engine, precision)
-            build_seconds += time.perf_counter() - before
-        self.times = {
-            "import_seconds": import_seconds,
-            "build_seconds": build_seconds,
-        }
+            with self.building():
+                self.separator = with_engine(self.separator, engine, precision)
 
     def take_weights(self, path):
         """Takes the weights of the authors' side."""
@@ -348,26 +351,18 @@ class Ours:
         )
         return {stem: x[np.newaxis] for stem, x in estimates.items()}
 
-    def facts(self):
-        """Peak memory, then the rate of the backend's matrix products."""
-        import keras
+    def product(self, matrix):
+        """A function that multiplies the matrix with itself, and waits."""
         from keras import ops
 
-        facts = model_facts(self.case, keras.config.backend())
-        size = self.case["matmul_size"]
-        matrix = np.random.default_rng(0).standard_normal((size, size))
-        operand = ops.cast(
-            ops.convert_to_tensor(matrix.astype("float32")),
-            self.case["precision"],
-        )
+        matrix = ops.cast(ops.convert_to_tensor(matrix), self.case["precision"])
 
-        def product(a, b):
+        def product():
             # NumPy does not take TensorFlow's scalars in bfloat16.
-            element = ops.cast(ops.matmul(a, b)[0, 0], "float32")
+            element = ops.cast(ops.matmul(matrix, matrix)[0, 0], "float32")
             return ops.convert_to_numpy(element)
 
-        rate = matmul_rate(product, operand, size)
-        return {**self.times, **facts, "matmul_rate": rate}
+        return product
 
 
 def import_reference(folder):
@@ -391,21 +386,19 @@ def import_reference(folder):
     sys.modules |= {"asteroid": asteroid, "asteroid.losses": asteroid.losses}
 
 
-class Theirs:
+class Theirs(Model):
     """The authors' modules with our bands, in float32, as they run them."""
 
     def __init__(self, case):
         import torch
 
-        from keras_bandit.bands import band_layout
-        from keras_bandit.models.presets import PRESETS
-
+        super().__init__(case, "torch")
         import_reference(case["reference"])
         from core.model.bsrnn.core import MultiSourceMultiMaskBandSplitCoreRNN
 
         torch.set_float32_matmul_precision(case["reference_matmul"])
         torch.manual_seed(0)
-        self.case, self.torch = case, torch
+        self.torch = torch
         self.device = "cuda" if case["device"] == "gpu" else "cpu"
         preset = PRESETS[case["preset"]]
         network, separator = preset.backbone, preset.separator
@@ -418,21 +411,22 @@ class Theirs:
         # These two make their weights in float64, and multiply in it.
         exact = layout in ("musical", "bark")
         dtype = torch.float64 if exact else torch.float32
-        before = time.perf_counter()
-        self.model = MultiSourceMultiMaskBandSplitCoreRNN(
-            in_channel=1,
-            stems=stems,
-            band_specs=[(band.start, band.stop) for band in bands],
-            n_sqm_modules=network["num_pairs"],
-            emb_dim=network["embed_dim"],
-            rnn_dim=network["rnn_dim"],
-            rnn_type=network["rnn_type"].upper(),
-            mlp_dim=separator["mlp_dim"],
-            overlapping_band=layout != "vocals_v7",
-            freq_weights=[torch.tensor(b.weights, dtype=dtype) for b in bands],
-            n_freq=1025,
-        ).to(self.device)
-        self.times = {"build_seconds": time.perf_counter() - before}
+        with self.building():
+            self.model = MultiSourceMultiMaskBandSplitCoreRNN(
+                in_channel=1,
+                stems=stems,
+                band_specs=[(band.start, band.stop) for band in bands],
+                n_sqm_modules=network["num_pairs"],
+                emb_dim=network["embed_dim"],
+                rnn_dim=network["rnn_dim"],
+                rnn_type=network["rnn_type"].upper(),
+                mlp_dim=separator["mlp_dim"],
+                overlapping_band=layout != "vocals_v7",
+                freq_weights=[
+                    torch.tensor(b.weights, dtype=dtype) for b in bands
+                ],
+                n_freq=1025,
+            ).to(self.device)
         self.window = torch.hann_window(2048, device=self.device)
         state = self.model.state_dict()
         arrays = {f"bsrnn.{key}": x.cpu().numpy() for key, x in state.items()}
@@ -523,10 +517,7 @@ class Theirs:
             estimates = fader(self.mixture, model)["audio"]
             return {stem: x.numpy() for stem, x in estimates.items()}
 
-    def facts(self):
-        """As `Ours.facts`."""
-        facts = model_facts(self.case, "torch")
-        size = self.case["matmul_size"]
-        matrix = self.torch.randn(size, size, device=self.device)
-        rate = matmul_rate(lambda a, b: (a @ b)[0, 0].item(), matrix, size)
-        return {**self.times, **facts, "matmul_rate": rate}
+    def product(self, matrix):
+        """As `Ours.product`."""
+        matrix = self.torch.from_numpy(matrix).to(self.device)
+        return lambda: (matrix @ matrix)[0, 0].item()
