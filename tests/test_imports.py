@@ -105,6 +105,7 @@ ASKERS = {
     "training/configuration.py",
     "evaluation/record.py",
     "cli/backend.py",
+    "export/whole_model.py",
 }
 
 

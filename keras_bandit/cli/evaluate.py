@@ -61,8 +61,8 @@ def add_evaluate(commands):
     flag("--mne", "also score mne: music plus effects")
     parser.add_mixture_consistency()
     parser.add_chunks(
-        hop_seconds=0.5,
-        hop_help="from chunk to chunk (%(default)s, the authors')",
+        hop_seconds=None,
+        hop_help="from chunk to chunk (0.5, the authors', or a shorter chunk)",
     )
     parser.add_engine()
     option(
@@ -78,7 +78,7 @@ def add_evaluate(commands):
         "--workers",
         "N",
         count,
-        "processes for oracles and scores, beside the model's (none)",
+        "threads for oracles and scores, beside the model (none)",
     )
     option("--limit", "N", count, "only the first N tracks")
     flag("--quiet", "only errors, no progress or table")
@@ -129,12 +129,6 @@ def evaluate_command(args):
     if args.museval:
         metrics.append("museval")
     separator = load_separator(args.preset)
-    chunk_seconds = args.chunk_seconds or separator.chunk_seconds
-    if args.hop_seconds and args.hop_seconds > chunk_seconds:
-        raise CommandError(
-            "--hop-seconds must be at most --chunk-seconds; got "
-            f"{args.hop_seconds} and {chunk_seconds}"
-        )
     from keras_bandit.evaluation import evaluate
     from keras_bandit.inference.files import choose_stems
 
@@ -151,7 +145,7 @@ def evaluate_command(args):
             output,
             stems=chosen.stems,
             composites={"mne": chosen.mne} if chosen.mne else None,
-            chunk_seconds=chunk_seconds,
+            chunk_seconds=args.chunk_seconds,
             hop_seconds=args.hop_seconds,
             batch_size=args.batch_size,
             oracles=args.oracles,

@@ -66,9 +66,10 @@ def load_separator(preset):
         CommandError: as `find_preset`, or if it cannot be loaded.
     """
     found = find_preset(preset)
+    from keras_bandit.export.description import is_exported_core
     from keras_bandit.models.presets import is_preset_directory
 
-    if os.path.isdir(found) and not is_preset_directory(found):
+    if is_exported_core(found) and not is_preset_directory(found):
         raise CommandError(
             f"{preset}: an export, which Keras does not load; --engine "
             "openvino or --engine onnxruntime can"

@@ -163,7 +163,7 @@ def core_bytes(separator, format="onnx"):
         raise UnsupportedModelError(
             f"format {format} holds cores of mask models: {error}"
         ) from error
-    return onnx_core(core).SerializeToString()
+    return onnx_core(core, separator.stems).SerializeToString()
 
 
 def refuse_preprocessor(separator, format):

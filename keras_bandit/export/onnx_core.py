@@ -12,7 +12,7 @@ from keras_bandit.export.onnx_graph import OnnxGraph
 _MOST_BYTES = 2**31 - 1
 
 
-def onnx_core(core, fold=True):
+def onnx_core(core, stems, fold=True):
     """Writes a core model's layers as an ONNX graph.
 
     Standard operators alone. Batch, channels (of models that take any number)
@@ -20,6 +20,7 @@ def onnx_core(core, fold=True):
 
     Args:
         core: `keras.Model`, see `MaskSeparator.core_model`.
+        stems: list of str. The order of the outputs.
         fold: bool; see `OnnxGraph`.
 
     Returns:
@@ -47,7 +48,9 @@ def onnx_core(core, fold=True):
     ]
     graph = OnnxGraph(fold)
     masks = _emit(graph, core, graph.input("spectrogram", dims))
-    return graph.model({name: (mask, dims) for name, mask in masks.items()})
+    # Keras sorts the keys on some backends.
+    names = [f"mask_{stem}" for stem in stems]
+    return graph.model({name: (masks[name], dims) for name in names})
 
 
 def _emit(graph, layer, *inputs, **kwargs):

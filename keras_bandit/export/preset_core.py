@@ -30,7 +30,7 @@ def write_preset_core(separator, folder):
     """
     folder = pathlib.Path(folder)
     # The reader derives its weights from the variables as they are stored.
-    model = onnx_core(separator.core_model(), fold=False)
+    model = onnx_core(separator.core_model(), separator.stems, fold=False)
     places = _places(folder)
     for tensor in model.graph.initializer:
         place = places.get(tensor.raw_data)

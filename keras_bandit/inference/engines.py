@@ -110,8 +110,10 @@ def with_engine(separator, engine="keras", precision="float32"):
     if chosen == "keras":
         return separator
     from keras_bandit.inference.core_separator import CoreSeparator
+    from keras_bandit.inference.runtimes import import_engine
 
     try:
+        import_engine(chosen)
         return CoreSeparator.from_separator(
             separator, engine=chosen, precision=precision
         )

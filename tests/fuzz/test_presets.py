@@ -15,16 +15,7 @@ from fuzz import generator, mutate, mutated_json, places, replaced
 pytestmark = pytest.mark.once
 
 SHARES = {"keras": 1.0, "openvino": 0.5}
-ENGINES = [
-    "keras",
-    pytest.param(
-        "openvino",
-        marks=pytest.mark.xfail(
-            reason="JSON is not checked there; RecursionError, HDF5's errors",
-            strict=False,
-        ),
-    ),
-]
+ENGINES = ["keras", "openvino"]
 
 
 @pytest.fixture(scope="module")
