@@ -117,7 +117,8 @@ class MaskSeparator(AudioSeparator):
         # === Functional model ===
         waveform = keras.Input((channels, None), name="waveform")
         mixture = stft(waveform)  # (batch, channels, frames, bins, 2)
-        masks = {stem: core(mixture)[f"mask_{stem}"] for stem in masks}
+        outputs = core(mixture)  # once: each call would compute it again
+        masks = {stem: outputs[f"mask_{stem}"] for stem in masks}
         waveforms, spectrograms = apply_masks(stft, mixture, masks, waveform)
         super().__init__(
             waveform,
