@@ -8,7 +8,6 @@ from keras_bandit.cli.arguments import count, names, path
 from keras_bandit.cli.backend import choose_backend
 from keras_bandit.cli.console import (
     CommandError,
-    explain,
     report,
     say,
     user_errors,
@@ -105,11 +104,9 @@ def _open_tracks(args):
     from keras_bandit.data.stored_tracks import find_prepared
 
     dataset = args.dataset or _only_dataset(args.data_dir)
-    try:
+    with user_errors(ImportError, OSError, ValueError):
         directory = find_prepared(dataset, args.data_dir)
         tracks = data.open_tracks(dataset, args.split, args.data_dir)
-    except (ImportError, OSError, ValueError) as error:
-        raise CommandError(explain(error)) from error
     if not tracks:
         raise CommandError(f"{directory}: no tracks in split {args.split}")
     return "/".join(directory.parts[-3:]), tracks[: args.limit]
@@ -129,12 +126,6 @@ def evaluate_command(args):
     if args.museval:
         metrics.append("museval")
     separator = load_separator(args.preset)
-    chunk_seconds = args.chunk_seconds or separator.chunk_seconds
-    if args.hop_seconds and args.hop_seconds > chunk_seconds:
-        raise CommandError(
-            "--hop-seconds must be at most --chunk-seconds; got "
-            f"{args.hop_seconds} and {chunk_seconds}"
-        )
     from keras_bandit.evaluation import evaluate
     from keras_bandit.inference.files import choose_stems
 
@@ -151,7 +142,7 @@ def evaluate_command(args):
             output,
             stems=chosen.stems,
             composites={"mne": chosen.mne} if chosen.mne else None,
-            chunk_seconds=chunk_seconds,
+            chunk_seconds=args.chunk_seconds,
             hop_seconds=args.hop_seconds,
             batch_size=args.batch_size,
             oracles=args.oracles,
