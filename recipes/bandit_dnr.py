@@ -9,7 +9,7 @@ Command:
     Rows: --preset bandit_{vox7,bark48,…,musical64} with L1SNR; vox7 also with
     --loss L1, MSE and L2SNR. BandIt+: bandit_musical64 with --epochs 500.
     The authors' batch of 16 on one small device: --batch-size 2
-    --accumulation-steps 8. Several devices share a batch: --devices 8;
+    --accumulation-steps 8. Several devices share a batch: on JAX --devices 8,
     on PyTorch torchrun --nproc-per-node 8 recipes/bandit_dnr.py --devices 8 …
 Hardware: the paper's is 8 NVIDIA A10G, 2 chunks of 6 s each.
 Time: not measured here. The paper (Sec. IV-C, V-D): about 1.5 days for 100

@@ -13,7 +13,7 @@ Command:
     FOLDER holds audio files at the model's rate with the channels of the
     dataset. RUN/round_<n>/ are the runs, RUN/preset the best of all.
     --devices 8 as of bandit_dnr.py: they share a batch, and on PyTorch FOLDER,
-    which on JAX and TensorFlow one of them separates.
+    which on JAX one of them separates.
 Hardware: as for training TRAINED, plus disk for the estimates: float32, as
     many channels as stems times the mixture's.
 Time: not measured here; a round is a separation of FOLDER and `--epochs`

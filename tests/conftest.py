@@ -16,6 +16,9 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
+# The user's own cache of exported cores is not for tests.
+os.environ["KERAS_BANDIT_CACHE"] = str(CACHE.parent / "keras-bandit")
+
 # Tests that import OpenVINO themselves report nothing to its makers either.
 sys.modules.setdefault("openvino_telemetry", None)
 

@@ -80,26 +80,18 @@ class Builder(TrackBuilder):
                 "empty"
             )
         with tqdm_utils.tqdm(desc="Mixing", unit=" tracks") as bar:
+
+            def show(done, total):
+                bar.total, bar.n = total, done
+                bar.refresh()
+
             mix_film_tracks(
                 manual_dir / MIXED,
                 **{
                     "counts": COUNTS,
-                    "progress": _mover(bar),
+                    "progress": show,
                     **{f"{name}_dir": manual_dir / name for name in sounds},
                     **self.mixing,
                 },
             )
         return manual_dir / MIXED
-
-
-def _mover(bar):
-    """A function of (done, total) that moves a tqdm bar."""
-    shown = 0
-
-    def progress(done, total):
-        nonlocal shown
-        bar.total = total
-        bar.update(done - shown)
-        shown = done
-
-    return progress

@@ -1,4 +1,4 @@
-"""The `keras-bandit` command: separate, evaluate, prepare, presets, convert.
+"""The `keras-bandit` command: separate, evaluate, export, presets, convert, …
 
 Each command has a module of its name, with its arguments and the function that
 it runs. NumPy, soundfile and Keras are imported when a command runs, not
@@ -15,6 +15,7 @@ from keras_bandit.cli.arguments import Parser
 from keras_bandit.cli.console import CommandError, report, unsaid
 from keras_bandit.cli.convert import add_convert
 from keras_bandit.cli.evaluate import add_evaluate
+from keras_bandit.cli.export import add_export
 from keras_bandit.cli.prepare import add_prepare
 from keras_bandit.cli.presets import add_presets
 from keras_bandit.cli.separate import add_separate
@@ -33,6 +34,7 @@ def build_parser():
     add_convert(commands)
     add_prepare(commands)
     add_evaluate(commands)
+    add_export(commands)
     return parser
 
 

@@ -125,9 +125,9 @@ class Parser(argparse.ArgumentParser):
             "--engine",
             choices=ENGINES,
             default="auto",
-            help="what computes: keras, openvino, or openvino where it is "
-            "installed, can run the model, there is no GPU and no --backend "
-            "(%(default)s)",
+            help="what computes: keras, openvino, onnxruntime, or openvino "
+            "where it is installed, can run the model, there is no GPU and no "
+            "--backend (%(default)s)",
         )
         self.add_argument(
             "--precision",

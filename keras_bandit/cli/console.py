@@ -6,7 +6,7 @@ import sys
 
 from keras_bandit.common.one_line import one_line
 
-_ARGUMENTS = r"\b(chunk_seconds|hop_seconds|mixture_consistency)\b=?"
+_ARGUMENTS = r"\b(chunk_seconds|hop_seconds|mixture_consistency|overwrite)\b=?"
 
 
 def _option(argument):

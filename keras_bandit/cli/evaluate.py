@@ -60,8 +60,8 @@ def add_evaluate(commands):
     flag("--mne", "also score mne: music plus effects")
     parser.add_mixture_consistency()
     parser.add_chunks(
-        hop_seconds=0.5,
-        hop_help="from chunk to chunk (%(default)s, the authors')",
+        hop_seconds=None,
+        hop_help="from chunk to chunk (0.5, the authors', or a shorter chunk)",
     )
     parser.add_engine()
     option(
@@ -77,7 +77,7 @@ def add_evaluate(commands):
         "--workers",
         "N",
         count,
-        "processes for oracles and scores, beside the model's (none)",
+        "threads for oracles and scores, beside the model (none)",
     )
     option("--limit", "N", count, "only the first N tracks")
     flag("--quiet", "only errors, no progress or table")

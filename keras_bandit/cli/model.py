@@ -7,13 +7,15 @@ from keras_bandit.cli.backend import import_keras
 from keras_bandit.cli.console import CommandError, explain, report
 from keras_bandit.inference.engines import choose_engine, may_stay_on_keras
 
+NAMES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}
+
 
 def find_preset(preset):
     """Finds what holds a preset's weights.
 
     Args:
-        preset: str. A preset directory, which goes before a name; a name
-            with trained weights; or a URL such as `hf://…`.
+        preset: str. A preset directory or an export, which goes before a
+            name; a name with trained weights; or a URL such as `hf://…`.
 
     Returns:
         str. A directory, or the URL.
@@ -21,10 +23,13 @@ def find_preset(preset):
     Raises:
         CommandError: if there is no such preset, or it has no weights.
     """
+    from keras_bandit.export.description import is_exported_core
     from keras_bandit.models import presets
 
     built_in = presets.means_built_in(preset)
     if os.path.isdir(preset) and not built_in:
+        if is_exported_core(preset):
+            return os.path.abspath(preset)
         if not presets.is_preset_directory(preset):
             raise CommandError(
                 f"{preset}: not a preset directory (no config.json); make "
@@ -61,6 +66,14 @@ def load_separator(preset):
         CommandError: as `find_preset`, or if it cannot be loaded.
     """
     found = find_preset(preset)
+    from keras_bandit.export.description import is_exported_core
+    from keras_bandit.models.presets import is_preset_directory
+
+    if is_exported_core(found) and not is_preset_directory(found):
+        raise CommandError(
+            f"{preset}: an export, which Keras does not load; --engine "
+            "openvino or --engine onnxruntime can"
+        )
     import_keras()
     from keras_bandit import AudioSeparator
     from keras_bandit.backend.process import tune_process, without_tensorflow
@@ -76,47 +89,56 @@ def load_separator(preset):
         ) from error
 
 
-def load_on_openvino(preset, precision, cache_dir):
-    """Loads a preset's model on OpenVINO, without Keras if that can be.
+def load_core(preset, engine, precision, cache_dir):
+    """Loads a preset's core on an engine, without Keras if that can be.
 
     Args:
         preset: str, see `find_preset`.
+        engine: "openvino" or "onnxruntime".
         precision: "float32" or "bfloat16".
-        cache_dir: str or `None`; see `OpenVINOSeparator`.
+        cache_dir: str or `None`; see `CoreSeparator`.
 
     Returns:
-        `(separator, reason)`: an `OpenVINOSeparator` and `None`. If OpenVINO
-        is damaged or cannot run the model: the Keras model, or `None` if it
-        was not needed to find that out; and why, in one line.
+        `(separator, reason)`: a `CoreSeparator` and `None`. If the engine is
+        damaged or cannot run the model: the Keras model, or `None` if it was
+        not needed to find that out; and why, in one line.
 
     Raises:
         CommandError: as `load_separator`, or if this processor does not have
             the precision.
     """
-    from keras_bandit.inference import openvino_network
+    from keras_bandit.export import UnsupportedModelError
+    from keras_bandit.inference.core_separator import CoreSeparator
+    from keras_bandit.inference.runtimes import check_bfloat16, import_engine
 
     try:
-        from keras_bandit.inference.openvino_separator import (
-            OpenVINOSeparator,
-            check_precision,
-        )
+        import_engine(engine)
+        check_bfloat16(precision)
     except ImportError as error:
-        return None, f"OpenVINO cannot be imported: {explain(error)}"
-    try:
-        check_precision(precision)
+        return None, f"{NAMES[engine]} cannot be imported: {explain(error)}"
     except ValueError as error:
         raise CommandError(explain(error)) from error
     found = find_preset(preset)
+    options = {"engine": engine, "precision": precision, "cache_dir": cache_dir}
+    loaded = []
+
+    def load(path):
+        loaded.append(load_separator(path))
+        return loaded[0]
+
     try:
-        network = openvino_network.read_network(found)
-    except (KeyError, OSError, ValueError):
-        # A BSRNN, a URL, a damaged preset: Keras loads it or says why not.
-        separator = load_separator(preset)
-        try:
-            network = openvino_network.network_of(separator)
-        except openvino_network.UnsupportedModelError as error:
-            return separator, explain(error)
-    return OpenVINOSeparator(network, precision, cache_dir), None
+        if "://" in found:
+            return CoreSeparator.from_separator(load(found), **options), None
+        separator = CoreSeparator.from_preset(
+            found, load, lambda line: report(f"warning: {line}"), **options
+        )
+        return separator, None
+    except (ImportError, UnsupportedModelError) as error:
+        return (loaded[0] if loaded else None), explain(error)
+    except (OSError, ValueError) as error:
+        raise CommandError(
+            f"cannot load preset {preset}: {explain(error)}"
+        ) from error
 
 
 def resolve_engine(args):
@@ -126,28 +148,32 @@ def resolve_engine(args):
         args: `argparse.Namespace` of `separate` or `evaluate`.
 
     Returns:
-        "keras" or "openvino".
+        "keras", "openvino" or "onnxruntime".
 
     Raises:
         CommandError: if arguments contradict each other, or the engine
             cannot be had.
     """
-    if args.backend and args.engine == "openvino":
+    if args.backend and args.engine not in ("auto", "keras"):
         raise CommandError(
             f"--backend is Keras's; got --backend {args.backend} and --engine "
-            "openvino"
+            f"{args.engine}"
         )
     if args.backend and args.precision != "float32":
         raise CommandError(
             f"--precision {args.precision} is OpenVINO's; got --backend "
             f"{args.backend} and --precision {args.precision}"
         )
-    if args.engine_cache and (args.backend or args.engine == "keras"):
-        keras = (
-            f"--backend {args.backend}" if args.backend else "--engine keras"
+    if args.engine_cache and (
+        args.backend or args.engine in ("keras", "onnxruntime")
+    ):
+        other = (
+            f"--backend {args.backend}"
+            if args.backend
+            else f"--engine {args.engine}"
         )
         raise CommandError(
-            f"--engine-cache is OpenVINO's; got {keras} and --engine-cache "
+            f"--engine-cache is OpenVINO's; got {other} and --engine-cache "
             f"{args.engine_cache}"
         )
     engine = "keras" if args.backend else args.engine
@@ -171,19 +197,19 @@ def load_on_engine(args, engine):
 
     Args:
         args: `argparse.Namespace` of `separate`.
-        engine: "keras" or "openvino", see `resolve_engine`.
+        engine: see `resolve_engine`.
 
     Returns:
-        `AudioSeparator` or `OpenVINOSeparator`.
+        `AudioSeparator` or `CoreSeparator`.
 
     Raises:
-        CommandError: as `load_on_openvino`, or if the engine that was asked
+        CommandError: as `load_core`, or if the engine that was asked
             for cannot run the model.
     """
     separator, reason = None, None
-    if engine == "openvino":
-        separator, reason = load_on_openvino(
-            args.preset, args.precision, args.engine_cache
+    if engine != "keras":
+        separator, reason = load_core(
+            args.preset, engine, args.precision, args.engine_cache
         )
     if reason:
         _check_may_stay(args, reason)

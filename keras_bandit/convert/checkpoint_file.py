@@ -24,6 +24,8 @@ def to_array(name, value):
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         value = value.float() if value.is_floating_point() else value
+        if value.is_sparse:
+            raise ValueError(f"checkpoint entries must be dense; {name} is not")
         value = value.numpy()
     if not isinstance(value, np.ndarray):
         raise ValueError(
@@ -111,7 +113,12 @@ def unwrap(checkpoint):
     if not checkpoint:
         raise ValueError("a checkpoint must hold tensors; got an empty dict")
     prefix = "model."
-    names = [str(name) for name in checkpoint]
+    names = list(checkpoint)
+    for name in names:
+        if not isinstance(name, str):
+            raise ValueError(
+                f"checkpoint entries must have names; got {name!r}"
+            )
     if any(name.startswith(prefix) for name in names):
         names = [name for name in names if name.startswith(prefix)]
     else:

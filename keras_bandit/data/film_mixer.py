@@ -11,7 +11,7 @@ import shutil
 import soundfile
 
 from keras_bandit.common.checks import check_whole
-from keras_bandit.common.files import write_text
+from keras_bandit.common.files import replace_directory, write_text
 from keras_bandit.common.settings import check_same_settings
 from keras_bandit.data.film_track import KINDS, mix_film_track
 from keras_bandit.data.loudness import require_pyloudnorm
@@ -28,7 +28,6 @@ FOLDERS = {"train": "tr", "validation": "cv", "test": "tt"}
 # Near those of DnR v2 (3406, 487 and 973 tracks).
 _SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
 _RECORD = "film_mix.json"
-_PARTIAL = ".partial"
 
 
 def _check(counts, seconds, sample_rate, seed, workers):
@@ -173,22 +172,20 @@ def _write_track(output_dir, split, index, record, sounds):
     seed = [record["seed"], list(FOLDERS).index(split), index]
     sample_rate = record["sample_rate"]
     audio, events = mix_film_track(seed, record["seconds"], sample_rate, sounds)
-    partial = output_dir / _PARTIAL / f"{split}_{index}"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        for stem, samples in audio.items():
-            path = partial / f"{stem}.wav"
-            soundfile.write(path, samples, sample_rate, subtype="FLOAT")
+
+    def write(partial):
+        try:
+            for stem, samples in audio.items():
+                path = partial / f"{stem}.wav"
+                soundfile.write(path, samples, sample_rate, subtype="FLOAT")
+        except (AssertionError, soundfile.LibsndfileError) as error:
+            # soundfile asserts that all samples were taken.
+            raise OSError(
+                f"{path}: writing broke off; is the disk full?"
+            ) from error
         _write_annotations(partial / "annots.csv", events)
-    except (AssertionError, soundfile.LibsndfileError) as error:
-        # soundfile asserts that all samples were taken.
-        raise OSError(
-            f"{path}: writing broke off; is the disk full?"
-        ) from error
-    folder = output_dir / FOLDERS[split]
-    folder.mkdir(exist_ok=True)
-    partial.rename(folder / str(index))
+
+    replace_directory(output_dir / FOLDERS[split] / str(index), write)
 
 
 def _run(jobs, workers):
@@ -295,11 +292,8 @@ def mix_film_tracks(
     done = total - len(jobs)
     if progress:
         progress(done, total)
-    try:
-        for _ in _run(jobs, workers):
-            done += 1
-            if progress:
-                progress(done, total)
-    finally:
-        shutil.rmtree(output_dir / _PARTIAL, ignore_errors=True)
+    for _ in _run(jobs, workers):
+        done += 1
+        if progress:
+            progress(done, total)
     return tracks

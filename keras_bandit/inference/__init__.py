@@ -24,13 +24,10 @@ def __getattr__(name):
         from keras_bandit.inference.files import separate_file
 
         return separate_file
-    if name == "OpenVINOSeparator":
-        from keras_bandit.inference.engines import choose_engine
+    if name == "CoreSeparator":
+        from keras_bandit.inference.core_separator import CoreSeparator
 
-        choose_engine("openvino", "float32")  # names the extra if missing
-        from keras_bandit.inference.openvino_separator import OpenVINOSeparator
-
-        return OpenVINOSeparator
+        return CoreSeparator
     raise AttributeError(
         f"module 'keras_bandit.inference' has no attribute {name!r}"
     )

@@ -93,7 +93,8 @@ def probe(path):
             a WAV file that breaks off.
     """
     path = pathlib.Path(path)
-    if path.exists() and not path.is_file():
+    # os.path, since pathlib raises an error if a name is too long.
+    if os.path.exists(path) and not os.path.isfile(path):
         kind = "a directory" if path.is_dir() else "not a regular file"
         raise AudioFileError(f"{path}: {kind}; an audio file is needed")
     try:
@@ -165,6 +166,12 @@ def read_audio(path):
     except soundfile.LibsndfileError as error:
         reason = error.error_string.rstrip(".")
         raise AudioFileError(f"{path}: damaged ({reason})") from error
+    except (MemoryError, ValueError) as error:
+        # NumPy cannot make the array. A damaged header may be the reason.
+        raise AudioFileError(
+            f"{path}: announces {audio_format.num_samples} samples, more than "
+            "memory can hold"
+        ) from error
     if len(audio) < audio_format.num_samples:
         raise AudioFileError(
             f"{path}: damaged (breaks off after {len(audio)} of "

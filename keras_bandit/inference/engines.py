@@ -1,4 +1,4 @@
-"""Engines: what computes the network, a Keras backend or OpenVINO.
+"""Engines: what computes a model, a Keras backend or a runtime of its core.
 
 Imports nothing heavy, so that the command line can choose before it loads.
 """
@@ -7,15 +7,17 @@ import importlib.util
 import os
 import warnings
 
-ENGINES = ("auto", "keras", "openvino")
+from keras_bandit.export import UnsupportedModelError
+
+ENGINES = ("auto", "keras", "openvino", "onnxruntime")
 PRECISIONS = ("float32", "bfloat16")
 
 _GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd")
 
 
-def has_openvino():
-    """Whether a package `openvino` is found; its import may still fail."""
-    return importlib.util.find_spec("openvino") is not None
+def has_package(engine):
+    """Whether an engine's package is found; its import may still fail."""
+    return importlib.util.find_spec(engine) is not None
 
 
 def has_gpu():
@@ -29,18 +31,19 @@ def choose_engine(engine, precision):
     """Resolves `"auto"` and checks that the engine can be had.
 
     Args:
-        engine: `"keras"`, `"openvino"`, or `"auto"`: OpenVINO in float32, or
-            Keras where OpenVINO is not installed or there is a GPU. The
-            results are the same to float32's precision.
+        engine: `"keras"`, `"openvino"`, `"onnxruntime"`, or `"auto"`:
+            OpenVINO in float32, or Keras where OpenVINO is not installed or
+            there is a GPU. The results are the same to float32's precision.
         precision: `"float32"`, or `"bfloat16"`, which OpenVINO alone offers
             and `"auto"` therefore takes it for.
 
     Returns:
-        `"keras"` or `"openvino"`.
+        `"keras"`, `"openvino"` or `"onnxruntime"`.
 
     Raises:
-        ValueError: for another engine or precision, or bfloat16 with Keras.
-        ImportError: if OpenVINO is needed and not installed.
+        ValueError: for another engine or precision, or bfloat16 on another
+            engine than OpenVINO.
+        ImportError: if the engine is not installed.
     """
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {ENGINES}; got {engine!r}")
@@ -49,19 +52,23 @@ def choose_engine(engine, precision):
             f"precision must be one of {PRECISIONS}; got {precision!r}"
         )
     if precision == "bfloat16":
-        if engine == "keras":
+        if engine not in ("auto", "openvino"):
+            hint = (
+                ", whose precision is the model's dtype policy: "
+                "from_preset(..., dtype='mixed_bfloat16')"
+            )
             raise ValueError(
                 "precision='bfloat16' needs engine='openvino'; got "
-                "engine='keras', whose precision is the model's dtype policy: "
-                "from_preset(..., dtype='mixed_bfloat16')"
+                f"engine={engine!r}" + hint * (engine == "keras")
             )
         engine = "openvino"
     if engine == "auto":
-        engine = "openvino" if has_openvino() and not has_gpu() else "keras"
-    if engine == "openvino" and not has_openvino():
+        on_openvino = has_package("openvino") and not has_gpu()
+        engine = "openvino" if on_openvino else "keras"
+    if engine != "keras" and not has_package(engine):
         raise ImportError(
-            "engine openvino is not installed: "
-            "pip install 'keras-bandit[openvino]'"
+            f"engine {engine} is not installed: "
+            f"pip install 'keras-bandit[{engine}]'"
         )
     return engine
 
@@ -71,7 +78,7 @@ def may_stay_on_keras(engine, precision):
 
     Args:
         engine: as it was asked for, before `choose_engine`.
-        precision: likewise.
+        precision: as `engine`.
     """
     return engine == "auto" and precision == "float32"
 
@@ -80,40 +87,36 @@ def with_engine(separator, engine="keras", precision="float32"):
     """Puts a separator on an engine.
 
     Args:
-        separator: `AudioSeparator`, or an `OpenVINOSeparator`, which stays
-            on OpenVINO.
+        separator: `AudioSeparator`, or a `CoreSeparator`, which stays on its
+            engine.
         engine: see `choose_engine`. With `"auto"` in float32, a model that
             OpenVINO cannot run stays with Keras; so does any, with a warning,
             if OpenVINO is damaged.
         precision: see `choose_engine`.
 
     Returns:
-        the separator itself, or an `OpenVINOSeparator` with a copy of its
-        weights.
+        the separator itself, or a `CoreSeparator` with a copy of its weights.
 
     Raises:
         ValueError: as `choose_engine`; if the model or the processor does not
-            allow what was asked for; if the separator runs on OpenVINO in
-            another precision.
-        ImportError: as `choose_engine`, or if OpenVINO is damaged.
+            allow what was asked for; if the separator runs on another engine
+            or in another precision.
+        ImportError: as `choose_engine`, or if the engine is damaged.
     """
     chosen = choose_engine(engine, precision)
-    running = getattr(separator, "precision", None)
-    if running is not None:
-        if engine != "keras" and running != precision:
-            raise ValueError(
-                f"precision must be the separator's, {running!r}; got "
-                f"{precision!r}"
-            )
+    if hasattr(separator, "engine"):
+        _check_running(separator, engine, precision)
         return separator
     if chosen == "keras":
         return separator
-    from keras_bandit.inference.openvino_network import UnsupportedModelError
+    from keras_bandit.inference.core_separator import CoreSeparator
+    from keras_bandit.inference.runtimes import import_engine
 
     try:
-        from keras_bandit.inference.openvino_separator import OpenVINOSeparator
-
-        return OpenVINOSeparator.from_separator(separator, precision)
+        import_engine(chosen)
+        return CoreSeparator.from_separator(
+            separator, engine=chosen, precision=precision
+        )
     except ImportError as error:
         if not may_stay_on_keras(engine, precision):
             raise
@@ -127,3 +130,17 @@ def with_engine(separator, engine="keras", precision="float32"):
         if not may_stay_on_keras(engine, precision):
             raise
         return separator
+
+
+def _check_running(separator, engine, precision):
+    """Refuses another engine or precision than a `CoreSeparator` has."""
+    if engine not in ("keras", "auto", separator.engine):
+        raise ValueError(
+            f"engine must be the separator's, {separator.engine!r}; got "
+            f"{engine!r}"
+        )
+    if engine != "keras" and separator.precision != precision:
+        raise ValueError(
+            f"precision must be the separator's, {separator.precision!r}; got "
+            f"{precision!r}"
+        )

@@ -214,7 +214,7 @@ def separate_file(
     Args:
         source: path of a file that libsndfile reads.
         output: path of the directory of the stems, made if it does not exist.
-        separator: `AudioSeparator`, or an engine such as `OpenVINOSeparator`.
+        separator: `AudioSeparator` or `CoreSeparator`.
         stems: list of str. Stems to write; `None` for all. Others are
             computed only for `mne` and `mixture_consistency`. For many files,
             pass a separator of the `choice.computed` stems (`with_stems`),

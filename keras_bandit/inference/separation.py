@@ -186,8 +186,7 @@ def separate(
     of one stem beside the others, all float32.
 
     Args:
-        separator: the model, an `AudioSeparator` or an engine such as
-            `OpenVINOSeparator`.
+        separator: the model, an `AudioSeparator` or `CoreSeparator`.
         audio: `(samples,)` or `(channels, samples)`, array-like of floats,
             full scale ±1.
         sample_rate: int. Rate of `audio`, in Hz.
@@ -205,10 +204,10 @@ def separate(
             a model that has to be compiled again.
         progress: bool or str. True shows a bar with the time left on
             standard error; a str is its label.
-        engine: `"keras"`, `"openvino"`, or `"auto"`: OpenVINO where it is
-            installed, there is no GPU and it can run the model. To separate
-            many recordings on OpenVINO, pass an `OpenVINOSeparator` as
-            `separator` instead: here each call compiles one again.
+        engine: `"keras"`, `"openvino"`, `"onnxruntime"`, or `"auto"`: OpenVINO
+            where it is installed, there is no GPU and it can run the model.
+            To separate many recordings on another engine than Keras, pass a
+            `CoreSeparator` as `separator` instead: here each call makes one.
         precision: `"float32"`, or `"bfloat16"` (OpenVINO only).
         mixture_consistency: bool. Whether the part of the mixture that the
             stems leave is shared out among them, in equal parts, so that they

@@ -356,7 +356,12 @@ def read_models(models, n_fft, sample_rates):
 
 def n_fft_of(tensors):
     """Frame length: that of the window, 2048 (the authors') without one."""
-    return len(tensors.get("stft.window", np.zeros(2048)))
+    window = tensors.get("stft.window", np.zeros(2048))
+    if window.ndim != 1:
+        raise ValueError(
+            f"stft.window must have one axis; got shape {window.shape}"
+        )
+    return len(window)
 
 
 def drop_buffers(tensors):

@@ -21,7 +21,7 @@ def _row(preset):
         )
         if paper
         else "",
-        "": preset.description,
+        "description": preset.description,
     }
 
 

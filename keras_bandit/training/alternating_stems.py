@@ -151,25 +151,33 @@ class AlternatingStems(keras.callbacks.Callback):
     epoch's logs are means over the steps that computed a stem; `loss` is
     scaled to the sum over all stems.
 
+    Example:
+
+    ```python
+    from keras_bandit.training import AlternatingStems
+
+    alternate = AlternatingStems([["speech"], ["music", "effects"]])
+    alternate.turn(epoch=0, step=1, count=2)  # 1: music and effects
+    # separator.fit(train, callbacks=[alternate], …)
+    ```
+
     Args:
         subsets: list of lists of stems that take turns, `None`: every stem
             alone.
         steps_per_turn: int. Steps that a subset stays; a multiple of the
-            optimizer's `gradient_accumulation_steps`.
-        seed: int: turns are drawn at random, a function of seed, epoch and
-            step; `None`: in the order given, in each epoch from the next.
+            optimizer's `gradient_accumulation_steps`. Turns come in the order
+            given, in each epoch from the next one.
 
     Raises:
         ValueError: if a subset has a stem that the separator has not, a stem
             is in none, or `steps_per_turn` is not as said.
     """
 
-    def __init__(self, subsets=None, steps_per_turn=1, seed=None):
+    def __init__(self, subsets=None, steps_per_turn=1):
         super().__init__()
         steps_per_turn = check_whole("steps_per_turn", steps_per_turn, 1)
         self.subsets = subsets
         self.steps_per_turn = steps_per_turn
-        self.seed = seed
         # What the learners were made of, to keep them from `fit` to `fit`.
         self._compiled = None
 
@@ -207,11 +215,7 @@ class AlternatingStems(keras.callbacks.Callback):
 
     def turn(self, epoch, step, count):
         """Which of `count` subsets is trained at a step of an epoch."""
-        turn = step // self.steps_per_turn
-        if self.seed is None:
-            return (epoch + turn) % count
-        rng = np.random.default_rng([self.seed, epoch, turn])
-        return int(rng.integers(count))
+        return (epoch + step // self.steps_per_turn) % count
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch

@@ -68,10 +68,6 @@ class Devices:
         self.share_logs(logs)
         return logs
 
-    def total(self, number):
-        """Sum of an integer over all processes."""
-        return number
-
     def barrier(self):
         """Waits until all processes have come here."""
 
@@ -124,13 +120,8 @@ class _TorchProcesses(Devices):
             for part, tensor in zip(parts, tensors, strict=True)
         ]
 
-    def total(self, number):
-        tensor = keras.ops.convert_to_tensor(number, "int32")
-        self._distributed.all_reduce(tensor)
-        return int(tensor)
-
     def barrier(self):
-        self.total(0)
+        self._distributed.barrier()
 
     def prepare(self, model):
         # Not by DistributedDataParallel: Keras's trainer would call the model

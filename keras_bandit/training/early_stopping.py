@@ -9,7 +9,10 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
     """Keras's, for a value that is to be low, with a state that a run keeps.
 
     Keras's callback forgets at each `fit` which value it has been waiting
-    for and how long.
+    for and how long. After an epoch with a loss that is NaN or infinite this
+    one raises an error, before the callbacks behind it keep what the epoch
+    gave. Keras's `TerminateOnNaN` waits for the loss of each step, and does
+    not look at validation.
 
     Args:
         monitor: str. Key of the logs; lower is better.
@@ -23,6 +26,8 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
     Raises:
         ValueError: for a patience below 1; after an epoch whose logs have no
             such value.
+        FloatingPointError: after an epoch in which the value, `loss` or
+            `val_loss` is not finite; names it and the epoch.
     """
 
     def __init__(self, monitor="val_loss", patience=20):
@@ -43,11 +48,19 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
         vars(self).update(self._former)
 
     def on_epoch_end(self, epoch, logs=None):
-        if self.monitor not in (logs or {}):
+        logs = logs or {}
+        if self.monitor not in logs:
             raise ValueError(
-                f"monitor must be among the logs {sorted(logs or {})}; got "
+                f"monitor must be among the logs {sorted(logs)}; got "
                 f"{self.monitor!r}"
             )
+        for name in ("loss", "val_loss", self.monitor):
+            if not math.isfinite(logs.get(name, 0.0)):
+                raise FloatingPointError(
+                    f"{name} is {logs[name]} in epoch {epoch + 1}, of which "
+                    "nothing is kept: look for NaN or infinity in the data, or "
+                    "take a lower learning rate, and start again"
+                )
         # Keras counts this epoch as well.
         self.wait = epoch - 1 - self.best_epoch
         super().on_epoch_end(epoch, logs)

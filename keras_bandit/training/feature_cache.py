@@ -108,6 +108,24 @@ class CachedBatches:
 class FeatureCache:
     """A directory of examples with their features; see `cache_features`.
 
+    Example:
+
+    ```python
+    from keras_bandit.training import FeatureCache, cache_features
+
+    backbone = keras_bandit.BanditBackbone(
+        "musical", num_bands=12, embed_dim=8, rnn_dim=8, num_pairs=1
+    )
+    separator = keras_bandit.BanditAudioSeparator(
+        backbone, ["speech"], mlp_dim=16
+    )
+    mixture = np.zeros((1, 1, 44100), "float32")
+    batches = [(mixture, {"speech": mixture})]
+    cache_features(separator, batches, "features")
+    inputs, targets = FeatureCache("features").read(0)
+    inputs["features"].shape  # (1, 12, 87, 8): channels, bands, frames, …
+    ```
+
     Args:
         directory: path.
 
@@ -157,21 +175,6 @@ def example_file(number):
     return f"{number:07}.npz"
 
 
-def _batches(dataset, devices):
-    """This process's batches of a dataset, as NumPy arrays.
-
-    Yields:
-        `(number, batch)`: of the batch's first example, and the batch.
-    """
-    if isinstance(dataset, keras.utils.PyDataset):
-        dataset = map(dataset.__getitem__, range(len(dataset)))
-    number = 0
-    for step, batch in enumerate(dataset):
-        if step % devices.process_count == devices.process_index:
-            yield number, keras.tree.map_structure(np.asarray, batch)
-        number += batch_items(batch)
-
-
 def cache_features(
     separator, dataset, directory, dtype="float32", devices=None
 ):
@@ -219,8 +222,14 @@ def cache_features(
         return cache
     devices = devices or Devices()
     directory.mkdir(parents=True, exist_ok=True)
+    if isinstance(dataset, keras.utils.PyDataset):
+        dataset = map(dataset.__getitem__, range(len(dataset)))
     count, stems = 0, []
-    for number, (mixture, targets) in _batches(dataset, devices):
+    for step, batch in enumerate(dataset):
+        first, count = count, count + batch_items(batch)
+        if step % devices.process_count != devices.process_index:
+            continue
+        mixture, targets = keras.tree.map_structure(np.asarray, batch)
         stems = list(targets)
         features = predict_on_batch(encoder, mixture)
         # (batch, channels, bands, frames, embed_dim)
@@ -232,11 +241,9 @@ def cache_features(
                 **{f"stem_{stem}": x[i] for stem, x in targets.items()},
             }
             replace_file(
-                directory / example_file(number + i),
+                directory / example_file(first + i),
                 functools.partial(np.savez, **arrays),
             )
-        count += len(mixture)
-    count = devices.total(count)
     if not count:
         raise ValueError("dataset must have a batch or more; got none")
     index = {
@@ -245,6 +252,7 @@ def cache_features(
         "dtype": dtype,
         "encoder": digest,
     }
+    devices.barrier()
     if devices.process_index == 0:
         # The last file: with it the cache is complete.
         write_text(directory / INDEX, json.dumps(index, indent=2) + "\n")

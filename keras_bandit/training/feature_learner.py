@@ -37,6 +37,23 @@ class FeatureLearner(SeparationTraining, keras.Model):
     Compiled with the same losses and metrics; for training alone: separate
     with the separator.
 
+    Example:
+
+    ```python
+    from keras_bandit.training import FeatureLearner
+
+    backbone = keras_bandit.BanditBackbone(
+        "musical", num_bands=12, embed_dim=8, rnn_dim=8, num_pairs=1
+    )
+    separator = keras_bandit.BanditAudioSeparator(
+        backbone, ["speech"], mlp_dim=16
+    )
+    backbone.trainable = False
+    learner = FeatureLearner(separator)
+    learner.compile("adam", loss=keras_bandit.L1SNR())
+    # learner.fit(cache.batches(16), …)
+    ```
+
     Args:
         separator: `MaskSeparator` with one encoder for all stems.
         stems: list of str. Stems to train, `None`: all.

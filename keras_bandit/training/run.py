@@ -22,7 +22,6 @@ from keras_bandit.training.event_log import EventLog
 from keras_bandit.training.feature_learner import separator_of
 from keras_bandit.training.history import HistoryFile, read_history
 from keras_bandit.training.progress import Progress
-from keras_bandit.training.refuses_nan import RefusesNaN
 
 
 def training_metadata(initial, record):
@@ -108,26 +107,15 @@ class TrainingRun:
     Example:
 
     ```python
-    import tempfile
-
-    import keras
-    import numpy as np
-
     from keras_bandit.training import TrainingRun, paper_optimizer
 
-    x, y = np.random.default_rng(0).normal(size=(2, 8, 1))
-    with tempfile.TemporaryDirectory() as directory:
-        run = TrainingRun(directory, {"units": 1}, seed=0)
-        model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-        model.compile(paper_optimizer(), loss="mse")
-        run.fit(
-            model,
-            lambda epoch: x,
-            epochs=2,
-            save=lambda folder: model.save_weights(folder / "w.weights.h5"),
-            y=y,
-        )
-        print(len(run.history))  # 2
+    run = TrainingRun("my_run", {"units": 1}, seed=0)
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(paper_optimizer(), loss="mse")
+    x = np.ones((8, 1), "float32")
+    save = lambda folder: model.save_weights(folder / "model.weights.h5")
+    run.fit(model, x, y=x, epochs=2, save=save)
+    len(run.history)  # 2
     ```
     """
 
@@ -316,7 +304,7 @@ class TrainingRun:
             return self.history
         self.devices.prepare(model)
         tune_process()
-        own = [RefusesNaN(monitor), stopping]
+        own = [stopping]
         if self._writes:
             write = functools.partial(self._save, model=model, save=save)
             # What is written of an epoch comes before its backup: killed in

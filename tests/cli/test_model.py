@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 import keras_bandit
+from keras_bandit import cli
 from keras_bandit.cli import model as model_module
 from keras_bandit.cli.console import CommandError
-from keras_bandit.cli.model import load_on_openvino, load_separator
+from keras_bandit.cli.model import load_core, load_separator
+from keras_bandit.export import UnsupportedModelError
 from keras_bandit.inference import engines
 from keras_bandit.models import presets
 
@@ -112,22 +114,22 @@ def test_only_remote_presets_may_need_tensorflow(preset, monkeypatch):
 
 
 class Network(Gains):
-    """Stands in for an `OpenVINOSeparator`."""
+    """Stands in for a `CoreSeparator`."""
 
     precision = "float32"
 
 
 @pytest.fixture
 def engine(model, monkeypatch):
-    """OpenVINO behind any preset; lists what was loaded on it."""
+    """Engines behind any preset; lists what was loaded on them."""
     loaded = []
 
-    def load(preset, precision, cache_dir):
-        loaded.append((preset, precision, cache_dir))
+    def load(*arguments):
+        loaded.append(arguments)
         return Network(), None
 
-    monkeypatch.setattr(model_module, "load_on_openvino", load)
-    monkeypatch.setattr(engines, "has_openvino", lambda: True)
+    monkeypatch.setattr(model_module, "load_core", load)
+    monkeypatch.setattr(engines, "has_package", lambda name: True)
     monkeypatch.setattr(engines, "has_gpu", lambda: False)
     return loaded
 
@@ -135,13 +137,14 @@ def engine(model, monkeypatch):
 @pytest.mark.parametrize(
     ("args", "loaded", "said"),
     [
-        (["auto"], [("p", "float32", None)], "openvino, float32"),
+        (["auto"], [("p", "openvino", "float32", None)], "openvino, float32"),
         (["auto", "--backend", "torch"], [], "keras, float32"),
         (["keras"], [], None),
-        (["openvino"], [("p", "float32", None)], None),
+        (["openvino"], [("p", "openvino", "float32", None)], None),
+        (["onnxruntime"], [("p", "onnxruntime", "float32", None)], None),
         (
             ["auto", "--precision", "bfloat16", "--engine-cache", "c"],
-            [("p", "bfloat16", "c")],
+            [("p", "openvino", "bfloat16", "c")],
             "openvino, bfloat16",
         ),
     ],
@@ -168,10 +171,10 @@ def test_engine_is_chosen_and_said(
 
 
 def test_auto_says_that_keras_computes(engine, monkeypatch, capsys):
-    def load(preset, precision, cache_dir):
+    def load(*arguments):
         return Gains(), "got a toy"
 
-    monkeypatch.setattr(model_module, "load_on_openvino", load)
+    monkeypatch.setattr(model_module, "load_core", load)
     write("film.wav")
     assert separate("film.wav", "--engine", "auto") == 0
     assert capsys.readouterr().err == (
@@ -195,14 +198,9 @@ def test_auto_says_that_keras_computes(engine, monkeypatch, capsys):
 
 def test_damaged_openvino_is_one_line(model, monkeypatch, capsys):
     # It is found, and its import fails.
-    monkeypatch.setattr(engines, "has_openvino", lambda: True)
+    monkeypatch.setattr(engines, "has_package", lambda name: True)
     monkeypatch.setattr(engines, "has_gpu", lambda: False)
     monkeypatch.setitem(sys.modules, "openvino", None)
-    for name in ("separator", "graph", "runtime"):
-        name = f"openvino_{name}"
-        module = f"keras_bandit.inference.{name}"
-        monkeypatch.delitem(sys.modules, module, raising=False)
-        monkeypatch.delattr(keras_bandit.inference, name, raising=False)
     mixture = write("film.wav")
     assert separate("film.wav", "--engine", "auto") == 0
     said = capsys.readouterr().err
@@ -238,6 +236,11 @@ def test_what_only_openvino_has_is_refused_with_keras(engine, capsys):
             "--engine-cache is OpenVINO's; got --engine keras and "
             "--engine-cache c",
         ),
+        (
+            ["--engine", "onnxruntime", "--engine-cache", "c"],
+            "--engine-cache is OpenVINO's; got --engine onnxruntime and "
+            "--engine-cache c",
+        ),
     ]:
         assert separate("film.wav", *args) == 2
         assert error_line(capsys) == message
@@ -254,31 +257,79 @@ def test_engine_cache_is_checked_before_loading(engine, capsys):
     assert engine == []
 
 
-def test_model_that_only_keras_reads_comes_from_keras(monkeypatch, tmp_path):
-    pytest.importorskip("openvino", reason="extra openvino is not installed")
+@pytest.fixture
+def preset(tmp_path, monkeypatch):
+    """A preset directory of a small BSRNN, and a cache of the test's own."""
     from keras_bandit.models import BSRNNAudioSeparator, BSRNNBackbone
 
+    monkeypatch.setenv("KERAS_BANDIT_CACHE", str(tmp_path / "cache"))
     sizes = {"n_fft": 64, "sample_rate": 8000, "num_pairs": 1}
     backbone = BSRNNBackbone(
         ["a"], {"a": [(0, 33)]}, embed_dim=3, rnn_dim=4, **sizes
     )
     bsrnn = BSRNNAudioSeparator(backbone, ["a"], hop_length=16, mlp_dim=5)
     bsrnn.save_to_preset(tmp_path / "bsrnn")
-    preset = str(tmp_path / "bsrnn")
-    engine, reason = load_on_openvino(preset, "float32", None)
-    assert reason is None
-    assert engine.precision == "float32"
-    assert engine.stems == ["a"]
+    return tmp_path / "bsrnn"
 
-    toy = Gains()
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_cores_are_exported_once(preset, engine, monkeypatch, capsys):
+    pytest.importorskip(engine, reason="an extra that is not installed")
+    separator, reason = load_core(str(preset), engine, "float32", None)
+    assert reason is None
+    assert (separator.engine, separator.stems) == (engine, ["a"])
+    monkeypatch.setattr(model_module, "load_separator", None)  # not again
+    assert load_core(str(preset), engine, "float32", None)[1] is None
+    assert capsys.readouterr().err == ""
+
+
+def test_cache_that_cannot_be_written_is_a_warning(preset, capsys):
+    pytest.importorskip("openvino", reason="extra openvino is not installed")
+    (preset.parent / "cache").touch()
+    separator, reason = load_core(str(preset), "openvino", "float32", None)
+    assert (separator.stems, reason) == (["a"], None)
+    line = capsys.readouterr().err
+    assert line.startswith("keras-bandit: warning: the exported core is not")
+    assert line.count("\n") == 1
+
+
+def test_model_without_a_core_comes_from_keras(preset, monkeypatch):
+    pytest.importorskip("openvino", reason="extra openvino is not installed")
+
+    class Toy:
+        preprocessor = None
+
+        def export_core(self, directory):
+            raise UnsupportedModelError("a Toy has no core")
+
+    toy = Toy()
     monkeypatch.setattr(model_module, "load_separator", lambda preset: toy)
-    separator, reason = load_on_openvino(preset, "float32", None)
+    separator, reason = load_core(str(preset), "openvino", "float32", None)
     assert separator is toy
-    assert "SimpleNamespace" in reason
+    assert reason == "a Toy has no core"
+
+
+def test_exports_are_presets_of_engines(preset, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("onnxruntime", reason="an extra that is not installed")
+    monkeypatch.chdir(tmp_path)
+    write("film.wav")
+    assert cli.main(["export", str(preset), "out", "--format", "onnx"]) == 0
+    assert capsys.readouterr().out == f"{preset} -> out (onnx)\n"
+    options = ["--preset", "out", "--chunk-seconds", "0.1"]
+    command = ["separate", "film.wav", *options, "--engine"]
+    assert cli.main([*command, "onnxruntime"]) == 0
+    assert found("separated") == ["film/a.wav"]
+    capsys.readouterr()
+    assert cli.main([*command, "keras", "--overwrite"]) == 2
+    assert "out: an export, which Keras does not load" in error_line(capsys)
+    path = tmp_path / "out" / "core.onnx"
+    path.write_bytes(b"no core")
+    assert cli.main([*command, "onnxruntime", "--overwrite"]) == 2
+    assert "cannot load preset out: ONNX Runtime cannot" in error_line(capsys)
 
 
 def test_engine_that_cannot_be_had_is_one_line(model, monkeypatch, capsys):
-    monkeypatch.setattr(engines, "has_openvino", lambda: False)
+    monkeypatch.setattr(engines, "has_package", lambda name: False)
     write("film.wav")
     assert separate("film.wav", "--engine", "openvino") == 2
     assert error_line(capsys) == (

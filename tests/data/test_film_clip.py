@@ -91,15 +91,14 @@ def test_speech_pauses_and_lies_below_8_khz():
 
 def test_music_is_tonal_and_effects_are_not():
     """Spectral flatness (geometric over arithmetic mean) tells them apart."""
-    flatness = {}
-    for stem in ("music", "effects"):
-        values = []
-        for seed in range(4):
-            signal = film_clip(4.0, seed=seed)[stem][0]
-            power = power_spectrum(signal)[:, 4:200] + 1e-12
+    values = {"music": [], "effects": []}
+    for seed in range(4):
+        clip = film_clip(4.0, seed=seed)
+        for stem, found in values.items():
+            power = power_spectrum(clip[stem][0])[:, 4:200] + 1e-12
             geometric = np.exp(np.log(power).mean(1))
-            values.append(np.median(geometric / power.mean(1)))
-        flatness[stem] = np.mean(values)
+            found.append(np.median(geometric / power.mean(1)))
+    flatness = {stem: np.mean(found) for stem, found in values.items()}
     assert flatness["music"] < 0.5 * flatness["effects"]
 
 

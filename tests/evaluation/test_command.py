@@ -138,7 +138,10 @@ def test_only_damaged_tracks_is_status_2(dataset, model, error_lines):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--hop-seconds", "0.2"], "at most --chunk-seconds; got 0.2 and 0.1"),
+        (
+            ["--hop-seconds", "0.2"],
+            "at most --chunk-seconds; got --hop-seconds 0.2",
+        ),
         (["--chunk-seconds", "0.01", "--hop-seconds", "0.01"], "at least 256"),
         (["--stems", "voice"], "no voice; it has speech, music, effects"),
         (["--oracles", "best"], "oracles must be a list of some of"),

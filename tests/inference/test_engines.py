@@ -4,11 +4,11 @@ import importlib.util
 import sys
 import types
 
-import numpy as np
 import pytest
 
-from keras_bandit import inference
-from keras_bandit.inference import engines, separate
+from keras_bandit.inference import engines
+
+pytestmark = pytest.mark.once
 
 EXTRA = r"pip install 'keras-bandit\[openvino\]'"
 
@@ -29,7 +29,7 @@ def without_openvino(monkeypatch):
 def machine(monkeypatch):
     """A machine with OpenVINO and no GPU; its parts can be changed."""
     machine = types.SimpleNamespace(openvino=True, gpu=False)
-    monkeypatch.setattr(engines, "has_openvino", lambda: machine.openvino)
+    monkeypatch.setattr(engines, "has_package", lambda name: machine.openvino)
     monkeypatch.setattr(engines, "has_gpu", lambda: machine.gpu)
     return machine
 
@@ -52,7 +52,8 @@ def test_auto_takes_openvino_on_a_cpu(machine, openvino, gpu, chosen):
 def test_what_is_named_is_taken(machine, gpu):
     machine.gpu = gpu
     assert engines.choose_engine("keras", "float32") == "keras"
-    assert engines.choose_engine("openvino", "float32") == "openvino"
+    for engine in ("openvino", "onnxruntime"):
+        assert engines.choose_engine(engine, "float32") == engine
     # Keras would give another precision than the one asked for.
     assert engines.choose_engine("auto", "bfloat16") == "openvino"
 
@@ -64,6 +65,8 @@ def test_what_does_not_exist_is_refused(machine):
         engines.choose_engine("auto", "float16")
     with pytest.raises(ValueError, match=r"dtype='mixed_bfloat16'"):
         engines.choose_engine("keras", "bfloat16")
+    with pytest.raises(ValueError, match=r"got engine='onnxruntime'$"):
+        engines.choose_engine("onnxruntime", "bfloat16")
 
 
 def test_without_the_extra_its_name_is_given(without_openvino):
@@ -73,8 +76,6 @@ def test_without_the_extra_its_name_is_given(without_openvino):
             engines.choose_engine(engine, precision)
     with pytest.raises(ImportError, match=EXTRA):
         engines.with_engine(object(), "openvino")
-    with pytest.raises(ImportError, match=EXTRA):
-        inference.OpenVINOSeparator  # noqa: B018
 
 
 def test_no_gpu_where_none_may_be_seen(monkeypatch):
@@ -88,57 +89,9 @@ def test_no_gpu_where_none_may_be_seen(monkeypatch):
     assert not engines.has_gpu()
 
 
-# Models
-
-
-@pytest.fixture
-def bandit(machine):
-    pytest.importorskip("openvino", reason="extra openvino is not installed")
-    from keras_bandit.models import BanditAudioSeparator, BanditBackbone
-
-    backbone = BanditBackbone(
-        [(0, 9), (5, 33)],
-        None,
-        n_fft=64,
-        sample_rate=8000,
-        embed_dim=3,
-        rnn_dim=4,
-        num_pairs=1,
-    )
-    return BanditAudioSeparator(backbone, ["a", "b"], hop_length=16, mlp_dim=5)
-
-
-def test_separate_on_an_engine(bandit):
-    audio = np.random.default_rng(0).uniform(-1, 1, (2, 4000))
-    options = {"chunk_seconds": 0.2, "stems": ["b"]}
-    expected = separate(bandit, audio, 8000, **options)["b"]
-    for separator, engine in [
-        (bandit, "openvino"),
-        (bandit, "auto"),
-        (inference.OpenVINOSeparator.from_separator(bandit), "keras"),
-    ]:
-        stems = separate(separator, audio, 8000, engine=engine, **options)
-        assert list(stems) == ["b"]
-        np.testing.assert_allclose(stems["b"], expected, atol=2e-6)
-
-
-def test_auto_keeps_what_openvino_cannot_run_with_keras(machine):
-    pytest.importorskip("openvino", reason="extra openvino is not installed")
-    other = types.SimpleNamespace(backbone=object())
-    assert engines.with_engine(other, "auto") is other
-    assert engines.with_engine(other, "keras") is other
-    with pytest.raises(ValueError, match=r"BanditBackbone.*got object"):
-        engines.with_engine(other, "openvino")
-
-
 def test_auto_without_a_working_openvino_warns(machine, monkeypatch):
     # It is found, and its import fails.
     monkeypatch.setitem(sys.modules, "openvino", None)
-    for name in ("separator", "graph", "runtime"):
-        name = f"openvino_{name}"
-        module = f"keras_bandit.inference.{name}"
-        monkeypatch.delitem(sys.modules, module, raising=False)
-        monkeypatch.delattr(inference, name, raising=False)
     separator = object()
     with pytest.warns(RuntimeWarning, match="OpenVINO cannot be imported"):
         assert engines.with_engine(separator, "auto") is separator
@@ -147,9 +100,11 @@ def test_auto_without_a_working_openvino_warns(machine, monkeypatch):
             engines.with_engine(separator, engine, precision)
 
 
-def test_separator_on_openvino_stays_in_its_precision(bandit):
-    separator = inference.OpenVINOSeparator.from_separator(bandit)
-    for engine in engines.ENGINES:
+def test_a_separator_on_an_engine_stays_there(machine):
+    separator = types.SimpleNamespace(engine="openvino", precision="float32")
+    for engine in ("auto", "keras", "openvino"):
         assert engines.with_engine(separator, engine) is separator
     with pytest.raises(ValueError, match=r"the separator's, 'float32'; got"):
         engines.with_engine(separator, "openvino", "bfloat16")
+    with pytest.raises(ValueError, match=r"the separator's, 'openvino'; got"):
+        engines.with_engine(separator, "onnxruntime")

@@ -1,7 +1,8 @@
 """Recipes as modules, and the tiny presets that several of them begin with."""
 
-import importlib
+import importlib.util
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -69,3 +70,21 @@ def presets(tmp_path_factory):
         path = folder / "unlabelled" / f"{name}.wav"
         soundfile.write(path, mixture, small.RATE, subtype="FLOAT")
     return folder
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    """The modules of `recipes/benchmark`; its `__main__` is `main`."""
+    folder = RECIPES / "benchmark"
+    monkeypatch.syspath_prepend(folder)
+    names = ("sides", "report", "pipeline")
+    modules = {name: importlib.import_module(name) for name in names}
+    spec = importlib.util.spec_from_file_location(
+        "benchmark_main", folder / "__main__.py"
+    )
+    modules["main"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(modules["main"])
+    yield types.SimpleNamespace(**modules)
+    for name in list(sys.modules):
+        if name.partition(".")[0] in (*names, "core", "asteroid"):
+            del sys.modules[name]

@@ -40,7 +40,7 @@ def optimizer_state(separator, stem):
 
 @pytest.fixture
 def trio():
-    return tiny.build(stems=STEMS)
+    return tiny.build(stems=STEMS, run_eagerly=tiny.EAGERLY)
 
 
 def test_decoders_that_are_not_attached_do_not_move(trio):
@@ -70,8 +70,8 @@ def test_decoders_that_are_not_attached_do_not_move(trio):
     assert all(moved(before, trio.trainable_variables))
 
 
-def test_all_stems_in_one_subset_is_training_as_usual(trio):
-    usual = tiny.build(stems=STEMS)
+def test_all_stems_in_one_subset_is_training_as_usual():
+    usual, trio = tiny.build(stems=STEMS), tiny.build(stems=STEMS)
     expected = usual.fit(**data(), epochs=2).history
     found = trio.fit(
         **data(), epochs=2, callbacks=[AlternatingStems([STEMS])]
@@ -109,18 +109,9 @@ def test_turns():
     assert turns == [[0, 0, 1, 1, 2, 2, 0, 0], [1, 1, 2, 2, 0, 0, 1, 1]]
 
 
-def test_random_turns_are_a_function_of_epoch_and_step():
-    alternate = AlternatingStems(steps_per_turn=2, seed=3)
-    first = [alternate.turn(0, step, 3) for step in range(60)]
-    assert first == [alternate.turn(0, step, 3) for step in range(60)]
-    assert first[::2] == first[1::2]
-    assert set(first) == {0, 1, 2}
-    assert first != [alternate.turn(1, step, 3) for step in range(60)]
-
-
 def test_turns_keep_accumulated_gradients_together():
     optimizer = paper_optimizer(0.01, accumulation_steps=2)
-    separator = tiny.build(optimizer, stems=STEMS)
+    separator = tiny.build(optimizer, stems=STEMS, run_eagerly=tiny.EAGERLY)
     with pytest.raises(ValueError, match="multiples of gradient_accumulation"):
         separator.fit(**data(), callbacks=[AlternatingStems()])
     before = numbers(separator.decoders["music"].variables)

@@ -189,15 +189,12 @@ def test_share_of_cached_batches(tmp_path, frozen):
 
 
 class OneOfTwo(Devices):
-    """One of two processes, whose other has made as many examples."""
+    """One of two processes, whose other has made its examples."""
 
     process_count = 2
 
     def __init__(self, process_index):
         self.process_index = process_index
-
-    def total(self, number):
-        return 2 * number
 
 
 def test_processes_share_the_computing(tmp_path, frozen):

@@ -36,10 +36,10 @@ def test_accumulated_batches_equal_one_large_batch(clipnorm):
         )
 
     mixture, targets = tiny.batch(0, size=4)
-    whole = tiny.build(sgd(None))
+    whole = tiny.build(sgd(None), run_eagerly=tiny.EAGERLY)
     before = [w.numpy().copy() for w in whole.trainable_weights]
     whole.train_on_batch(mixture, targets)
-    parts = tiny.build(sgd(2))
+    parts = tiny.build(sgd(2), run_eagerly=tiny.EAGERLY)
     for part in (slice(0, 2), slice(2, 4)):
         parts.train_on_batch(
             mixture[part], {stem: x[part] for stem, x in targets.items()}

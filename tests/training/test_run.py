@@ -121,7 +121,7 @@ def test_presets_say_what_they_began_from(tmp_path):
     released = {"license": "Apache-2.0", "scores": {"snr": 9.4}}
 
     def train(directory, metadata, epochs):
-        separator = tiny.build(run_eagerly=True)
+        separator = tiny.build(run_eagerly=tiny.EAGERLY)
         separator.metadata = metadata
         run = TrainingRun(directory, {})
         run.fit(separator, tiny.Epochs, epochs=epochs)

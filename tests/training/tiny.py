@@ -29,6 +29,8 @@ from keras_bandit.training import (
 
 CONFIG = {"bands": 4, "learning_rate": 0.01, "stems": ["speech", "music"]}
 STEPS = 3
+# Tracing takes TensorFlow three times as long as all steps do without.
+EAGERLY = keras.config.backend() == "tensorflow"
 
 
 def build(optimizer=None, stems=CONFIG["stems"], dtype=None, seed=0, **kwargs):
@@ -117,9 +119,7 @@ def stream(epoch, size=2):
 def train(directory, epochs, callbacks=(), **kwargs):
     """A run of so many epochs in all, a stem at each step; the separator."""
     run = TrainingRun(directory, CONFIG)
-    # Tracing takes TensorFlow three times as long as all steps do without.
-    eagerly = keras.config.backend() == "tensorflow"
-    separator = build(run_eagerly=eagerly)
+    separator = build(run_eagerly=EAGERLY)
     kwargs.setdefault("patience", None)
     run.fit(
         separator,

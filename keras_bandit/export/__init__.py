@@ -1,0 +1,21 @@
+"""Separators as files for engines without Keras.
+
+Each export is a directory with `separator.json`, which says what the model is,
+beside the model's own files. Importing this costs neither Keras nor ONNX.
+"""
+
+from keras_bandit.export.errors import UnsupportedModelError
+
+FORMATS = ("onnx", "openvino", "saved_model", "litert")
+
+__all__ = ["FORMATS", "UnsupportedModelError", "export_core"]
+
+
+def __getattr__(name):
+    if name == "export_core":
+        from keras_bandit.export.exporting import export_core
+
+        return export_core
+    raise AttributeError(
+        f"module 'keras_bandit.export' has no attribute {name!r}"
+    )

@@ -1,0 +1,98 @@
+"""`separator.json`: what an exported model is."""
+
+import json
+import os
+
+DESCRIPTION_FILE = "separator.json"
+
+# Format → the file or, of a SavedModel, the directory that a runtime opens.
+MODEL_FILES = {
+    "onnx": "core.onnx",
+    "openvino": "core.xml",
+    "saved_model": ".",
+    "litert": "separator.tflite",
+}
+
+VERSION = 1
+"""Of `separator.json` and of how cores are written."""
+
+# Key → type of what a core's description must hold.
+_KEYS = {
+    "version": int,
+    "format": str,
+    "stems": list,
+    "sample_rate": int,
+    "num_channels": (int, type(None)),
+    "chunk_seconds": (int, float),
+    "min_samples": int,
+    "silent_in_silent_out": bool,
+    "metadata": dict,
+    "stft": dict,
+}
+_STFT_KEYS = {"n_fft": int, "hop_length": int, "pad_mode": str}
+
+
+def is_exported_core(path):
+    """Whether a directory holds an export."""
+    return os.path.isfile(os.path.join(path, DESCRIPTION_FILE))
+
+
+def check_replaceable(directory, overwrite):
+    """Refuses what is there, unless it is empty or an export to replace.
+
+    Raises:
+        FileExistsError: whose message says why.
+    """
+    if directory.exists() and not directory.is_dir():
+        raise FileExistsError(f"{directory}: not a directory")
+    if not directory.is_dir() or not any(directory.iterdir()):
+        return
+    if not overwrite:
+        raise FileExistsError(f"{directory}: already there; overwrite replaces")
+    if not is_exported_core(directory):
+        raise FileExistsError(
+            f"{directory}: not an export (no {DESCRIPTION_FILE}), so it is not "
+            "replaced"
+        )
+
+
+def read_description(folder):
+    """Reads and checks the description of an exported core.
+
+    Args:
+        folder: path of a directory that `export_core` wrote.
+
+    Returns:
+        dict; see `docs/export.md`.
+
+    Raises:
+        ValueError: if it is damaged, of another version, or of a whole model.
+        OSError: if it cannot be read.
+    """
+    path = os.path.join(folder, DESCRIPTION_FILE)
+    with open(path, encoding="utf-8") as file:
+        try:
+            description = json.load(file)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path} is not JSON: {error}") from error
+    _check(path, description, {"version": int, "format": str})
+    if description["version"] != VERSION:
+        raise ValueError(
+            f"{path} must have version {VERSION}; got {description['version']}"
+        )
+    if description["format"] not in ("onnx", "openvino"):
+        raise ValueError(
+            f"{path} must be of a core, format onnx or openvino; got "
+            f"{description['format']!r}"
+        )
+    _check(path, description, _KEYS)
+    _check(path, description["stft"], _STFT_KEYS)
+    return description
+
+
+def _check(path, content, keys):
+    for key, kind in keys.items():
+        if not isinstance(content, dict) or not isinstance(
+            content.get(key), kind
+        ):
+            raise ValueError(f"{path} has no valid {key!r}")

@@ -1,0 +1,191 @@
+"""The function that writes every format."""
+
+import hashlib
+import json
+import pathlib
+
+import numpy as np
+from keras import ops
+
+from keras_bandit.common.files import replace_directory, write_text
+from keras_bandit.common.hidden_modules import import_openvino
+from keras_bandit.export import FORMATS
+from keras_bandit.export.description import (
+    DESCRIPTION_FILE,
+    MODEL_FILES,
+    VERSION,
+    check_replaceable,
+)
+from keras_bandit.export.errors import UnsupportedModelError
+
+
+def export_core(
+    separator,
+    directory,
+    format="onnx",
+    *,
+    stems=None,
+    chunk_seconds=None,
+    overwrite=False,
+):
+    """Writes a separator for engines without Keras.
+
+    `"onnx"` and `"openvino"` hold the core of a mask model, spectrogram to
+    masks, of any batch and length; the transforms are left to the program
+    that runs it. `"saved_model"` and `"litert"` hold the whole of any model,
+    waveform `(1, channels, samples)` to `{stem: waveform}`, for one length.
+
+    Args:
+        separator: `AudioSeparator`.
+        directory: path of the directory that is made. It appears complete or
+            not at all.
+        format: `"onnx"`; `"openvino"` (needs the package of that name);
+            `"saved_model"` or `"litert"` (both need the TensorFlow backend).
+        stems: list of str, those to export; `None`: all.
+        chunk_seconds: float. Length of the chunks in seconds, fixed in a
+            whole model, advice in a core. `None`: the separator's own.
+        overwrite: bool. Whether an export that is there is replaced.
+
+    Raises:
+        ValueError: for an unknown format or stem, or a chunk shorter than the
+            model can take.
+        UnsupportedModelError: if the format cannot hold the model.
+        FileExistsError: if the directory is there and not empty, unless it is
+            an export and `overwrite` is true.
+        ImportError: if a package that the format needs is not installed.
+    """
+    if format not in FORMATS:
+        raise ValueError(f"format must be one of {FORMATS}; got {format!r}")
+    directory = pathlib.Path(directory)
+    check_replaceable(directory, overwrite)
+    refuse_preprocessor(separator, format)
+    if stems is not None and list(stems) != list(separator.stems):
+        separator = separator.with_stems(stems)
+    if chunk_seconds is None:
+        chunk_seconds = separator.chunk_seconds
+    samples = round(chunk_seconds * separator.sample_rate)
+    if samples < separator.min_samples:
+        raise ValueError(
+            f"chunk_seconds must be at least {separator.min_samples} samples, "
+            f"{separator.min_samples / separator.sample_rate:.3f} s; got "
+            f"{chunk_seconds}"
+        )
+    if format in ("onnx", "openvino"):
+        core = core_bytes(separator, format)
+    else:
+        from keras_bandit.export.whole_model import (
+            check_whole_model,
+            write_whole_model,
+        )
+
+        check_whole_model(format)
+    description = {
+        **describe(separator, format),
+        "chunk_seconds": chunk_seconds,
+    }
+    if format in ("saved_model", "litert"):
+        description["chunk_samples"] = samples
+
+    def write(folder):
+        path = folder / MODEL_FILES[format]
+        if format == "onnx":
+            path.write_bytes(core)
+        elif format == "openvino":
+            openvino = import_openvino()
+            openvino.save_model(
+                openvino.Core().read_model(core), path, compress_to_fp16=False
+            )
+        else:
+            write_whole_model(separator, path, format, samples)
+        write_description(folder, description)
+
+    replace_directory(directory, write)
+
+
+def describe(separator, format):
+    """What `separator.json` says of any separator.
+
+    Args:
+        separator: `AudioSeparator`.
+        format: str.
+
+    Returns:
+        dict, see `docs/export.md`.
+    """
+    description = {
+        "version": VERSION,
+        "format": format,
+        "model": type(separator).__name__,
+        "stems": list(separator.stems),
+        "sample_rate": separator.sample_rate,
+        "num_channels": separator.num_channels,
+        "chunk_seconds": separator.chunk_seconds,
+        "min_samples": separator.min_samples,
+        "silent_in_silent_out": separator.silent_in_silent_out,
+        "weights_sha256": weights_checksum(separator),
+        "metadata": separator.metadata,
+    }
+    if format in ("onnx", "openvino"):
+        description["stft"] = {
+            "n_fft": separator.n_fft,
+            "hop_length": separator.hop_length,
+            "pad_mode": separator.pad_mode,
+        }
+    return description
+
+
+def core_bytes(separator, format="onnx"):
+    """A separator's core as the content of an ONNX file.
+
+    Args:
+        separator: `AudioSeparator`.
+        format: str, for errors.
+
+    Returns:
+        bytes.
+
+    Raises:
+        UnsupportedModelError: as `onnx_core`, or if the model has no core.
+        ImportError: if ONNX is not installed.
+    """
+    refuse_preprocessor(separator, format)
+    try:
+        from keras_bandit.export.onnx_core import onnx_core
+    except ModuleNotFoundError as error:
+        if error.name != "onnx":
+            raise
+        raise ImportError(
+            "onnx is not installed: pip install 'keras-bandit[export]'"
+        ) from error
+    try:
+        core = separator.core_model()
+    except ValueError as error:
+        raise UnsupportedModelError(
+            f"format {format} holds cores of mask models: {error}"
+        ) from error
+    return onnx_core(core, separator.stems).SerializeToString()
+
+
+def refuse_preprocessor(separator, format):
+    """Raises `UnsupportedModelError` if Keras would change the waveform."""
+    if separator.preprocessor is not None:
+        raise UnsupportedModelError(
+            f"format {format} holds models without a preprocessor; got "
+            f"preprocessor {type(separator.preprocessor).__name__}"
+        )
+
+
+def weights_checksum(separator):
+    """SHA-256 of a separator's weights, in their order, as hexadecimal str."""
+    digest = hashlib.sha256()
+    for weight in separator.weights:
+        array = np.ascontiguousarray(ops.convert_to_numpy(weight))
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(array)
+    return digest.hexdigest()
+
+
+def write_description(folder, description):
+    """Writes `separator.json`."""
+    text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
+    write_text(folder / DESCRIPTION_FILE, text)

@@ -1,0 +1,457 @@
+"""Time models on every backend, engine and precision, beside the authors' code.
+
+Paper: Watcharasupat et al. 2023, arXiv:2309.02539, whose Table 1 counts 364 G
+    multiply-adds for 6 s of Music 64.
+Command: python recipes/benchmark --output RUN
+    (--reference DIR: in turns with a checkout of the authors' code, github.com/
+    karnwatcharasupat/bandit, of whose dependencies PyTorch is enough; --device
+    gpu; --tasks, --presets, --backends, … choose: --help)
+Hardware: any CPU with 16 GB for Music 64 (training at batch 2), or one GPU;
+    for pipeline and fit 4 GB of disk and as much page cache.
+Time: see docs/performance.md; most of it is the whole file at a hop of 0.5 s.
+Expected score: docs/performance.md has the tables of a dated run.
+
+Each case has processes of its own, one per side, which take turns in the same
+minutes, each idle while the other runs. Results are written after every case,
+to benchmark.json and benchmark.md; a case that fails or is interrupted says so.
+"""
+
+import argparse
+import contextlib
+import datetime
+import math
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from report import (
+    case_name,
+    commit,
+    compare,
+    machine,
+    markdown,
+    summarize,
+    write,
+)
+from sides import CaseError, Side, environment, last_line, snr_db
+
+from keras_bandit.data.film_clip import film_clip
+from keras_bandit.models.presets import PRESETS
+
+CONFIG = {
+    "tasks": ["inference", "training", "separate", "pipeline", "startup"],
+    "reference": None,
+    "device": "cpu",
+    "presets": ["bandit_musical64"],
+    "backends": ["tensorflow", "jax", "torch"],
+    # Other engines than Keras run on the first backend alone.
+    "engines": ["keras"],
+    "precisions": ["float32"],
+    "batches": [1],
+    "training_batches": [2],
+    "chunk_seconds": 6.0,
+    "turns": 5,
+    # A whole file at the authors' hop takes minutes: one turn.
+    "file_turns": 1,
+    "file_seconds": 60.0,
+    "file_batch": 2,
+    # The first is the authors', with which the others are compared.
+    "hops": [0.5, 1.5, 3.0],
+    # That of the authors' configs/inference/default.yaml.
+    "reference_batch": 24,
+    # "highest" is float32 throughout, as equal outputs need it; the authors'
+    # scripts set "medium".
+    "reference_matmul": "highest",
+    # Rows of the matrix product that speed is compared with; 8192 on a GPU.
+    "matmul_size": 2048,
+    # For startup and memory: the preset with trained weights.
+    "command_preset": "bandit_demo",
+    "command_seconds": 10.0,
+    "memory_minutes": [1.0, 5.0, 20.0],
+    # For pipeline and fit: tracks like those of DnR, crops of four stems.
+    "releases": ["v2", "v3"],
+    "storages": ["paths", "segments"],
+    "pipeline_tracks": 24,
+    "track_seconds": 60.0,
+    "crop_seconds": 6.0,
+    "pipeline_batch": 2,
+    "pipeline_batches": 40,
+    "fit_steps": 8,
+    "limit_minutes": 60.0,
+}
+CHOICES = {
+    "tasks": [*CONFIG["tasks"], "fit", "memory"],
+    "device": ["cpu", "gpu"],
+    "backends": CONFIG["backends"],
+    "precisions": ["float32", "bfloat16", "float16"],
+    "releases": CONFIG["releases"],
+    "reference_matmul": ["highest", "high", "medium"],
+}
+
+# Least agreement of two sides with the same weights and inputs, in dB. Float32
+# rounding leaves more than 90, bfloat16 about 40, wrong weights less than 10.
+LEAST_AGREEMENT_DB = {"float32": 60.0, "bfloat16": 20.0, "float16": 20.0}
+
+# The same after training steps. Keras's Adam adds epsilon to the second moment
+# before its bias is corrected, PyTorch's after: small gradients move less in the
+# first steps. After 5 steps losses agreed to 58 dB; wrong gradients part at once.
+LEAST_TRAINED_AGREEMENT_DB = 20.0
+
+
+def plan(config):
+    """All cases, each a dict, in the order in which they run."""
+    engines = [
+        {"engine": engine, "backend": backend}
+        for engine in config["engines"]
+        for backend in config["backends"][: None if engine == "keras" else 1]
+    ]
+    for task in config["tasks"]:
+        first = {"task": task, "backend": config["backends"][0]}
+        if task == "pipeline":
+            yield first
+        elif task == "fit":
+            for backend in config["backends"]:
+                yield {"task": task, "backend": backend}
+        elif task in ("startup", "memory"):
+            lengths = [60 * x for x in config["memory_minutes"]]
+            if task == "startup":
+                lengths = [config["command_seconds"]]
+                yield {**first, "command": "--help"}
+            for engine in engines:
+                for seconds in lengths:
+                    yield {
+                        "task": task,
+                        "command": "separate",
+                        "preset": config["command_preset"],
+                        **engine,
+                        "seconds_of_audio": seconds,
+                    }
+        else:
+            yield from plan_models(task, config, engines)
+
+
+def plan_models(task, config, engines):
+    """Cases of a task that runs a model."""
+    batches = config["training_batches" if task == "training" else "batches"]
+    for preset in config["presets"]:
+        known = PRESETS.get(preset)
+        new = known is not None and known.weights is None
+        theirs = new and known.model == "BanditAudioSeparator"
+        for batch in batches if task != "separate" else [1]:
+            for precision in config["precisions"]:
+                for engine in engines:
+                    if task == "training" and engine["engine"] != "keras":
+                        continue
+                    yield {
+                        "task": task,
+                        "preset": preset,
+                        **engine,
+                        "precision": precision,
+                        "batch": batch,
+                        "trained": not new,
+                        "reference": config["reference"] if theirs else None,
+                    }
+
+
+def agreement_db(expected, found, least):
+    """Smallest SNR of a stem.
+
+    Raises:
+        CaseError: if it is below `least`.
+    """
+    smallest = min(snr_db(expected[stem], found[stem]) for stem in expected)
+    if not smallest >= least:
+        raise CaseError(
+            f"outputs differ: {smallest:.1f} dB, where there should be at "
+            f"least {least} dB"
+        )
+    return min(smallest, 300.0)  # JSON has no infinity
+
+
+def run_model(case, config, known, scratch, logs):
+    """Runs the sides of a case in turns; returns what was measured.
+
+    Args:
+        case: dict.
+        config: dict.
+        known: dict, of earlier cases: outputs to agree with, and what the
+            authors' whole file took, which runs once per preset.
+        scratch: path, for weights.
+        logs: path, for what processes print.
+    """
+    whole_file = case["task"] == "separate"
+    hops = config["hops"] if whole_file else [None]
+    turns = config["file_turns" if whole_file else "turns"]
+    of_file = "whole file", case["preset"]
+    sides = ["ours"]
+    if case["reference"] and not (whole_file and of_file in known):
+        sides.insert(0, "theirs")  # first: it makes the weights
+    weights = scratch / f"{Path(case['preset']).name}.npz"
+    settings = {**config, **case, "weights": str(weights)}
+    least = LEAST_AGREEMENT_DB[case["precision"]]
+    outputs_of = case["preset"], case["task"], case["batch"]
+
+    def agree(outputs, least):
+        """With the authors, else with the first case that Keras computes."""
+        if "theirs" in outputs:
+            known[outputs_of] = outputs["theirs"]
+        elif outputs_of not in known:
+            if (case["precision"], case["engine"]) == ("float32", "keras"):
+                known[outputs_of] = outputs["ours"]
+            return None
+        return agreement_db(known[outputs_of], outputs["ours"], least)
+
+    result = {side: {} for side in sides}
+    times, quality, outputs, processes = {}, {}, {}, {}
+    with contextlib.ExitStack() as stack:
+        for side in sides:
+            name = case_name(case).replace("/", "_")
+            processes[side] = Side(settings, side, logs / f"{name}, {side}.txt")
+            stack.callback(processes[side].close)
+            first = processes[side].ask()
+            result[side]["first_seconds"] = first["seconds"]
+            outputs[side] = first["outputs"]
+        if not whole_file:
+            result["agreement_db"] = agree(outputs, least)
+        calls = [(side, hops[0]) for side in reversed(sides)]
+        calls += [("ours", hop) for hop in hops[1:]]
+        for _ in range(turns):
+            for side, hop in calls:
+                answer = processes[side].ask(hop)
+                times.setdefault((side, hop), []).append(answer["seconds"])
+                quality[side, hop] = answer.get("snr_db")
+                if hop == hops[0]:
+                    outputs[side] = answer["outputs"]
+                    if (side, whole_file) == ("theirs", True):
+                        # It takes longest, and ours may still fail.
+                        result[side] |= summarize(times[side, hop])
+                        known[of_file] = result[side]
+        if whole_file:
+            result["agreement_db"] = agree(outputs, least)
+        elif "theirs" in sides and case["task"] == "training":
+            # The last loss: what gradients and optimizer made of the weights.
+            result["trained_agreement_db"] = agree(
+                outputs, LEAST_TRAINED_AGREEMENT_DB
+            )
+        for side in sides:
+            result[side] |= processes[side].ask(method="facts")
+            result[side] |= summarize(times[side, hops[0]])
+    if whole_file and case["reference"]:
+        result["theirs"] = known[of_file]
+    ours, theirs = result["ours"], result.get("theirs")
+    if theirs:
+        result |= compare(ours["seconds"], theirs["seconds"])
+    if case["task"] == "inference" and "multiply_adds" in ours:
+        rate = case["batch"] * ours["multiply_adds"] / ours["median_seconds"]
+        ours["matmul_share"] = rate / ours["matmul_rate"]
+    if whole_file:
+        result["hops"] = []
+        for hop in hops:
+            facts = {"hop_seconds": hop, **summarize(times["ours", hop])}
+            seconds = facts["median_seconds"]
+            facts["real_time_factor"] = seconds / config["file_seconds"]
+            if case["trained"]:  # else it says nothing
+                facts["snr_db"] = quality["ours", hop]
+                lost = quality["ours", hops[0]] - facts["snr_db"]
+                facts["snr_lost_db"] = lost
+            if theirs:
+                facts |= compare(facts["seconds"], theirs["seconds"])
+            result["hops"].append(facts)
+    return result
+
+
+def run_pipeline(case, config, scratch, logs):
+    """Crops per second, or `fit` with and without the pipeline."""
+    settings, method = {**config, **case}, "crops"
+    if case["task"] == "fit":
+        method = "fit"
+        settings |= {"releases": ["v2"], "storages": ["paths"]}
+    log = logs / f"{case_name(case)}.txt"
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        side = Side({**settings, "scratch": folder}, "pipeline", log)
+        with contextlib.closing(side):
+            return {method: side.ask(method=method)}
+
+
+def run_command(command, case, log):
+    """Runs a command to its end.
+
+    Returns:
+        wall seconds from start to end, and bytes of its largest resident
+        size, at least that of this process.
+
+    Raises:
+        CaseError: if it fails, or takes longer than the limit.
+    """
+    before = time.perf_counter()
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=output,
+            env=environment(case["backend"], case["device"]),
+            start_new_session=True,
+        )
+    timer = threading.Timer(60 * case["limit_minutes"], process.kill)
+    timer.start()
+    try:
+        _, status, usage = os.wait4(process.pid, 0)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    finally:
+        timer.cancel()
+    seconds = time.perf_counter() - before
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode == -signal.SIGKILL:
+        raise CaseError("killed: out of time or memory")
+    if process.returncode:
+        raise CaseError(f"{last_line(log)} (see {log})")
+    unit = 1 if sys.platform == "darwin" else 1024
+    return seconds, usage.ru_maxrss * unit
+
+
+def run_commands(case, config, scratch, logs):
+    """Start-up or memory: `keras-bandit` as a user runs it."""
+    command = [sys.executable, "-m", "keras_bandit", case["command"]]
+    if case["command"] == "separate":
+        clip = sum(film_clip(10).values())[0]
+        clip = np.resize(clip, round(case["seconds_of_audio"] * 44100))
+        soundfile.write(scratch / "clip.wav", clip, 44100, "PCM_16")
+        command += [str(scratch / "clip.wav"), "--preset", case["preset"]]
+        command += ["--engine", case["engine"], "--overwrite"]
+        command += ["--output", str(scratch / "separated")]
+        if case["engine"] == "keras":
+            command += ["--backend", case["backend"]]
+    turns = config["turns"]
+    if case["task"] == "memory":  # the fewest chunks: time does not matter
+        command += ["--hop-seconds", str(config["chunk_seconds"])]
+        turns = 1
+    log = logs / f"{case_name(case)}.txt"
+    runs = [run_command(command, {**config, **case}, log) for _ in range(turns)]
+    seconds, sizes = zip(*runs, strict=True)
+    return {**summarize(list(seconds)), "peak_bytes": max(sizes)}
+
+
+def run_case(case, config, known, scratch, logs):
+    """Measures one case; see the function of its task."""
+    if "command" in case:
+        return run_commands(case, config, scratch, logs)
+    if case["task"] in ("pipeline", "fit"):
+        return run_pipeline(case, config, scratch, logs)
+    return run_model(case, config, known, scratch, logs)
+
+
+def run_all(config, output):
+    """Runs the cases; returns the report, written after each.
+
+    An interrupted case and those after it stay in the report without numbers.
+    """
+    reference = config["reference"]
+    report = {
+        "format": 2,
+        "date": datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
+        "commit": commit(Path(__file__).parent),
+        "reference_commit": commit(reference) if reference else None,
+        "machine": machine(),
+        "config": config,
+        "results": [{**case, "status": "not run"} for case in plan(config)],
+    }
+    known, logs = {}, output / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        where = Path(folder), logs
+        for result in report["results"]:
+            print(case_name(result), flush=True)
+            try:
+                found = run_case(dict(result), config, known, *where)
+                result |= {**found, "status": "done"}
+            except Exception as error:
+                result |= {"status": "failed", "error": str(error)}
+                print(f"  failed: {error}", flush=True)
+                if not isinstance(error, CaseError):
+                    traceback.print_exc()
+            except KeyboardInterrupt:
+                result["status"] = "interrupted"
+                return report
+            finally:
+                write(report, output)
+    return report
+
+
+def value_of(kind, choices):
+    """A parser of positive numbers, or of words among `choices`."""
+
+    def parse(text):
+        value = kind(text.strip())
+        allowed = value in choices if choices else value
+        if not allowed or (kind is not str and not 0 < value < math.inf):
+            among = f"among {', '.join(choices)}" if choices else "positive"
+            raise argparse.ArgumentTypeError(f"must be {among}; got {text!r}")
+        return value
+
+    parse.__name__ = kind.__name__
+    return parse
+
+
+def parse_arguments(argv, config):
+    """The configuration with the command's arguments, and the output."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    for name, default in config.items():
+        several = isinstance(default, list)
+        kind = type(default[0] if several else default or "")
+        parse = one = value_of(kind, CHOICES.get(name))
+        shown = default
+        if several:
+
+            def parse(text, one=one):
+                return [one(part) for part in text.split(",")]
+
+            parse.__name__ = kind.__name__
+            shown = ",".join(map(str, default))
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=parse,
+            default=default,
+            metavar="X",
+            help=f"default: {shown}",
+        )
+    arguments = vars(parser.parse_args(argv))
+    output, reference = arguments.pop("output"), arguments["reference"]
+    file = Path("core", "model", "bsrnn", "core.py")
+    if reference and not Path(reference, file).is_file():
+        parser.error(
+            "--reference must be a checkout of karnwatcharasupat/bandit; got "
+            f"{reference!r}, which has no {file}"
+        )
+    return {**config, **arguments}, output
+
+
+def main(argv=None, config=CONFIG):
+    """Runs the benchmark; returns 1 if a case failed, 130 if interrupted."""
+    config, output = parse_arguments(argv, config)
+    report = run_all(config, output)
+    print(markdown(report))
+    statuses = {result["status"] for result in report["results"]}
+    if "interrupted" in statuses:
+        return 130
+    return 1 if "failed" in statuses else 0
+
+
+if __name__ == "__main__":
+    # Ended like Ctrl-C: what is done is kept, and processes are closed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.exit(main())
