@@ -8,7 +8,6 @@ from keras_bandit.cli.arguments import count, names, path
 from keras_bandit.cli.backend import choose_backend
 from keras_bandit.cli.console import (
     CommandError,
-    explain,
     report,
     say,
     user_errors,
@@ -105,11 +104,9 @@ def _open_tracks(args):
     from keras_bandit.data.stored_tracks import find_prepared
 
     dataset = args.dataset or _only_dataset(args.data_dir)
-    try:
+    with user_errors(ImportError, OSError, ValueError):
         directory = find_prepared(dataset, args.data_dir)
         tracks = data.open_tracks(dataset, args.split, args.data_dir)
-    except (ImportError, OSError, ValueError) as error:
-        raise CommandError(explain(error)) from error
     if not tracks:
         raise CommandError(f"{directory}: no tracks in split {args.split}")
     return "/".join(directory.parts[-3:]), tracks[: args.limit]

@@ -3,8 +3,6 @@
 What is named here is imported on first use: reading the defaults costs nothing.
 """
 
-DEFAULT_CHUNK_SECONDS = 6.0
-
 DEFAULT_HOPS_PER_CHUNK = 2
 """Chunks over each sample when no hop is given: hop = chunk / 2 = 3.0 s.
 

@@ -179,7 +179,8 @@ def read_audio(path):
         )
     if notes:
         # "[src/libmpg123/layer3.c:INT123_do_layer3():1860] error: ..."
-        damage = f"{notes[0].rpartition('] ')[2]} ({len(notes)} such notes)"
+        first = notes[0].rpartition("] ")[2].removeprefix("error: ")
+        damage = f"{first} ({len(notes)} such notes)"
         audio_format = dataclasses.replace(audio_format, damage=damage)
     return np.ascontiguousarray(audio.T), audio_format
 

@@ -177,17 +177,13 @@ def crossfade_chunks(
             predict, bar, batch_size, skip_silence
         ):
             for stem in stems:
-                _check_finite_estimate(outputs[stem], stem, start)
+                if not np.isfinite(outputs[stem]).all():
+                    raise FloatingPointError(
+                        f"the model's estimate of {stem} is not finite in the "
+                        f"chunk that starts at sample {max(start, 0)}"
+                    )
                 _add_chunk(estimates[stem][item], outputs[stem], start, window)
     return estimates
-
-
-def _check_finite_estimate(output, stem, start):
-    if not np.isfinite(output).all():
-        raise FloatingPointError(
-            f"the model's estimate of {stem} is not finite in the chunk "
-            f"that starts at sample {max(start, 0)}"
-        )
 
 
 def _add_chunk(estimate, output, start, window):
