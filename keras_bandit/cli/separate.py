@@ -15,7 +15,7 @@ from keras_bandit.cli.console import (
 from keras_bandit.cli.model import load_on_engine, resolve_engine
 from keras_bandit.common.files import check_writable
 
-# Arguments of `separate_file`, by the same names.
+# Arguments of `check_file` and `separate_file`, by the same names.
 _OPTIONS = [
     "stems",
     "mne",
@@ -23,7 +23,6 @@ _OPTIONS = [
     "mixture_consistency",
     "chunk_seconds",
     "hop_seconds",
-    "batch_size",
     "file_format",
     "subtype",
     "overwrite",
@@ -143,22 +142,25 @@ def separate_command(args):
         with user_errors(OSError):
             check_writable(args.engine_cache)
     choose_backend(args.backend)
-    from keras_bandit.inference import separate_file
+    from keras_bandit.inference.files import check_file, separate_file
 
     options = {name: getattr(args, name) for name in _OPTIONS}
     options["inputs"] = list(folders)
     progress = not args.quiet and sys.stderr.isatty()
 
     def check(source, separator=None):
-        return separate_file(
-            source, folders[source], separator, check_only=True, **options
-        )
+        return check_file(source, folders[source], separator, **options)
 
     def separate(file):
         source = file.source
         try:
             done = separate_file(
-                source, folders[source], separator, progress=progress, **options
+                source,
+                folders[source],
+                separator,
+                batch_size=args.batch_size,
+                progress=progress,
+                **options,
             )
         except MemoryError as error:
             raise CommandError(f"{source}: too large: {error}") from error

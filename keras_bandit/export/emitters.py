@@ -12,7 +12,7 @@ computed as rows that recombination gathers whole.
 import numpy as np
 from keras import ops
 
-from keras_bandit.export.errors import UnsupportedModelError
+from keras_bandit.export import UnsupportedModelError
 from keras_bandit.layers import (
     BandSplit,
     MaskDecoder,
