@@ -59,7 +59,6 @@ def add_separate(commands):
     flag("--mne", "also write mne: music plus effects")
     parser.add_mixture_consistency()
     parser.add_chunks(
-        hop_seconds=None,
         hop_help="from chunk to chunk; smaller is smoother and slower (half a "
         "chunk; BandIt's authors take 0.5)",
     )
@@ -130,7 +129,7 @@ def _summary(file):
         f"{file.source}: {seconds:.2f} s, {found.num_channels} channel(s), "
         f"{found.sample_rate} Hz -> {folder}/: {', '.join(file.paths)} "
         f"({file.subtype}), separated in {file.elapsed:.1f} s, "
-        f"{file.elapsed / seconds:.2f} x real time"
+        f"{seconds / file.elapsed:.2f} x real time"
     )
 
 
