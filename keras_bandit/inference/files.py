@@ -223,7 +223,9 @@ def check_file(
         `SeparatedFile`.
 
     Raises:
-        As `separate_file`.
+        AudioFileError: see `separate_file`.
+        ValueError: see `separate_file`.
+        OSError: see `separate_file`.
     """
     source, output = pathlib.Path(source), pathlib.Path(output)
     audio_format = audio_files.probe(source)
