@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_bandit import backend
-from keras_bandit.backend.compilation import recurrence_supports_jit
+from keras_bandit.backend.trainer import recurrence_supports_jit
 from keras_bandit.common.checks import check_integer
 from keras_bandit.layers.initializers import initializer_for
 

@@ -5,9 +5,9 @@ import functools
 import keras
 from keras import ops
 
-from keras_bandit.backend.interruption import keeps_variables
-from keras_bandit.backend.optimizers import build_optimizer
-from keras_bandit.backend.predictions import (
+from keras_bandit.backend.trainer import (
+    build_optimizer,
+    keeps_variables,
     predict_on_batch,
     predict_untraced,
     tracing_pays_off,

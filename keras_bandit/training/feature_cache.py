@@ -9,7 +9,7 @@ import pathlib
 import keras
 import numpy as np
 
-from keras_bandit.backend.predictions import predict_on_batch
+from keras_bandit.backend.trainer import predict_on_batch
 from keras_bandit.common.files import replace_file, write_text
 from keras_bandit.common.settings import check_same_settings
 from keras_bandit.training.devices import Devices

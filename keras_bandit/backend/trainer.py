@@ -1,4 +1,6 @@
-"""Predictions of single batches: on several devices, or a few of them."""
+"""What Keras's `Trainer` lacks, per backend, in training and prediction."""
+
+import contextlib
 
 import keras
 import numpy as np
@@ -76,3 +78,54 @@ def predict_on_batch(model, x):
         lambda y: y[: len(y) * size // padded],
         predict(model, keras.tree.map_structure(deal, x)),
     )
+
+
+@contextlib.contextmanager
+def keeps_variables(model):
+    """After an error inside, the model has its values and can be used again.
+
+    Keras's JAX trainer takes the values out of the variables while it runs
+    and puts back what the last finished step returned: after an error in the
+    first step, such as a missing target, nothing. On TensorFlow the next call
+    would use the broken trace again, and fail if that makes variables, such
+    as those of Keras's metrics (both Keras 3.15).
+
+    Args:
+        model: a built `keras.Model`, compiled or not; its optimizer is built.
+    """
+    variables = [*model.variables, *model.metrics_variables]
+    if getattr(model, "optimizer", None) is not None:
+        variables += model.optimizer.variables
+    values = [variable.value for variable in variables]
+    try:
+        yield
+    except BaseException:
+        model.train_function = None
+        model.test_function = None
+        model.predict_function = None
+        if keras.config.backend() == "jax":
+            model.jax_state_sync()
+            for variable, value in zip(variables, values, strict=True):
+                # A step that ran has deleted what it was given.
+                if variable._value is None and not value.is_deleted():
+                    variable.assign(value)
+        raise
+
+
+def build_optimizer(model):
+    """Makes the optimizer's variables, if there are none yet.
+
+    Args:
+        model: `keras.Model`, compiled and built.
+    """
+    if model.optimizer is not None and not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+
+
+def recurrence_supports_jit():
+    """Whether models with recurrent layers should be compiled by XLA.
+
+    Not on TensorFlow: its loops run faster outside XLA, and XLA has no cuDNN
+    recurrence.
+    """
+    return keras.config.backend() != "tensorflow"
