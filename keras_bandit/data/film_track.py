@@ -57,13 +57,6 @@ class Event:
     gain: float
 
 
-def _count(rng, mean):
-    """A Poisson number, drawn until it is not zero."""
-    while not (count := rng.poisson(mean)):
-        pass
-    return count
-
-
 def _pause(rng):
     """Seconds from the end of an event to the start of the next, at least.
 
@@ -85,25 +78,22 @@ def _sounds(rng, kind, files, sample_rate):
                 yield files[index]
 
 
-def _piece_seconds(rng, kind, longest):
-    """Length of a piece: all of a speech file, about half of another."""
-    if kind == "speech":
-        return longest
-    seconds = rng.normal(longest / 2, longest / 10)
-    return float(np.clip(seconds, min(_SHORTEST_SECONDS, longest), longest))
-
-
 def _cut(rng, kind, sound, longest, sample_rate):
     """A faded piece of a sound that is not silent.
 
-    Speech and effects start with their file if it has at most 30 s; music
-    starts anywhere, and so does every piece after one that was silent.
+    Speech is taken whole, of others about half. Speech and effects start with
+    their file if it has at most 30 s; music starts anywhere, and so does every
+    piece after one that was silent.
 
     Returns:
         Start in seconds, `(samples,)`, and its loudness in LUFS.
     """
     for attempt in range(_TRIES):
-        seconds = _piece_seconds(rng, kind, longest)
+        seconds = longest
+        if kind != "speech":
+            seconds = rng.normal(longest / 2, longest / 10)
+            shortest = min(_SHORTEST_SECONDS, longest)
+            seconds = float(np.clip(seconds, shortest, longest))
         start = 0.0
         if kind == "music" or attempt or sound.seconds > _LONGEST_SECONDS:
             start = rng.uniform(0, sound.latest_start(seconds))
@@ -122,15 +112,12 @@ def _cut(rng, kind, sound, longest, sample_rate):
 
 
 def _submix(rng, kind, sounds, seconds, sample_rate):
-    """The events of one kind, one after the other with silence between.
-
-    Returns:
-        `(samples,)` float32 and a list of `Event`.
-    """
+    """The events of one kind, one after the other with silence between."""
     audio = np.zeros(round(seconds * sample_rate), "float32")
     events = []
     track_lufs = _LUFS[kind] + rng.uniform(-1, 1) * _TRACK_SPREAD
-    count = _count(rng, _EVENTS_PER_MINUTE[kind] * seconds / 60)
+    while not (count := rng.poisson(_EVENTS_PER_MINUTE[kind] * seconds / 60)):
+        pass  # every kind has an event
     for _, sound in zip(range(count), sounds, strict=False):
         length = min(sound.seconds, _LONGEST_SECONDS)
         end = events[-1].stop if events else 0.0
@@ -148,17 +135,8 @@ def _submix(rng, kind, sounds, seconds, sample_rate):
         audio[first : first + len(piece)] += np.float32(gain) * piece
         length = len(piece) / sample_rate
         start = first / sample_rate
-        events.append(
-            Event(
-                sound.name,
-                kind,
-                start,
-                start + length,
-                clip_start,
-                clip_start + length,
-                gain,
-            )
-        )
+        places = start, start + length, clip_start, clip_start + length
+        events.append(Event(sound.name, kind, *places, gain))
     return audio, events
 
 

@@ -9,14 +9,7 @@ SILENCE_LUFS = -70.0
 
 
 def require_pyloudnorm():
-    """Imports pyloudnorm when it is first needed: that takes a second.
-
-    Returns:
-        The module.
-
-    Raises:
-        ImportError: naming the extra `mix`.
-    """
+    """The module pyloudnorm, whose import takes a second."""
     try:
         import pyloudnorm
     except ImportError as error:

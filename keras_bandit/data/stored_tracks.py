@@ -30,6 +30,9 @@ PARTS = {"effects": ("effects_foreground", "effects_background")}
 class StoredTrack(Track):
     """A track of a prepared dataset.
 
+    A subclass defines `_read_frames(stem, start, stop)`: samples of a stored
+    stem, `(samples, channels)`, not converted.
+
     Args:
         entry: dict. The track's entry in the dataset's index.
     """
@@ -41,13 +44,8 @@ class StoredTrack(Track):
             for stem, parts in PARTS.items()
             if stem not in self.subtypes and self.subtypes.keys() >= set(parts)
         ]
-        super().__init__(
-            entry["name"],
-            entry["sample_rate"],
-            entry["num_channels"],
-            entry["num_samples"],
-            [*self.subtypes, *sums],
-        )
+        keys = ("name", "sample_rate", "num_channels", "num_samples")
+        super().__init__(*[entry[k] for k in keys], [*self.subtypes, *sums])
 
     def _read(self, stem, start, stop):
         if stem in self.subtypes:
@@ -55,16 +53,13 @@ class StoredTrack(Track):
         first, second = (self._read(s, start, stop) for s in PARTS[stem])
         return first + second
 
-    def _read_into(self, stem, start, out):
-        if stem in self.subtypes:
-            stop = start + out.shape[-1]
-            to_float(self._read_frames(stem, start, stop), out)
-        else:
-            super()._read_into(stem, start, out)
-
-    def _read_frames(self, stem, start, stop):
-        """Samples of a stored stem, `(samples, channels)`, not converted."""
-        raise NotImplementedError
+    def read_into(self, stem, start, out):
+        if stem not in self.subtypes:
+            super().read_into(stem, start, out)
+            return
+        stop = start + out.shape[-1]
+        self._check(stem, start, stop)
+        to_float(self._read_frames(stem, start, stop), out)
 
 
 class PathTrack(StoredTrack):
@@ -186,8 +181,8 @@ def find_prepared(dataset, data_dir, config="paths"):
             with a version, "dnr/v2_paths:1.0.0".
         data_dir: path. Where datasets are prepared.
         config: str. A config, "v2_paths", or only its storage, "paths", when
-            one config with that storage is prepared. Not looked at where
-            `dataset` names a config.
+            one config with that storage is prepared. Ignored where `dataset`
+            names a config.
 
     Returns:
         `pathlib.Path`, `data_dir/name/config/version`, the latest version
@@ -216,9 +211,7 @@ def find_prepared(dataset, data_dir, config="paths"):
             "name one, or run keras-bandit prepare"
         )
     versions = prepared[wanted[0]]
-    version = version or max(
-        versions, key=lambda text: [int(number) for number in text.split(".")]
-    )
+    version = version or max(versions, key=lambda v: [*map(int, v.split("."))])
     if version not in versions:
         raise ValueError(
             f"{name}/{wanted[0]} has no version {version} in {data_dir}; it "
