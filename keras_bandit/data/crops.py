@@ -133,11 +133,10 @@ def random_crops(
     As the authors train (BandIt, arXiv:2309.02539, and its `dnr` data
     module): an epoch has a fixed number of examples whatever the size of the
     set; example i is cut from track i mod number of tracks, at a random start
-    that all stems share; their order is shuffled. The authors' range of
-    starts leaves out the last possible one, ours does not.
+    that all stems share; the order is shuffled. The authors' range of starts
+    leaves out the last possible one, ours does not.
 
-    Example i of epoch e depends on `seed`, e and i alone: not on the batch
-    size, the number of workers, or the epochs before. A run that goes on
+    Example i of epoch e depends on `seed`, e and i alone. A run that goes on
     with `start_epoch=e` sees what an uninterrupted one would see. The state
     of an iterator can be saved and restored too (`get_state`).
 
@@ -172,12 +171,11 @@ def random_crops(
             processes, which helps where augmentations keep Python busy.
 
     Returns:
-        With `num_workers=0` a `grain.MapDataset` whose length is the number
-        of batches in an epoch: `fit(dataset, epochs=…)` goes on to the next
-        epochs by itself. With workers an endless `grain.IterDataset`, for
-        which `fit` needs `steps_per_epoch=epoch_size // batch_size` (allowed
-        without workers too). Elements are `(mixture, {stem: target})`, each
-        `(batch, channels, samples)` float32.
+        A grain dataset of `(mixture, {stem: target})`, each `(batch, channels,
+        samples)` float32. With `num_workers=0` a `MapDataset` as long as an
+        epoch, of which `fit(dataset, epochs=…)` reads the next epochs by
+        itself. With workers an endless `IterDataset`, for which `fit` needs
+        `steps_per_epoch=epoch_size // batch_size`.
 
     Raises:
         ValueError: if an argument is out of its range, tracks differ in rate

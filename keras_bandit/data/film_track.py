@@ -143,8 +143,8 @@ def _submix(rng, kind, sounds, seconds, sample_rate):
 def mix_film_track(seed, seconds, sample_rate, sounds):
     """Mixes one mono track.
 
-    As in DnR: the number of events of each kind is a zero-truncated Poisson
-    number; events of a kind follow each other with random silence between;
+    As in DnR: the number of events of each kind is a Poisson number that is
+    not zero; events of a kind follow each other with random silence between;
     each is set to the loudness of its kind (music -24 LUFS, speech -17,
     effects -21 in the foreground and -29 in the background), shifted by up to
     2 per track and 1 per event; if a kind then peaks above -0.5 dB all are
@@ -179,12 +179,8 @@ def mix_film_track(seed, seconds, sample_rate, sounds):
     lufs = integrated_loudness(gain * sum(audio.values())[None], sample_rate)
     target = _MIXTURE_LUFS + rng.uniform(-1, 1) * _TRACK_SPREAD
     gain *= 10 ** ((target - lufs) / 20)
-    stems = {
-        "speech": audio["speech"],
-        "music": audio["music"],
-        "sfx": audio["sfx"] + audio["background"],
-    }
-    stems = {stem: np.float32(gain) * x for stem, x in stems.items()}
+    audio["sfx"] = audio["sfx"] + audio["background"]
+    stems = {s: np.float32(gain) * audio[s] for s in ("speech", "music", "sfx")}
     events = [dataclasses.replace(e, gain=e.gain * gain) for e in events]
     events.sort(key=lambda event: event.start)
     return {"mix": sum(stems.values()), **stems}, events

@@ -114,14 +114,9 @@ class StemReader:
                 )
 
     def count_samples(self, seconds, name):
-        """Length of a crop in samples, which every track must have.
+        """Length of a crop in samples; ValueError if a track is shorter.
 
-        Args:
-            seconds: float.
-            name: str. The argument's name, for messages.
-
-        Raises:
-            ValueError: if a track is shorter, or a crop has no sample.
+        `name` is what the message calls the argument.
         """
         samples = round(seconds * self.sample_rate) if seconds > 0 else 0
         if samples < 1:
@@ -145,10 +140,9 @@ class StemReader:
         return tuple(dict.fromkeys((*self.mixture_stems, *self.sources)))
 
     def empty(self, size, samples):
-        """A batch to be filled: arrays `(size, channels, samples)`.
+        """A batch to fill, `(mixture, {stem: target})`, and views of its items.
 
-        Returns:
-            `(mixture, {stem: target})`, and a list of its items, as views.
+        Arrays of the batch are `(size, channels, samples)` float32.
         """
         shape = (size, self.num_channels, samples)
         mixture = np.empty(shape, "float32")
@@ -160,16 +154,10 @@ class StemReader:
         return (mixture, targets), items
 
     def read_pair(self, track, start, mixture, targets):
-        """Fills mixture and targets from one place of a track, as stored.
+        """Fills one item of a batch from a place of a track, as stored.
 
-        A batch is filled in place: stacking single crops would write every
+        Items are filled in place: stacking single crops would write every
         sample twice, a quarter of the time of reading 16-bit files.
-
-        Args:
-            track: one of `tracks`.
-            start: int, first sample.
-            mixture: `(channels, samples)` float32, which is filled.
-            targets: `{stem: (channels, samples)}` float32, filled too.
         """
         sources = {}
         for name in self.names(track):
@@ -180,19 +168,18 @@ class StemReader:
         if self._reads_mixture(track):
             track.read_into(MIXTURE, start, mixture)
         else:
-            add([sources[stem] for stem in self.mixture_stems], mixture)
-        for stem, target in targets.items():
-            if stem not in sources:
-                add([sources[part] for part in self.parts[stem]], target)
+            _add([sources[stem] for stem in self.mixture_stems], mixture)
+        for stem in targets.keys() - sources.keys():
+            _add([sources[s] for s in self.parts[stem]], targets[stem])
 
     def sum_pair(self, sources, mixture, targets):
-        """Fills mixture and targets with sums of stored stems."""
-        add([sources[stem] for stem in self.mixture_stems], mixture)
+        """Fills one item of a batch with sums of stored stems."""
+        _add([sources[stem] for stem in self.mixture_stems], mixture)
         for stem, target in targets.items():
-            add([sources[part] for part in self.parts[stem]], target)
+            _add([sources[part] for part in self.parts[stem]], target)
 
 
-def add(signals, out):
+def _add(signals, out):
     """Fills an array with the sum of signals, in their order."""
     first, *others = signals
     if not others:
