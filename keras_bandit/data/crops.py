@@ -136,7 +136,7 @@ def random_crops(
     that all stems share; the order is shuffled. The authors' range of starts
     leaves out the last possible one, ours does not.
 
-    Example i of epoch e depends on `seed`, e and i alone. A run that goes on
+    Example i of epoch e depends only on `seed`, e and i. A run that continues
     with `start_epoch=e` sees what an uninterrupted one would see. The state
     of an iterator can be saved and restored too (`get_state`).
 
@@ -172,9 +172,9 @@ def random_crops(
 
     Returns:
         A grain dataset of `(mixture, {stem: target})`, each `(batch, channels,
-        samples)` float32. With `num_workers=0` a `MapDataset` as long as an
-        epoch, of which `fit(dataset, epochs=…)` reads the next epochs by
-        itself. With workers an endless `IterDataset`, for which `fit` needs
+        samples)` float32. With `num_workers=0` it is a `MapDataset` as long as
+        an epoch, and `fit(dataset, epochs=…)` reads the next epochs by itself.
+        With workers it is an endless `IterDataset`, and `fit` needs
         `steps_per_epoch=epoch_size // batch_size`.
 
     Raises:

@@ -177,7 +177,7 @@ def mix_film_tracks(
     skip=(),
     workers=1,
 ):
-    """Mixes film-like tracks with their stems, the way of DnR.
+    """Mixes film-like tracks with their stems, as DnR was mixed.
 
     Writes the folders of DnR v2 (Petermann et al. 2022, arXiv:2110.09958):
     `output_dir/{tr,cv,tt}/<number>/{mix,speech,music,sfx}.wav`, mono, 32-bit

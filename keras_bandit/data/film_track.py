@@ -1,4 +1,4 @@
-"""One film-like track of 60 s, or another length, mixed the way of DnR.
+"""One film-like track, mixed as DnR was mixed.
 
 Facts of DnR's mixing are from the scripts that made it, config.py and
 compile_dataset.py of github.com/darius522/dnr-utils at d895d48, for Petermann

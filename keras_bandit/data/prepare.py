@@ -92,8 +92,7 @@ def prepare(
 
     Returns:
         `pathlib.Path`, the directory of the prepared dataset, and a list of
-        str, what is worth knowing, such as a number of tracks that is not
-        the release's.
+        str, notes such as "train has 2 tracks; the full release has 3406".
 
     Raises:
         FileExistsError: if it is prepared already, and not `overwrite`.

@@ -4,8 +4,8 @@ import numpy as np
 
 from keras_bandit.common.numpy_spectral import framed, overlap_add, unit_window
 
-# Bins of less than this magnitude have no phase to speak of; the authors
-# leave them as they are.
+# Below this magnitude the phase of a bin means nothing; the authors leave such
+# bins as they are.
 _SILENT_BIN = 1e-8
 
 _BLOCK_FRAMES = 512  # transformed at a time: some 10 MB per channel
