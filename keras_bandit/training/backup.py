@@ -1,7 +1,6 @@
 """The state of training in one file, from which it goes on exactly."""
 
 import json
-import pathlib
 import warnings
 
 import h5py
@@ -19,7 +18,6 @@ class Backup(keras.callbacks.Callback):
     that a kill between them loses an epoch's place, and keeps nothing of the
     other callbacks. Here one file holds all: weights, optimizer, next epoch,
     and the state of each callback that has `get_state()` and `set_state()`.
-    Killed at any time, it is the former file or the new one.
 
     Args:
         path: of the file, ends in `.weights.h5`.
@@ -28,7 +26,7 @@ class Backup(keras.callbacks.Callback):
 
     def __init__(self, path, callbacks):
         super().__init__()
-        self.path = pathlib.Path(path)
+        self.path = path
         self.callbacks = callbacks
 
     def on_epoch_end(self, epoch, logs=None):
@@ -48,9 +46,6 @@ class Backup(keras.callbacks.Callback):
 
     def restore(self, model):
         """Gives model and callbacks their state back, if there is a backup.
-
-        Args:
-            model: compiled as the saved one was.
 
         Returns:
             `(next_epoch, stopped)`: the epoch to go on with, from 0, and

@@ -11,17 +11,12 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
     Keras's callback forgets at each `fit` which value it has been waiting
     for and how long. After an epoch with a loss that is NaN or infinite this
     one raises an error, before the callbacks behind it keep what the epoch
-    gave. Keras's `TerminateOnNaN` waits for the loss of each step, and does
-    not look at validation.
+    gave; Keras's `TerminateOnNaN` does not look at validation.
 
     Args:
         monitor: str. Key of the logs; lower is better.
         patience: int. Epochs without a new lowest value, or `None`: never
-            stop, but know the best.
-
-    Attributes:
-        best: float. Lowest value so far.
-        best_epoch: int. Its epoch, from 0.
+            stop, but know the best (`best`, and its `best_epoch` from 0).
 
     Raises:
         ValueError: for a patience below 1; after an epoch whose logs have no
@@ -38,10 +33,6 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
         patience = math.inf if patience is None else patience
         super().__init__(monitor, patience=patience, mode="min")
         self._former = {}
-
-    def is_best(self, epoch):
-        """Whether this epoch's value is the lowest so far."""
-        return self.best_epoch == epoch
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)

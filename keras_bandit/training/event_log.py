@@ -1,7 +1,6 @@
 """Scalars, sounds and pictures for TensorBoard."""
 
 import io
-import pathlib
 import time
 
 import keras
@@ -9,9 +8,8 @@ import numpy as np
 import soundfile
 
 from keras_bandit.common.checks import check_whole
+from keras_bandit.common.quiet import quiet_tensorflow
 from keras_bandit.training.feature_learner import separator_of
-
-TRAIN, VALIDATION = "train", "validation"
 
 
 def spectrogram_image(audio, n_fft=1024, floor_db=-80.0):
@@ -76,19 +74,20 @@ class EventLog(keras.callbacks.Callback):
 
     def __init__(self, folder, start_epoch=0, clip=None, clip_every=10):
         super().__init__()
-        self.folder = pathlib.Path(folder)
+        self.folder = folder
         self.start_epoch = start_epoch
         self.clip = clip
         self.clip_every = check_whole("clip_every", clip_every, 1)
 
     def on_train_begin(self, logs=None):
-        # Only those who write events load TensorFlow.
-        import tensorflow as tf
+        with quiet_tensorflow():
+            # Only those who write events load TensorFlow.
+            import tensorflow as tf
 
-        self._tf = tf
+        self._tf, self._summary = tf, tf.compat.v1.Summary
         self._writers = {}
         start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
-        for name in (TRAIN, VALIDATION):
+        for name in ("train", "validation"):
             # The writer needs no graph, but refuses to be made without one.
             with tf.Graph().as_default():
                 writer = tf.compat.v1.summary.FileWriter(
@@ -105,9 +104,8 @@ class EventLog(keras.callbacks.Callback):
                 self._write_clip(f"{stem}/target", target, 0)
 
     def _write(self, name, step, **value):
-        summary = self._tf.compat.v1.Summary
-        value = summary.Value(**value)
-        self._writers[name].add_summary(summary(value=[value]), step)
+        summary = self._summary(value=[self._summary.Value(**value)])
+        self._writers[name].add_summary(summary, step)
 
     def _write_clip(self, tag, audio, step):
         audio = np.asarray(audio, "float32")  # (channels, samples)
@@ -115,28 +113,29 @@ class EventLog(keras.callbacks.Callback):
         rate = self.model.sample_rate
         wav = io.BytesIO()
         soundfile.write(wav, audio.T / peak, rate, format="WAV")
-        sound = self._tf.compat.v1.Summary.Audio(
+        sound = self._summary.Audio(
             sample_rate=rate,
             num_channels=audio.shape[0],
             length_frames=audio.shape[1],
             encoded_audio_string=wav.getvalue(),
             content_type="audio/wav",
         )
-        self._write(VALIDATION, step, tag=tag, audio=sound)
+        self._write("validation", step, tag=tag, audio=sound)
         gray = np.round(255 * spectrogram_image(audio)).astype("uint8")
-        png = self._tf.io.encode_png(gray[..., None]).numpy()
-        picture = self._tf.compat.v1.Summary.Image(
+        picture = self._summary.Image(
             height=gray.shape[0],
             width=gray.shape[1],
             colorspace=1,
-            encoded_image_string=png,
+            encoded_image_string=self._tf.io.encode_png(
+                gray[..., None]
+            ).numpy(),
         )
-        self._write(VALIDATION, step, tag=tag, image=picture)
+        self._write("validation", step, tag=tag, image=picture)
 
     def on_epoch_end(self, epoch, logs=None):
         for name, value in (logs or {}).items():
             self._write(
-                VALIDATION if name.startswith("val_") else TRAIN,
+                "validation" if name.startswith("val_") else "train",
                 epoch,
                 tag=name.removeprefix("val_"),
                 simple_value=float(value),
@@ -145,9 +144,8 @@ class EventLog(keras.callbacks.Callback):
             mixture = np.asarray(self.clip[0], "float32")[None]
             # A `FeatureLearner` has no encoder, its separator has.
             separator = separator_of(self.model)
-            estimates = separator.predict_on_batch(mixture)
-            for stem, estimate in estimates.items():
-                audio = keras.ops.convert_to_numpy(estimate)[0]
+            for stem, x in separator.predict_on_batch(mixture).items():
+                audio = keras.ops.convert_to_numpy(x)[0]
                 self._write_clip(f"{stem}/estimate", audio, epoch)
         for writer in self._writers.values():
             writer.flush()

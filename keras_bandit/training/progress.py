@@ -14,10 +14,7 @@ class Progress(keras.callbacks.ProgbarLogger):
     which compiles; early stopping may end sooner.
     """
 
-    def __init__(self):
-        super().__init__()
-        self.seconds_before = 0.0
-        self._ends = []
+    seconds_before = 0.0
 
     def _elapsed(self):
         return self.seconds_before + self._ends[-1] - self._ends[0]
@@ -31,11 +28,11 @@ class Progress(keras.callbacks.ProgbarLogger):
         self._ends.append(time.monotonic())
         first, *others = self._ends[1:] if self._ends[2:] else self._ends
         pace = (others[-1] - first) / len(others)
-        left = pace * (self.epochs - epoch - 1)
-        clock = tqdm.tqdm.format_interval
-        print(
-            f"elapsed {clock(self._elapsed())}  left {clock(left)}", flush=True
+        so_far, left = map(
+            tqdm.tqdm.format_interval,
+            (self._elapsed(), pace * (self.epochs - epoch - 1)),
         )
+        print(f"elapsed {so_far}  left {left}", flush=True)
 
     def get_state(self):
         return {"seconds": self._elapsed()}
