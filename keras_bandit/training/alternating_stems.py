@@ -8,12 +8,12 @@ from keras_bandit.metrics import SeparationMetric
 
 
 def _separation_metrics(separator):
-    """Those metrics of a separator that have a value for each stem."""
+    """The separator's metrics that have a value for each stem."""
     return [m for m in separator.metrics if isinstance(m, SeparationMetric)]
 
 
 class _SubsetOptimizer:
-    """What JAX's training step needs of an optimizer, for fewer variables.
+    """Lets JAX's training step use an optimizer for some of its variables.
 
     Keras's `stateless_apply` wants gradients of all variables that the
     optimizer was built with; its `apply` takes some of them.
@@ -123,8 +123,8 @@ class AlternatingStems(keras.callbacks.Callback):
     subset of the decoders at each optimization step and alternating over
     them" (BandIt, Sec. III-A), where not all decoders fit into memory. The
     encoder learns at every step. A decoder that is not attached is not
-    computed: its weights and what the optimizer knows of them stay as they
-    are. Adam's bias correction counts all steps.
+    computed: its weights and their optimizer state stay as they are. Adam's
+    bias correction counts all steps.
 
     A callback for the `fit` of an `AudioSeparator` compiled with a loss of
     `keras_bandit.losses`; `evaluate` and validation see all stems. The

@@ -26,7 +26,7 @@ class Devices:
         return contextlib.nullcontext()
 
     def prepare(self, model):
-        """Makes a compiled model's optimizer use the gradients of all."""
+        """Makes a compiled model's optimizer average gradients over devices."""
 
     def share_training(self, data):
         """What this process reads of a dataset's batches."""
@@ -48,7 +48,7 @@ class Devices:
         return logs
 
     def barrier(self):
-        """Waits until all processes have come here."""
+        """Waits until all processes have called it."""
 
 
 class _JaxDevices(Devices):

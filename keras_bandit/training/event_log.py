@@ -7,22 +7,23 @@ import keras
 import numpy as np
 import soundfile
 
-from keras_bandit.common.checks import check_whole
 from keras_bandit.common.quiet import quiet_tensorflow
 from keras_bandit.training.feature_learner import separator_of
 
+# Epochs between two estimates of the clip.
+CLIP_EVERY = 10
 
-def spectrogram_image(audio, n_fft=1024, floor_db=-80.0):
+
+def spectrogram_image(audio, n_fft=1024):
     """Picture of a spectrogram, low frequencies below.
 
     Args:
         audio: `(channels, samples)`; the first channel is drawn.
         n_fft: int. Frame length; frames follow each half of it.
-        floor_db: float. Level relative to a full-scale sine that is black;
-            0 dB is white.
 
     Returns:
-        `(n_fft // 2 + 1, frames)`, 0 … 1.
+        `(n_fft // 2 + 1, frames)`, 0 … 1: black at 80 dB below a full-scale
+        sine, which is white.
     """
     padded = np.pad(audio[0], (0, n_fft))
     frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)
@@ -30,7 +31,7 @@ def spectrogram_image(audio, n_fft=1024, floor_db=-80.0):
     spectrum = np.fft.rfft(frames[:: n_fft // 2] * window)
     magnitude = np.abs(spectrum) * 2 / window.sum()
     level_db = 20 * np.log10(magnitude + 1e-10)
-    return np.clip(1 - level_db / floor_db, 0, 1).T[::-1]
+    return np.clip(1 + level_db / 80, 0, 1).T[::-1]
 
 
 def first_example(dataset):
@@ -62,22 +63,15 @@ class EventLog(keras.callbacks.Callback):
 
     Args:
         folder: path.
-        start_epoch: int. Epoch at which training goes on; what former files
-            say of it and of later epochs counts no more.
+        start: int. Epoch at which training goes on. TensorBoard forgets what
+            former files say of it and of later epochs.
         clip: `(mixture, {stem: target})`, `(channels, samples)` each, or
             `None`.
-        clip_every: int. Epochs between two estimates of the clip.
-
-    Raises:
-        ValueError: for `clip_every` below 1.
     """
 
-    def __init__(self, folder, start_epoch=0, clip=None, clip_every=10):
+    def __init__(self, folder, start=0, clip=None):
         super().__init__()
-        self.folder = folder
-        self.start_epoch = start_epoch
-        self.clip = clip
-        self.clip_every = check_whole("clip_every", clip_every, 1)
+        self.folder, self.start, self.clip = folder, start, clip
 
     def on_train_begin(self, logs=None):
         with quiet_tensorflow():
@@ -86,7 +80,8 @@ class EventLog(keras.callbacks.Callback):
 
         self._tf, self._summary = tf, tf.compat.v1.Summary
         self._writers = {}
-        start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
+        session = tf.compat.v1.SessionLog
+        session = session(status=session.START)
         for name in ("train", "validation"):
             # The writer needs no graph, but refuses to be made without one.
             with tf.Graph().as_default():
@@ -95,9 +90,9 @@ class EventLog(keras.callbacks.Callback):
                     # Names hold seconds: a restart may come within one.
                     filename_suffix=f".{time.time_ns()}",
                 )
-            writer.add_session_log(start, self.start_epoch)
+            writer.add_session_log(session, self.start)
             self._writers[name] = writer
-        if self.clip is not None and self.start_epoch == 0:
+        if self.clip is not None and self.start == 0:
             mixture, targets = self.clip
             self._write_clip("mixture", mixture, 0)
             for stem, target in targets.items():
@@ -140,7 +135,7 @@ class EventLog(keras.callbacks.Callback):
                 tag=name.removeprefix("val_"),
                 simple_value=float(value),
             )
-        if self.clip is not None and epoch % self.clip_every == 0:
+        if self.clip is not None and epoch % CLIP_EVERY == 0:
             mixture = np.asarray(self.clip[0], "float32")[None]
             # A `FeatureLearner` has no encoder, its separator has.
             separator = separator_of(self.model)

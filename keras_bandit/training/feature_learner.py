@@ -32,8 +32,8 @@ class FoldFeatureChannels(keras.layers.Layer):
 class FeatureLearner(SeparationTraining, keras.Model):
     """Decoders of a separator, trained on features from a `FeatureCache`.
 
-    They learn what they would learn behind the frozen encoder, which is
-    computed no more. The decoders are those of the separator, not copies.
+    They learn what they would learn behind the frozen encoder, without
+    computing it again. The decoders are those of the separator, not copies.
     Compile it with the same losses and metrics; separate with the separator.
 
     Example:

@@ -10,20 +10,20 @@ import time
 import keras
 
 from keras_bandit.backend.process import tune_process
-from keras_bandit.common.files import (
-    recover_directory,
-    replace_directory,
-    write_text,
-)
+from keras_bandit.common.files import recover_directory, write_text
 from keras_bandit.common.settings import check_same_settings
 from keras_bandit.common.versions import versions
-from keras_bandit.training.backup import Backup
+from keras_bandit.training.callbacks import (
+    Backup,
+    Checkpoints,
+    EarlyStopping,
+    HistoryFile,
+    Progress,
+    read_history,
+)
 from keras_bandit.training.devices import Devices
-from keras_bandit.training.early_stopping import EarlyStopping
 from keras_bandit.training.event_log import EventLog
 from keras_bandit.training.feature_learner import separator_of
-from keras_bandit.training.history import HistoryFile, read_history
-from keras_bandit.training.progress import Progress
 
 PACKAGES = ("keras-bandit", "keras", "keras-hub", "tensorflow", "jax", "torch")
 PACKAGES += ("numpy", "grain", "soundfile", "soxr")
@@ -57,32 +57,12 @@ def _json(record):
 
 
 def _training_metadata(initial, record):
-    """Metadata of weights that were trained.
+    """Metadata of trained weights.
 
-    What `initial`, those of the weights before, say, such as scores, is not
-    true of the trained ones.
+    `initial`, the metadata of the weights before, are kept apart: their
+    scores are not those of the trained weights.
     """
     return {**({"initial": initial} if initial else {}), "training": record}
-
-
-class _Checkpoints(keras.callbacks.Callback):
-    """Saves a run's last weights after each epoch, and the best."""
-
-    def __init__(self, run, stopping, save):
-        super().__init__()
-        self.run, self.stopping, self.save = run, stopping, save
-
-    def on_epoch_end(self, epoch, logs=None):
-        logs = {n: float(v) for n, v in (logs or {}).items()}
-        write = functools.partial(
-            self.run._fill,
-            model=self.model,
-            logs={"epoch": epoch, **logs},
-            save=self.save,
-        )
-        replace_directory(self.run.last, write)
-        if self.stopping.best_epoch == epoch:
-            replace_directory(self.run.best, write)
 
 
 class TrainingRun:
@@ -140,11 +120,10 @@ class TrainingRun:
         self.directory = pathlib.Path(directory)
         self.config = _as_json(config)
         self.seed = seed
-        self.may_change = tuple(may_change)
+        self.may_change = may_change
         self.devices = devices or Devices()
         self.best = self.directory / "best"
         self.last = self.directory / "last"
-        self.logs = self.directory / "logs"
         self._backup = self.directory / "backup" / "latest.weights.h5"
         self._writes = self.devices.process_index == 0
         self.sessions = [_describe_session()]
@@ -154,8 +133,7 @@ class TrainingRun:
         self.devices.barrier()
         keras.utils.set_random_seed(seed)
 
-    @property
-    def record(self):
+    def _record(self):
         """What `config.json` holds."""
         return {
             "config": self.config,
@@ -175,7 +153,7 @@ class TrainingRun:
                 if list(self.directory.iterdir()) != [path]:
                     check_same_settings(
                         self._fixed(former),
-                        self._fixed(self.record),
+                        self._fixed(self._record()),
                         f"the run {self.directory}",
                         "choose a new directory, or the former values",
                     )
@@ -193,7 +171,7 @@ class TrainingRun:
         self.directory.mkdir(parents=True, exist_ok=True)
         recover_directory(self.best)
         recover_directory(self.last)
-        write_text(path, _json(self.record))
+        write_text(path, _json(self._record()))
 
     def _fixed(self, record):
         """What a run must be opened again with."""
@@ -222,9 +200,9 @@ class TrainingRun:
         record = json.loads((self.best / "training.json").read_text("utf-8"))
         return _training_metadata(initial, record)
 
-    def _fill(self, directory, model, logs, save):
+    def _save(self, directory, logs, model, save):
         """Fills a directory with an epoch's weights and how they were made."""
-        record = {**self.record, "sessions": self.sessions[-1:]}
+        record = {**self._record(), "sessions": self.sessions[-1:]}
         if hasattr(model, "stems"):
             # Other decoders of its separator stay as they were.
             record["stems"] = list(model.stems)
@@ -248,12 +226,10 @@ class TrainingRun:
         validation=None,
         *,
         epochs,
-        monitor="val_loss",
         patience=20,
         callbacks=(),
         save=None,
         clip=None,
-        clip_every=10,
         **kwargs,
     ):
         """Trains, or goes on training, for `epochs` or until it stops early.
@@ -271,19 +247,17 @@ class TrainingRun:
                 several devices arrays, or a dataset with a length, all of
                 which is used.
             epochs: int. Epochs in all, those of former starts included.
-            monitor: str. The value of the logs that is to be low; `"loss"`
-                without `validation`.
-            patience: int. Epochs without a new lowest value after which
-                training stops, or `None`: never.
+            patience: int. Epochs without a new lowest `val_loss`, or `loss`
+                without `validation`, after which training stops, or `None`:
+                never.
             callbacks: Keras callbacks, such as `paper_schedule()`. The state
                 of those with `get_state` and `set_state` is kept, by class
                 name.
-            save: function of a path that fills an empty directory with what
-                is to be kept, to which `training.json` is added; `None`:
+            save: function that saves the model in an empty directory, whose
+                path it is given; `training.json` is added there. `None`:
                 `model.save_to_preset`, with the same in its metadata.
             clip: `(mixture, {stem: target})`, `(channels, samples)` each,
-                that TensorBoard shows, or `None`.
-            clip_every: int. Epochs between two of them.
+                whose estimates TensorBoard shows every ten epochs, or `None`.
             **kwargs: for the model's `fit`: `steps_per_epoch`,
                 `validation_steps` (on one device), …
                 `validation_batch_size` is, on several devices, that of each.
@@ -304,11 +278,9 @@ class TrainingRun:
                 "all of validation (take a part of the data instead); got "
                 f"validation_steps={kwargs['validation_steps']}"
             )
-        if validation is None and monitor == "val_loss":
-            monitor = "loss"
+        monitor = "loss" if validation is None else "val_loss"
         stopping, progress = EarlyStopping(monitor, patience), Progress()
-        stateful = _stateful([stopping, progress, *callbacks])
-        backup = Backup(self._backup, stateful)
+        backup = Backup(self._backup, [stopping, progress, *callbacks])
         start, stopped = backup.restore(model)
         if stopped or start >= epochs:
             return self.history
@@ -316,12 +288,13 @@ class TrainingRun:
         tune_process()
         own = [stopping]
         if self._writes:
+            write = functools.partial(self._save, model=model, save=save)
             # What is written of an epoch comes before its backup: killed in
             # between, the epoch is repeated and written again.
             own += [
                 HistoryFile(self.directory / "history.csv", start),
-                EventLog(self.logs, start, clip, clip_every),
-                _Checkpoints(self, stopping, save),
+                EventLog(self.directory / "logs", start, clip),
+                Checkpoints(self.best, self.last, stopping, write),
                 progress,
                 backup,
             ]
@@ -351,16 +324,3 @@ class TrainingRun:
         # Wait until process 0 has written the last epoch.
         self.devices.barrier()
         return self.history
-
-
-def _stateful(callbacks):
-    """Those callbacks that have a state, by class name."""
-    found = [c for c in callbacks if hasattr(c, "get_state")]
-    names = [type(callback).__name__ for callback in found]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(
-                "callbacks with a state must be of different classes; got "
-                f"{name} twice"
-            )
-    return dict(zip(names, found, strict=True))

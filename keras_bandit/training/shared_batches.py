@@ -10,7 +10,7 @@ def batch_items(batch):
 
 
 def _take(batch, places):
-    """Those items of a batch."""
+    """The items of a batch at `places`."""
     return keras.tree.map_structure(lambda x: x[places], batch)
 
 
