@@ -19,6 +19,7 @@ to benchmark.json and benchmark.md; a case that fails or is interrupted says so.
 import argparse
 import contextlib
 import datetime
+import itertools
 import signal
 import sys
 import tempfile
@@ -108,40 +109,35 @@ def plan(config):
             if task == "startup":
                 lengths = [10.0]
                 yield {**first, "command": "--help"}
-            for engine in engines:
-                for seconds in lengths:
-                    yield {
-                        "task": task,
-                        "command": "separate",
-                        "preset": "bandit_demo",
-                        **engine,
-                        "seconds_of_audio": seconds,
-                    }
+            same = {"task": task, "command": "separate"}
+            same["preset"] = "bandit_demo"
+            for engine, seconds in itertools.product(engines, lengths):
+                yield {**same, **engine, "seconds_of_audio": seconds}
         else:
             yield from plan_models(task, config, engines)
 
 
 def plan_models(task, config, engines):
     """Cases of a task that runs a model."""
-    batches = config["training_batches" if task == "training" else "batches"]
-    for preset in config["presets"]:
+    batches = config["batches"] if task == "inference" else [1]
+    if task == "training":
+        batches = config["training_batches"]
+        engines = [x for x in engines if x["engine"] == "keras"]
+    for preset, batch, precision, engine in itertools.product(
+        config["presets"], batches, config["precisions"], engines
+    ):
         known = PRESETS.get(preset)
         new = known is not None and known.weights is None
         theirs = new and known.model == "BanditAudioSeparator"
-        for batch in batches if task != "separate" else [1]:
-            for precision in config["precisions"]:
-                for engine in engines:
-                    if task == "training" and engine["engine"] != "keras":
-                        continue
-                    yield {
-                        "task": task,
-                        "preset": preset,
-                        **engine,
-                        "precision": precision,
-                        "batch": batch,
-                        "trained": not new,
-                        "reference": config["reference"] if theirs else None,
-                    }
+        yield {
+            "task": task,
+            "preset": preset,
+            **engine,
+            "precision": precision,
+            "batch": batch,
+            "trained": not new,
+            "reference": config["reference"] if theirs else None,
+        }
 
 
 def agreement_db(expected, found, least):
