@@ -104,7 +104,6 @@ ASKERS = {
     "training/devices.py",
     "training/alternating_stems.py",
     "training/run.py",
-    "training/configuration.py",
     "evaluation/record.py",
     "cli/backend.py",
     "export/whole_model.py",
