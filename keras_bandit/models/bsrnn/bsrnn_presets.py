@@ -81,12 +81,7 @@ BSRNN_PRESETS = [
         "bsrnn_musdb18",
         "BSRNN for music, stereo, the published bands of each stem.",
         ["vocals", "drums", "bass", "other"],
-        {
-            "vocals": "vocals_v7",
-            "drums": "drums",
-            "bass": "bass",
-            "other": "other",
-        },
+        {"vocals": "vocals_v7"} | {s: s for s in ("drums", "bass", "other")},
         num_channels=2,
         num_pairs=12,
         rnn_type="lstm",
