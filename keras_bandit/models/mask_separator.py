@@ -13,16 +13,9 @@ from keras_bandit.models.separator import AudioSeparator, check_stem_names
 
 
 def apply_masks(stft, spectrogram, masks, waveform):
-    """The end of a graph, from masks to stems.
+    """The end of a graph: `{stem: waveform}`, `{stem: masked spectrogram}`.
 
-    Args:
-        stft: `STFT` that made the spectrogram.
-        spectrogram: of the mixture.
-        masks: `{stem: mask}`.
-        waveform: the mixture.
-
-    Returns:
-        `{stem: waveform}` and `{stem: masked spectrogram}`.
+    `stft` is the layer that made the mixture's `spectrogram` of `waveform`.
     """
     waveforms, spectrograms = {}, {}
     for stem, mask in masks.items():
@@ -139,8 +132,8 @@ class MaskSeparator(AudioSeparator):
         """What lies between the transforms, for engines without Keras.
 
         Returns:
-            `keras.Model`, `spectrogram (batch, channels, frames, bins, 2)` to
-            `{"mask_<stem>": mask of that shape}`.
+            `keras.Model` of real tensors, `spectrogram (batch, channels,
+            frames, bins, 2)` to `{"mask_<stem>": mask of that shape}`.
         """
         return self.core
 
@@ -179,19 +172,6 @@ class MaskSeparator(AudioSeparator):
         return separator
 
     def with_stems(self, stems):
-        """A separator that computes these stems only.
-
-        Encoder and decoders are shared with this one, not copied.
-
-        Args:
-            stems: list of str.
-
-        Returns:
-            separator of the same class, not compiled.
-
-        Raises:
-            ValueError: if a stem has no decoder here.
-        """
         check_stem_names(stems)
         self.check_has(stems)
         return self._like({stem: self.decoders[stem] for stem in stems})
