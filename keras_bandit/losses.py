@@ -177,10 +177,7 @@ class L1SNR(_NormRatio):
 
     Args:
         epsilon: float, positive. ε of eq. 16; bounds the loss from below.
-        waveform_weight: float.
-        spectrogram_weight: float.
-        reduction: Keras's reduction over the batch.
-        name: str.
+        **kwargs: of `SeparationLoss`.
 
     Raises:
         ValueError: if `epsilon` is not positive.

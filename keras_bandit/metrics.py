@@ -32,14 +32,7 @@ def si_snr(target, estimate):
 
     The mean of both signals is removed, the target is scaled by
     `α = (sum ŝ s + ε) / (sum s² + ε)`, and the rest is `snr` (Le Roux et al.
-    2019).
-
-    Args:
-        target: `(…, samples)`.
-        estimate: `(…, samples)`.
-
-    Returns:
-        `(…)`.
+    2019). Shapes as in `snr`.
     """
     target = target - ops.mean(target, axis=-1, keepdims=True)
     estimate = estimate - ops.mean(estimate, axis=-1, keepdims=True)
@@ -148,17 +141,7 @@ class SeparationMetric(keras.metrics.Metric):
 
 @keras.saving.register_keras_serializable(package="keras_bandit")
 class SNR(SeparationMetric):
-    """Signal-to-noise ratio in dB; see `snr`; arguments as `SeparationMetric`.
-
-    Example:
-
-    ```python
-    metric = keras_bandit.SNR()
-    target = np.random.default_rng(0).normal(size=(1, 1, 100))
-    metric.update_state(target, 0.9 * target)
-    metric.result()
-    ```
-    """
+    """Signal-to-noise ratio in dB; see `snr` and `SeparationMetric`."""
 
     def __init__(self, stems=None, name="snr"):
         super().__init__(stems, name)
@@ -169,17 +152,7 @@ class SNR(SeparationMetric):
 
 @keras.saving.register_keras_serializable(package="keras_bandit")
 class SISNR(SeparationMetric):
-    """Scale-invariant SNR in dB; see `si_snr`; arguments as `SeparationMetric`.
-
-    Example:
-
-    ```python
-    metric = keras_bandit.SISNR()
-    target = np.random.default_rng(0).normal(size=(1, 1, 100))
-    metric.update_state(target, 0.9 * target)
-    metric.result()
-    ```
-    """
+    """Scale-invariant SNR in dB; see `si_snr` and `SeparationMetric`."""
 
     def __init__(self, stems=None, name="si_snr"):
         super().__init__(stems, name)

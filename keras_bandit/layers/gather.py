@@ -14,9 +14,9 @@ def gather(x, index, inverse, axis):
 
     Args:
         x: tensor.
-        index: `(n,)` int array. Elements to take.
+        index: `(n,)` int array.
         inverse: `(x.shape[axis],)` int array. Where each element of `x` went;
-            what else `index` took it for is padding, and gets no gradient.
+            other copies of it are padding, and get no gradient.
         axis: int, 0 or -1.
 
     Returns:

@@ -28,18 +28,10 @@ def check_frame_sizes(n_fft, hop_length):
 def overlap_add(frames):
     """Adds up frames that start one block after the other.
 
-    ```
-    frame 0   a0 a1 a2
-    frame 1      b0 b1 b2
-    output    a0 a1 a2
-               + b0 b1 b2
-    ```
+    `(…, frames, blocks, hop)` to `(…, frames + blocks - 1, hop)`:
 
-    Args:
-        frames: `(…, frames, blocks, hop)`.
-
-    Returns:
-        `(…, frames + blocks - 1, hop)`.
+        frame 0   a0 a1 a2
+        frame 1    + b0 b1 b2
     """
     blocks = frames.shape[-2]
     leading = [[0, 0]] * (len(frames.shape) - 3)
@@ -108,8 +100,12 @@ class STFT(keras.layers.Layer):
         hop = self.hop_length
         half = self.n_fft // 2
         samples = ops.shape(waveform)[-1]
-        if self.pad_mode == "reflect" and waveform.shape[-1] is not None:
-            self._check_reflectable(waveform.shape[-1])
+        known = waveform.shape[-1] is not None
+        if self.pad_mode == "reflect" and known and samples <= half:
+            raise ValueError(
+                f"pad_mode='reflect' needs more than n_fft // 2 = {half} "
+                f"samples; got {samples}"
+            )
         padded = ops.pad(
             waveform, [[0, 0], [0, 0], [half, half]], mode=self.pad_mode
         )
@@ -135,13 +131,6 @@ class STFT(keras.layers.Layer):
         window = ops.convert_to_tensor(self._window, dtype="float32")
         return rfft(framed * window)
 
-    def _check_reflectable(self, samples):
-        if samples <= self.n_fft // 2:
-            raise ValueError(
-                "pad_mode='reflect' needs more than n_fft // 2 = "
-                f"{self.n_fft // 2} samples; got {samples}"
-            )
-
     def compute_output_shape(self, waveform_shape):
         batch, channels, samples = waveform_shape
         frames = None
@@ -162,9 +151,8 @@ class STFT(keras.layers.Layer):
 class ISTFT(keras.layers.Layer):
     """Inverse of `STFT`, exact to the very edges.
 
-    Windowed frames are added up and divided by the sum of squared windows.
-    `ISTFT(n_fft, hop)(STFT(n_fft, hop)(x), x)` returns `x` to about 1e-6 of
-    its peak for either pad mode.
+    Windowed frames are added up and divided by the sum of squared windows:
+    `istft(stft(x), x)` returns `x` to about 1e-6 of its peak.
 
     Example:
 
