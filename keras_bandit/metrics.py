@@ -48,18 +48,6 @@ class SeparationMetric(keras.metrics.Metric):
     the metric its stems; `fit` then logs `snr` (mean over stems) and
     `snr_<stem>`.
 
-    Example:
-
-    ```python
-    import numpy as np
-    from keras_bandit.metrics import SNR
-
-    speech = np.ones((1, 1, 100), "float32")
-    metric = SNR(stems=["speech"])
-    metric.update_state({"speech": speech}, {"speech": 0.9 * speech})
-    assert abs(metric.result()["snr_speech"] - 20) < 0.01
-    ```
-
     Args:
         stems: list of str, or `None` for plain tensors.
         name: str. Key of the result.
@@ -141,7 +129,17 @@ class SeparationMetric(keras.metrics.Metric):
 
 @keras.saving.register_keras_serializable(package="keras_bandit")
 class SNR(SeparationMetric):
-    """Signal-to-noise ratio in dB; see `snr` and `SeparationMetric`."""
+    """Signal-to-noise ratio in dB; see `snr` and `SeparationMetric`.
+
+    Example:
+
+    ```python
+    speech = np.ones((1, 1, 100), "float32")
+    metric = keras_bandit.SNR(stems=["speech"])
+    metric.update_state({"speech": speech}, {"speech": 0.9 * speech})
+    assert abs(metric.result()["snr_speech"] - 20) < 0.01
+    ```
+    """
 
     def __init__(self, stems=None, name="snr"):
         super().__init__(stems, name)
@@ -152,7 +150,17 @@ class SNR(SeparationMetric):
 
 @keras.saving.register_keras_serializable(package="keras_bandit")
 class SISNR(SeparationMetric):
-    """Scale-invariant SNR in dB; see `si_snr` and `SeparationMetric`."""
+    """Scale-invariant SNR in dB; see `si_snr` and `SeparationMetric`.
+
+    Example:
+
+    ```python
+    metric = keras_bandit.SISNR()
+    target = np.random.default_rng(0).normal(size=(1, 1, 100))
+    metric.update_state(target, 0.9 * target)
+    metric.result()
+    ```
+    """
 
     def __init__(self, stems=None, name="si_snr"):
         super().__init__(stems, name)

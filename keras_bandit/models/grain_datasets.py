@@ -7,16 +7,6 @@ import sys
 READ_AHEAD = 8
 
 
-def _length(dataset):
-    """Batches of a dataset's epoch, `None` where it does not say."""
-    try:
-        length = len(dataset)
-    except TypeError:
-        return None
-    # That of a dataset that is repeated without end.
-    return None if length == sys.maxsize else length
-
-
 def as_steps(dataset, steps, epochs=1, name="steps"):
     """A grain dataset as a stream of which the trainer knows the length.
 
@@ -40,8 +30,11 @@ def as_steps(dataset, steps, epochs=1, name="steps"):
     module = sys.modules.get("grain")
     if module is None or not isinstance(dataset, module.MapDataset):
         return dataset, steps
-    length = _length(dataset)
-    if length is None:
+    try:
+        length = len(dataset)
+    except TypeError:
+        return dataset, steps
+    if length == sys.maxsize:  # repeated without end
         return dataset, steps
     if steps is not None and steps > length:
         raise ValueError(

@@ -183,10 +183,7 @@ def building(preset):
 def load_weights(model, path, skip=None):
     """Reads a model's weights file, all of it or nothing.
 
-    Args:
-        model: `keras.Model`.
-        path: path of a `.weights.h5` file.
-        skip: layers whose weights are elsewhere, or `None`.
+    `skip` are layers whose weights are elsewhere.
 
     Raises:
         ValueError: if the file is damaged or does not fit; the model is as

@@ -114,16 +114,8 @@ class BanditBackbone(StopsGradientWhenFrozen, keras_hub.models.Backbone):
 def stem_decoder(stem, bands, backbone, mlp_dim, num_channels=1):
     """One stem's decoder with initial weights (BandIt, Sec. III-E).
 
-    Args:
-        stem: str.
-        bands: list of `Band`.
-        backbone: `BanditBackbone` or `BSRNNBackbone` whose features it reads.
-        mlp_dim: int. Units of the hidden layer.
-        num_channels: int. Channels of the mask.
-
-    Returns:
-        `keras.Model`, `(items, bands, frames, embed_dim)` to a mask `(items,
-        num_channels, frames, bins, 2)`.
+    `(items, bands, frames, embed_dim)`, the features of a `BanditBackbone` or
+    `BSRNNBackbone`, to a mask `(items, num_channels, frames, bins, 2)`.
     """
     # === Layers ===
     # Their names are the same for every stem, so that weights saved for one
