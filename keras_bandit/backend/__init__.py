@@ -6,6 +6,7 @@ for the backend in use, if there is one; that version raises
 computes it instead.
 """
 
+import contextlib
 import importlib
 
 import keras
@@ -15,22 +16,16 @@ from keras_bandit.backend import generic
 _SPECIALIZED = ("tensorflow", "jax", "torch")
 
 
-def _native():
-    """Module written for the backend in use, or the generic one."""
-    name = keras.config.backend()
-    if name not in _SPECIALIZED:
-        return generic
-    return importlib.import_module(f"keras_bandit.backend.{name}")
-
-
 def _fastest(name, *args):
     """Calls the backend's own function of this name, or the generic one."""
-    native = getattr(_native(), name, None)
+    backend = keras.config.backend()
+    native = None
+    if backend in _SPECIALIZED:
+        module = importlib.import_module(f"keras_bandit.backend.{backend}")
+        native = getattr(module, name, None)
     if native is not None:
-        try:
+        with contextlib.suppress(NotImplementedError):
             return native(*args)
-        except NotImplementedError:
-            pass
     return getattr(generic, name)(*args)
 
 
@@ -75,20 +70,9 @@ def bidirectional_lstm(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
         h = o * tanh(c)
 
     from zero states: the equations of `torch.nn.LSTM` (Hochreiter and
-    Schmidhuber 1997). The gates lie in the order i, f, g, o; both biases
-    are added.
-
-    Args:
-        inputs: `(steps, batch, features)`, time first.
-        kernel: `(2, features, 4 * units)`; forward, then backward.
-        recurrent_kernel: `(2, units, 4 * units)`.
-        bias: `(2, 4 * units)`.
-        recurrent_bias: `(2, 4 * units)`.
-            All five share one floating dtype.
-
-    Returns:
-        `(steps, batch, 2 * units)`, the forward and backward states `h`
-        of each step side by side, in the dtype of `inputs`.
+    Schmidhuber 1997). Both biases are added. Arguments and result are as in
+    `bidirectional_gru`, with four gates in the order i, f, g, o; the result
+    are the states `h`.
     """
     weights = (kernel, recurrent_kernel, bias, recurrent_bias)
     return _fastest("bidirectional_lstm", inputs, *weights)
@@ -98,14 +82,7 @@ def split(x, sizes):
     """Cuts the first axis into parts of given sizes.
 
     Not by slices: PyTorch's gradient of each slice is an array of zeros as
-    large as `x`.
-
-    Args:
-        x: `(n, …)`.
-        sizes: list of int, which add up to `n`.
-
-    Returns:
-        list of `(size, …)`.
+    large as `x`. `(n, …)` to a list of `(size, …)`; sizes add up to `n`.
     """
     return _fastest("split", x, sizes)
 
@@ -126,38 +103,21 @@ def take(x, index, axis):
 
 
 def complex_product(x, y):
-    """Multiplies complex numbers that are pairs of floats.
-
-    Args:
-        x: `(…, 2)`, real and imaginary part.
-        y: the same shape.
-
-    Returns:
-        the same shape.
-    """
+    """Product of complex numbers `(…, 2)`, pairs of floats, of one shape."""
     return _fastest("complex_product", x, y)
 
 
 def rfft(x):
-    """Fourier transform of real numbers along the last axis.
+    """Fourier transform along the last axis, with pairs of floats.
 
-    Args:
-        x: `(…, n)` float32, `n` even.
-
-    Returns:
-        `(…, n // 2 + 1, 2)`, real and imaginary part.
+    `(…, n)` float32, `n` even, to `(…, n // 2 + 1, 2)`.
     """
     return _fastest("rfft", x)
 
 
 def irfft(x):
-    """Inverse of `rfft`.
+    """Inverse of `rfft`: `(…, bins, 2)` float32 to `(…, 2 * bins - 2)`.
 
-    Args:
-        x: `(…, bins, 2)` float32. The imaginary parts of the first and the
-            last bin are ignored.
-
-    Returns:
-        `(…, 2 * bins - 2)`.
+    The imaginary parts of the first and the last bin are ignored.
     """
     return _fastest("irfft", x)

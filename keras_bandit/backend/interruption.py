@@ -13,10 +13,8 @@ def keeps_variables(model):
     and puts back what the last finished step returned: after an error in the
     first step, such as a missing target, nothing. On TensorFlow the next call
     would use the broken trace again, and fail if that makes variables, such
-    as those of Keras's metrics (both Keras 3.15).
-
-    Args:
-        model: a built `keras.Model`, compiled or not; its optimizer is built.
+    as those of Keras's metrics (both Keras 3.15). If the model is compiled,
+    its optimizer must be built.
     """
     variables = [*model.variables, *model.metrics_variables]
     if getattr(model, "optimizer", None) is not None:

@@ -2,10 +2,6 @@
 
 
 def build_optimizer(model):
-    """Makes the optimizer's variables, if there are none yet.
-
-    Args:
-        model: `keras.Model`, compiled and built.
-    """
+    """Makes the variables of a built model's optimizer, if there are none."""
     if model.optimizer is not None and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)

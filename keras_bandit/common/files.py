@@ -10,9 +10,6 @@ import shutil
 def check_writable(folder):
     """Checks that a directory can be made, or written to if it exists.
 
-    Args:
-        folder: path.
-
     Raises:
         NotADirectoryError: if it or one above it is a file.
         PermissionError: if files may not be made there.
