@@ -92,11 +92,8 @@ def _dimensions(sizes, width=0):
 def _rows(table, layer, prefix, places):
     """Rows `(layer, variable, {tensor: shape}, join)` of a table.
 
-    Args:
-        table: one of the above.
-        layer: str. Our layer's name.
-        prefix: str. Goes before the names of the table's variables.
-        places: `{pattern of PyTorch's names: _dimensions(…)}`.
+    `prefix` goes before the variables of our layer; `places` are `{pattern of
+    PyTorch's names: _dimensions(…)}`.
     """
     for variable, (name, axes, join) in table.items():
         tensors = {
@@ -145,15 +142,9 @@ def expected_shapes(sizes):
 
 
 def variables(model, rows, tensors):
-    """The variables of our layers and their values.
+    """Yields the variables of an encoder or decoder, and their values.
 
-    Args:
-        model: `keras.Model`, an encoder or a decoder.
-        rows: `encoder_rows` or `decoder_rows`.
-        tensors: `{name: array}` under the common naming.
-
-    Yields:
-        `(variable, array)`.
+    `rows` are its `encoder_rows` or `decoder_rows`.
     """
     for layer, variable, names, join in rows:
         found = operator.attrgetter(variable)(model.get_layer(layer))
@@ -186,11 +177,7 @@ def _found(tensors, pattern):
 
 
 def read_sizes(tensors):
-    """Reads `Sizes` from `{name: array}`.
-
-    Raises:
-        ValueError: if a whole part of the model is missing.
-    """
+    """Reads `Sizes`, or raises `ValueError` if a part is missing."""
     first, last = operator.itemgetter(0), operator.itemgetter(-1)
     split = r"band_split\.norm_fc_modules\."
     num_bands = 1 + max(map(int, _found(tensors, rf"{split}(\d+)\.")))
@@ -297,11 +284,7 @@ class Model:
 
 
 def _take_frequency_weights(tensors):
-    """Takes the recombination weights out of a model's tensors.
-
-    Returns:
-        `{band: array}` of the first stem that has them, empty without.
-    """
+    """Takes recombination weights out of the tensors: `{band: array}`."""
     found = {}
     for name in list(tensors):
         match = FREQUENCY_WEIGHTS.fullmatch(name)

@@ -37,16 +37,10 @@ def decoder_sizes(widths, embed_dim, mlp_dim):
 
 
 def band_split_sizes(encoders, backbone, separator, seconds):
-    """Sizes of a separator.
+    """`Sizes` of a separator for an input of some seconds.
 
-    Args:
-        encoders: list of `(band layout, number of decoders behind it)`.
-        backbone: dict, arguments of the backbone.
-        separator: dict, arguments of the separator.
-        seconds: float. Length of the input.
-
-    Returns:
-        `Sizes`.
+    `encoders` are `(band layout, number of decoders behind it)`; `backbone`
+    and `separator` the arguments of both.
     """
     n_fft, sample_rate = backbone["n_fft"], backbone["sample_rate"]
     embed_dim, mlp_dim = backbone["embed_dim"], separator["mlp_dim"]

@@ -155,8 +155,8 @@ class MaskSeparator(AudioSeparator):
     def _like(self, decoders, **changed):
         """A separator of this class and these arguments, other decoders.
 
-        What the two have in common is shared; layers outside encoder and
-        decoders, which a subclass may have, get the values of this one's.
+        Layers outside encoder and decoders, which a subclass may have, get
+        the values of this one's.
         """
         config = self.get_config()
         del config["name"]

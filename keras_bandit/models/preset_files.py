@@ -22,14 +22,8 @@ def decoder_file(stem):
 def find_preset_file(preset, name, optional=False):
     """Local path of a preset's file, downloaded if the preset is remote.
 
-    Args:
-        preset: directory, or a handle that KerasHub knows (`hf://…`,
-            `kaggle://…`).
-        name: file name inside the preset.
-        optional: bool. Whether to return `None` for a file that is missing.
-
-    Raises:
-        ValueError: if the preset has no such file.
+    A preset is a directory or a handle that KerasHub knows (`hf://…`). A file
+    that is missing is a `ValueError`, or `None` if it is optional.
     """
     if "://" not in preset:
         path = os.path.join(preset, name)
@@ -47,11 +41,7 @@ def find_preset_file(preset, name, optional=False):
 
 
 def read_preset_json(preset, name):
-    """Reads one of a preset's JSON files, a dict.
-
-    Raises:
-        ValueError: if it is missing, or no JSON object.
-    """
+    """Reads a preset's JSON file, a dict, or raises `ValueError`."""
     path = find_preset_file(preset, name)
     try:
         with open(path, encoding="utf-8") as file:

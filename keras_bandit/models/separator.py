@@ -149,11 +149,8 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
     def domains(self, waveforms):
         """Targets in the domains that losses see beside waveforms.
 
-        Args:
-            waveforms: `{stem: (batch, channels, samples)}`.
-
-        Returns:
-            `{domain: {stem: tensor}}`, with the domains of the constructor.
+        `{stem: (batch, channels, samples)}` to `{domain: {stem: tensor}}`,
+        with the domains of the constructor.
         """
         return {}
 
@@ -385,9 +382,6 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
             backbone: dict, arguments of `backbone_cls`; without one, ignored.
             separator: dict, the other arguments.
             dtype: dtype policy or `None`.
-
-        Returns:
-            separator.
         """
         if cls.backbone_cls is None:
             return cls(**separator, dtype=dtype)
@@ -398,14 +392,7 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
 class StemSelection(AudioSeparator):
     """Some stems of a separator whose stems are not made of parts.
 
-    The graph is that of the other separator, ending earlier.
-
-    Args:
-        separator: `AudioSeparator`. Its weights are shared.
-        stems: list of str, some of its stems.
-
-    Raises:
-        ValueError: if a stem is unknown there.
+    The graph is that of the other `separator`, ending earlier.
     """
 
     def __init__(self, separator, stems, **kwargs):

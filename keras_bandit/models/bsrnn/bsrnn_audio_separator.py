@@ -148,56 +148,12 @@ class BSRNNBackbone(StopsGradientWhenFrozen, keras_hub.models.Backbone):
     def with_stems(self, stems):
         """A backbone with the encoders of these stems, shared with this one.
 
-        Args:
-            stems: list of str.
-
-        Returns:
-            `BSRNNBackbone`, frozen if this one is.
-
-        Raises:
-            ValueError: if a stem has no encoder here.
+        Frozen if this one is. `ValueError` if a stem has no encoder here.
         """
         for stem in stems:
             self.check_has(stem)
         layouts = {stem: self.layouts[stem] for stem in stems}
         return self._like(layouts, self.encoders)
-
-    @classmethod
-    def join(cls, backbones):
-        """One backbone with the encoders of several, shared with them.
-
-        Args:
-            backbones: list of `BSRNNBackbone`, alike but for stems and bands.
-
-        Returns:
-            `BSRNNBackbone`.
-
-        Raises:
-            ValueError: if two have a stem in common, or differ otherwise.
-        """
-        own = ("name", "stems", "band_layout")
-        first, *others = (
-            {k: v for k, v in backbone.get_config().items() if k not in own}
-            for backbone in backbones
-        )
-        for other in others:
-            if other != first:
-                differing = [k for k in first if first[k] != other[k]]
-                raise ValueError(
-                    f"what is joined must have the same {differing}; got "
-                    f"{[first[k] for k in differing]} and "
-                    f"{[other[k] for k in differing]}"
-                )
-        stems = [stem for backbone in backbones for stem in backbone.stems]
-        if len(set(stems)) < len(stems):
-            raise ValueError(
-                f"what is joined must have stems of its own; got {stems}"
-            )
-        layouts, encoders = {}, {}
-        for backbone in backbones:
-            layouts |= backbone.layouts
-            encoders |= backbone.encoders
-        return backbones[0]._like(layouts, encoders)
 
     def _like(self, layouts, encoders):
         """A backbone with other stems that shares the encoders given.
@@ -348,16 +304,31 @@ class BSRNNAudioSeparator(MaskSeparator):
         Raises:
             ValueError: if two have a stem in common, or differ otherwise.
         """
-        backbone = BSRNNBackbone.join([s.backbone for s in separators])
-        settings = {(s.hop_length, s.pad_mode) for s in separators}
-        if len(settings) > 1:
+        own = ("name", "stems", "band_layout")
+        first, *others = (
+            {k: v for k, v in s.backbone.get_config().items() if k not in own}
+            | {"hop_length": s.hop_length, "pad_mode": s.pad_mode}
+            for s in separators
+        )
+        for other in others:
+            differing = [k for k in first if first[k] != other[k]]
+            if differing:
+                raise ValueError(
+                    f"what is joined must have the same {differing}; got "
+                    f"{[first[k] for k in differing]} and "
+                    f"{[other[k] for k in differing]}"
+                )
+        stems = [stem for separator in separators for stem in separator.stems]
+        if len(set(stems)) < len(stems):
             raise ValueError(
-                "what is joined must have the same hop_length and pad_mode; "
-                f"got {sorted(settings)}"
+                f"what is joined must have stems of its own; got {stems}"
             )
-        decoders = {}
+        layouts, encoders, decoders = {}, {}, {}
         for separator in separators:
+            layouts |= separator.backbone.layouts
+            encoders |= separator.backbone.encoders
             decoders |= separator.decoders
+        backbone = separators[0].backbone._like(layouts, encoders)
         joined = separators[0]._like(decoders, backbone=backbone)
         origins = {
             stem: dict(separator.metadata)
