@@ -56,7 +56,7 @@ def _bandit(
     )
 
 
-def _paper(parameters_m, gflops, snr_db, si_snr_db):
+def table_1(parameters_m, gflops, snr_db, si_snr_db, loss="L1SNR"):
     """A row of BandIt's Table 1: scores for the stems and their average."""
     stems = [*DNR_STEMS, "average"]
     return PaperFigures(
@@ -64,12 +64,12 @@ def _paper(parameters_m, gflops, snr_db, si_snr_db):
         gflops,
         dict(zip(stems, snr_db, strict=True)),
         dict(zip(stems, si_snr_db, strict=True)),
-        loss="L1SNR",
+        loss,
     )
 
 
-def _table_1(num_bands, best=None, **figures):
-    """Table 1's models of so many bands, `{layout: arguments of _paper}`."""
+def _ablation(num_bands, best=None, **figures):
+    """Table 1's models of so many bands, `{layout: arguments of table_1}`."""
     kinds = {"tribark": "triangular bark", "erb": "ERB"}
     return [
         _bandit(
@@ -78,7 +78,7 @@ def _table_1(num_bands, best=None, **figures):
             + (": the paper's best." if layout == best else "."),
             layout,
             num_bands,
-            paper=_paper(*row),
+            paper=table_1(*row),
         )
         for layout, row in figures.items()
     ]
@@ -90,12 +90,12 @@ BANDIT_PRESETS = [
         "The 43 bands of BSRNN for vocals.",
         "vocals_v7",
         None,
-        paper=_paper(
+        paper=table_1(
             25.7, 243.2, (14.2, 7.2, 8.5, 10.0), (14.0, 6.3, 7.8, 9.4)
         ),
     ),
     # parameters / M, GFlops, SNR / dB and SI-SNR / dB
-    *_table_1(
+    *_ablation(
         48,
         bark=(64.5, 290.6, (14.1, 7.3, 8.6, 10.0), (14.0, 6.3, 7.8, 9.4)),
         mel=(32.8, 274.3, (14.5, 7.5, 8.8, 10.3), (14.3, 6.6, 8.1, 9.7)),
@@ -103,7 +103,7 @@ BANDIT_PRESETS = [
         erb=(32.6, 274.2, (14.6, 7.7, 8.9, 10.4), (14.4, 6.8, 8.5, 9.8)),
         musical=(33.5, 274.7, (14.8, 7.9, 9.2, 10.6), (14.6, 7.1, 8.5, 10.1)),
     ),
-    *_table_1(
+    *_ablation(
         64,
         best="musical",
         mel=(36.1, 363.6, (14.8, 7.9, 9.1, 10.6), (14.7, 7.1, 8.5, 10.1)),
