@@ -72,7 +72,7 @@ def check_object(description, expected, where):
             in the place of a value; for its backbone too.
     """
     if not isinstance(description, dict):
-        raise ValueError(f"{where} must be an object; got {description!r}")
+        raise ValueError(f"{where} must be an object; got {description!r:.99}")
     name, config = description.get("registered_name"), description.get("config")
     found = None
     if isinstance(name, str):

@@ -65,12 +65,13 @@ class SeparationTraining:
         return super().test_step(*_asking_for_domains(args))
 
     def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):
+        metrics = metrics or []
+        if not isinstance(metrics, (dict, list, tuple)):
+            metrics = [metrics]
         own, other = [], metrics
         if not isinstance(metrics, dict):
-            listed = isinstance(metrics, (list, tuple))
-            listed = metrics if listed else [metrics] * bool(metrics)
-            own = [m for m in listed if isinstance(m, SeparationMetric)]
-            other = [m for m in listed if not isinstance(m, SeparationMetric)]
+            own = [m for m in metrics if isinstance(m, SeparationMetric)]
+            other = [m for m in metrics if not isinstance(m, SeparationMetric)]
         super().compile(
             optimizer=optimizer, loss=loss, metrics=other or None, **kwargs
         )
