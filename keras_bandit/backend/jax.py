@@ -165,13 +165,5 @@ def _before(part, direction):
 _bidirectional.defvjp(_forward, _backward)
 
 
-def bidirectional_gru(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
-    return _bidirectional(
-        _gru_step, inputs, kernel, recurrent_kernel, bias, recurrent_bias
-    )
-
-
-def bidirectional_lstm(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
-    return _bidirectional(
-        _lstm_step, inputs, kernel, recurrent_kernel, bias, recurrent_bias
-    )
+bidirectional_gru = functools.partial(_bidirectional, _gru_step)
+bidirectional_lstm = functools.partial(_bidirectional, _lstm_step)
