@@ -283,14 +283,7 @@ _BY_NAME = {
 def get(name):
     """A loss of this module with its defaults, by the name of its class.
 
-    Args:
-        name: str, such as `"L1SNR"`; recipes take it as `--loss`.
-
-    Returns:
-        `SeparationLoss`.
-
-    Raises:
-        ValueError: if there is no such loss.
+    Raises `ValueError` if there is no such loss.
     """
     if name not in _BY_NAME:
         raise ValueError(f"loss must be one of {list(_BY_NAME)}; got {name!r}")

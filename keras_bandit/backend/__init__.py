@@ -88,16 +88,10 @@ def split(x, sizes):
 
 
 def take(x, index, axis):
-    """Takes elements along an axis, fast where many of them lie in a row.
+    """`keras.ops.take`, fast where many elements lie in a row.
 
-    Args:
-        x: tensor.
-        index: `(n,)` NumPy int array, each at least 0 and below
-            `x.shape[axis]`.
-        axis: int, 0 or -1.
-
-    Returns:
-        `keras.ops.take(x, index, axis)`.
+    `index` is a NumPy int array `(n,)`, each at least 0 and below
+    `x.shape[axis]`; `axis` is 0 or -1.
     """
     return _fastest("take", x, index, axis)
 

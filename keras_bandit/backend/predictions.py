@@ -33,15 +33,8 @@ def predict_on_batch(model, x):
     """`keras.Model.predict_on_batch`, which several JAX devices share.
 
     In the scope of a `keras.distribution`, Keras 3.15 has each device compute
-    the whole batch. Here each computes its part, of a batch of any size.
-
-    Args:
-        model: `keras.Model`.
-        x: array, or a structure of arrays, batch first.
-
-    Returns:
-        what one device would: NumPy arrays, in the structure of the outputs,
-        whose first axes are the batch or multiples of it.
+    the whole batch. Here each computes its part, of a batch of any size. The
+    first axes of outputs must be the batch or multiples of it.
     """
     predict = keras.Model.predict_on_batch
     distribution = keras.distribution.distribution()

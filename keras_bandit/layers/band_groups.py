@@ -75,13 +75,8 @@ def inverse_index(index, valid):
 def split_groups(x, groups, rows=1):
     """Cuts a flat first axis into the groups' padded bands.
 
-    Args:
-        x: `(rows * padded values of all groups, …)`.
-        groups: list of `BandGroup`.
-        rows: int. Entries of `x` for each value.
-
-    Returns:
-        list of `(size, rows * width, …)`.
+    `(rows * padded values of all groups, …)`, with `rows` entries for each
+    value, to a list of `(size, rows * width, …)`.
     """
     shapes = [
         (group.index.shape[0], rows * group.index.shape[1], *x.shape[1:])

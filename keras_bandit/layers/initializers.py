@@ -49,10 +49,7 @@ def initializer_for(initializer, fan_in):
     Keras's random initializers return the same values whenever they are
     called with the same shape: shared by two variables, one instance would
     make twins of them. So each variable gets a copy, which draws anew unless
-    the user gave a seed.
-
-    `initializer` is what a layer was given, or a function of shape and dtype;
-    `fan_in` as in `FanInUniform`.
+    the user gave a seed. `fan_in` is as in `FanInUniform`.
     """
     if initializer is None:
         return FanInUniform(fan_in)

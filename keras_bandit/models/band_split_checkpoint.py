@@ -209,20 +209,14 @@ def read_sizes(tensors):
 def find_bands(widths, weights, n_fft, sample_rates):
     """Finds layout, rate and channels that explain the bands' widths.
 
-    Args:
-        widths: sequence of int, `channels * bins` of each band.
-        weights: list of arrays, recombination weights, or `None`.
-        n_fft: int.
-        sample_rates: tuple of int, Hz, most likely first.
+    `widths` are `channels * bins` of each band; of `sample_rates` the most
+    likely comes first.
 
     Returns:
         `(layout, num_bands, sample_rate, channels)`; `layout` is a name, or a
         list of bands: neighbours of no known layout, or a layout's with the
         checkpoint's weights, if these differ by more than float32 does from
         machine to machine.
-
-    Raises:
-        ValueError: if nothing explains them.
     """
     for channels in range(1, MAX_CHANNELS + 1):
         if any(width % channels for width in widths):
@@ -315,17 +309,14 @@ def _problems(tensors, sizes, weights):
 
 
 def read_models(tensors, split, sample_rates):
-    """Reads sizes and bands of networks, and checks all their tensors.
+    """Reads a checkpoint's networks, `{stem: Model}`, and checks all tensors.
 
     Args:
-        tensors: `{name: array}`, a checkpoint.
+        tensors: `{name: array}`.
         split: function of the tensors but for buffers, to `{stem: {name:
             array}}` under the common naming; the stem is `None` for a network
             of all stems.
         sample_rates: tuple of int, Hz, most likely first.
-
-    Returns:
-        `{stem: Model}`.
 
     Raises:
         ValueError: if tensors are missing, unexpected or misshapen (all are

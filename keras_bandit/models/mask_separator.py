@@ -177,7 +177,7 @@ class MaskSeparator(AudioSeparator):
         return self._like({stem: self.decoders[stem] for stem in stems})
 
     def add_decoder(self, stem, decoder=None):
-        """A separator with one more stem.
+        """A separator of the same class with one more stem, not compiled.
 
         Encoder and the other decoders are shared with this one, which stays
         as it is: a functional model cannot change its graph.
@@ -186,9 +186,6 @@ class MaskSeparator(AudioSeparator):
             stem: str. Name of the new output.
             decoder: `keras.Model` as in `decoders`, or `None` for a new one
                 with initial weights.
-
-        Returns:
-            separator of the same class, not compiled.
 
         Raises:
             ValueError: if the stem has a decoder already.

@@ -216,11 +216,7 @@ class BSRNNAudioSeparator(MaskSeparator):
         hop_length, pad_mode, mlp_dim, decoders, **kwargs: as of
             `BanditAudioSeparator`.
 
-    Call arguments:
-        waveform: `(batch, num_channels, samples)` float32 at `sample_rate`.
-
-    Returns:
-        `{stem: (batch, num_channels, samples)}` float32.
+    Call arguments, returned values: as `AudioSeparator`.
 
     Raises:
         ValueError: as `BanditAudioSeparator`, and for a stem without encoder.
