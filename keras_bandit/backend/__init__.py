@@ -6,7 +6,6 @@ for the backend in use, if there is one; that version raises
 computes it instead.
 """
 
-import contextlib
 import importlib
 
 import keras
@@ -16,16 +15,22 @@ from keras_bandit.backend import generic
 _SPECIALIZED = ("tensorflow", "jax", "torch")
 
 
+def _native():
+    """Module written for the backend in use, or the generic one."""
+    name = keras.config.backend()
+    if name not in _SPECIALIZED:
+        return generic
+    return importlib.import_module(f"keras_bandit.backend.{name}")
+
+
 def _fastest(name, *args):
     """Calls the backend's own function of this name, or the generic one."""
-    backend = keras.config.backend()
-    native = None
-    if backend in _SPECIALIZED:
-        module = importlib.import_module(f"keras_bandit.backend.{backend}")
-        native = getattr(module, name, None)
+    native = getattr(_native(), name, None)
     if native is not None:
-        with contextlib.suppress(NotImplementedError):
+        try:
             return native(*args)
+        except NotImplementedError:
+            pass
     return getattr(generic, name)(*args)
 
 
