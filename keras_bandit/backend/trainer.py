@@ -11,15 +11,7 @@ _CALLS_THAT_PAY_FOR_TRACING = 4
 
 
 def predict_untraced(model, x):
-    """`model.predict_on_batch` without a function for later calls.
-
-    Args:
-        model: `keras.Model`, on TensorFlow.
-        x: array, batch first.
-
-    Returns:
-        structure of the outputs, NumPy arrays.
-    """
+    """`model.predict_on_batch` without a function for later calls."""
     outputs = model(x, training=False)
     return keras.tree.map_structure(keras.ops.convert_to_numpy, outputs)
 
@@ -29,14 +21,8 @@ def tracing_pays_off(model, calls):
 
     TensorFlow traces the model in the first call of `predict_on_batch`, which
     takes longer than a few untraced calls. On the other backends, and where
-    the model was traced before, nothing is lost by it.
-
-    Args:
-        model: `keras.Model`.
-        calls: int. Number of calls to come, all with one shape.
-
-    Returns:
-        bool.
+    the model was traced before, nothing is lost by it. `calls` of one shape
+    are to come.
     """
     return (
         keras.config.backend() != "tensorflow"
@@ -49,15 +35,8 @@ def predict_on_batch(model, x):
     """`keras.Model.predict_on_batch`, which several JAX devices share.
 
     In the scope of a `keras.distribution`, Keras 3.15 has each device compute
-    the whole batch. Here each computes its part, of a batch of any size.
-
-    Args:
-        model: `keras.Model`.
-        x: array, or a structure of arrays, batch first.
-
-    Returns:
-        what one device would: NumPy arrays, in the structure of the outputs,
-        whose first axes are the batch or multiples of it.
+    the whole batch. Here each computes its part, of a batch of any size. The
+    first axes of outputs must be the batch or multiples of it.
     """
     predict = keras.Model.predict_on_batch
     distribution = keras.distribution.distribution()

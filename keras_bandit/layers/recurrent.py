@@ -103,8 +103,8 @@ class BidirectionalLSTM(_Bidirectional):
     """Long short-term memory over the first axis, in both directions.
 
     Equations, gate order (input, forget, cell, output) and initial weights
-    are those of `torch.nn.LSTM`. Variables as in `BidirectionalGRU`, with
-    four gates.
+    are those of `torch.nn.LSTM`. Variables have four gates; all else is as in
+    `BidirectionalGRU`.
 
     Example:
 
@@ -112,20 +112,6 @@ class BidirectionalLSTM(_Bidirectional):
     layer = keras_bandit.layers.BidirectionalLSTM(units=4)
     layer(np.zeros((10, 2, 3), "float32")).shape  # (10, 2, 8)
     ```
-
-    Args:
-        units: int. Size of each direction's state.
-        kernel_initializer: initializer of all variables. `None`: uniform in
-            ±1 / sqrt(units).
-
-    Call arguments:
-        inputs: `(steps, batch, features)`, time-major.
-
-    Returns:
-        `(steps, batch, 2 * units)`: forward, then backward state.
-
-    Raises:
-        ValueError: if `units` is below 1.
     """
 
     num_gates = 4

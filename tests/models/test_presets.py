@@ -141,3 +141,24 @@ def test_written_here_read_elsewhere(reader, bandit, batch, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-1] == reader
+
+
+WITHOUT_TENSORFLOW = """
+import sys
+from keras_bandit.backend.process import without_tensorflow
+with without_tensorflow():
+    import keras_hub
+from keras_bandit import AudioSeparator
+AudioSeparator.from_preset(sys.argv[1])
+assert "tensorflow" not in sys.modules
+"""
+
+
+@pytest.mark.skipif(
+    keras.config.backend() == "tensorflow", reason="Keras runs on it"
+)
+def test_a_local_preset_needs_no_tensorflow(bandit, tmp_path):
+    bandit.save_to_preset(tmp_path)
+    code = [sys.executable, "-c", WITHOUT_TENSORFLOW, str(tmp_path)]
+    done = subprocess.run(code, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
