@@ -1,6 +1,5 @@
 """The model of a preset, on the engine that the arguments ask for."""
 
-import contextlib
 import functools
 
 from keras_bandit.cli.backend import import_keras
@@ -39,13 +38,11 @@ def load_separator(preset):
         )
     import_keras()
     from keras_bandit import AudioSeparator
-    from keras_bandit.backend.process import tune_process, without_tensorflow
+    from keras_bandit.backend.process import tune_process
 
     tune_process()
     try:
-        remote = "://" in found
-        with contextlib.nullcontext() if remote else without_tensorflow():
-            return AudioSeparator.from_preset(found)
+        return AudioSeparator.from_preset(found)
     except (OSError, ValueError) as error:
         raise CommandError(
             f"cannot load preset {preset}: {explain(error)}"

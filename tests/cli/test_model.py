@@ -94,22 +94,6 @@ def test_a_separator_is_loaded_without_other_backends():
     assert result.stdout == f"{BACKEND}\n"
 
 
-@pytest.mark.parametrize("preset", ["bandit_demo", "gs://bucket/preset"])
-def test_only_remote_presets_may_need_tensorflow(preset, monkeypatch):
-    # KerasHub asks TensorFlow for the file systems that it knows.
-    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
-    seen = []
-    monkeypatch.setattr(
-        keras_bandit.AudioSeparator,
-        "from_preset",
-        lambda found: seen.append(sys.modules.get("tensorflow", "free")),
-    )
-    load_separator(preset)
-    hidden = preset == "bandit_demo" and BACKEND != "tensorflow"
-    assert seen == [None if hidden else "free"]
-    assert "tensorflow" not in sys.modules
-
-
 # Engines
 
 

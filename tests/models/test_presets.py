@@ -162,3 +162,20 @@ def test_a_local_preset_needs_no_tensorflow(bandit, tmp_path):
     code = [sys.executable, "-c", WITHOUT_TENSORFLOW, str(tmp_path)]
     done = subprocess.run(code, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("preset", ["bandit_demo", "gs://bucket/preset"])
+def test_only_remote_presets_may_need_tensorflow(preset, monkeypatch):
+    # KerasHub asks TensorFlow for the file systems that it knows.
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    seen = []
+    monkeypatch.setattr(
+        AudioSeparator,
+        "_from_files",
+        lambda *args: seen.append(sys.modules.get("tensorflow", "free")),
+    )
+    AudioSeparator.from_preset(preset)
+    backend = keras.config.backend()
+    hidden = preset == "bandit_demo" and backend != "tensorflow"
+    assert seen == [None if hidden else "free"]
+    assert "tensorflow" not in sys.modules
