@@ -29,6 +29,7 @@ import keras
 
 from keras_bandit.common.files import replace_file
 from keras_bandit.data import Gain, PolarityInversion, random_crops
+from keras_bandit.export.preset_core import write_preset_core
 from keras_bandit.models import AudioSeparator, BanditAudioSeparator
 from keras_bandit.training import first_example
 
@@ -249,6 +250,7 @@ def export(source, directory):
     separator.save_to_preset(directory)
     for path in directory.glob("*.h5"):
         halve(path)
+    write_preset_core(AudioSeparator.from_preset(directory), directory)
 
 
 def main(argv=None, config=CONFIG):

@@ -57,7 +57,7 @@ PAPER = {
     # On PyTorch, the processes that torchrun starts.
     "devices": 1,
 }
-MAY_BE_ZERO = ("gain_db", "generated_clips", "num_workers", "patience")
+MAY_BE_ZERO = ("gain_db", "generated_clips", "num_workers")
 MAY_BE_ZERO += ("warmup_steps",)
 
 

@@ -1,7 +1,6 @@
 """`STFT` and `ISTFT` of `keras_bandit.layers` in NumPy alone.
 
-For what runs beside the model without a backend of Keras: the oracles, and
-OpenVINO, where float32 FFTs outside the graph are exact to rounding at every
+For what runs without a backend of Keras: the oracles and the engines, where float32 FFTs outside the graph are exact to rounding at every
 precision of the network, and are 1 % of the work.
 """
 

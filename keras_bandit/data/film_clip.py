@@ -23,9 +23,10 @@ def film_clip(seconds, sample_rate=44100, channels=1, seed=0):
 
     Speech is the babble of two or three speakers. Music has chords, a bass, a
     melody and, in half the clips, drums. Effects are impacts, whooshes, ticks,
-    explosions and engines over rain, wind or room noise. The stems' levels scatter by 1.5 dB (standard deviation)
-    around those of DnR v2 (Petermann et al. 2022, arXiv:2110.09958): a
-    mixture SNR of +1, -6.8 and -5 dB. The mixture is the sum of the stems.
+    explosions and engines over rain, wind or room noise. The stems' levels
+    scatter by 1.5 dB (standard deviation) around those of DnR v2 (Petermann et
+    al. 2022, arXiv:2110.09958): a mixture SNR of +1, -6.8 and -5 dB. The
+    mixture is the sum of the stems.
 
     It stands in for a corpus where none is at hand (demo, tests, examples);
     scores on it say nothing about scores on real films.

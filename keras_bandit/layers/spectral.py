@@ -65,8 +65,8 @@ class STFT(_Transform):
     Frame `t` is centred on sample `t * hop_length` of the input and divided
     by the root of the window's energy, so that white noise of standard
     deviation σ gives bins of standard deviation σ and losses on waveform and
-    spectrogram are on one scale (BandIt, arXiv:2309.02539, Sec. III-F). The spectrogram is
-    float32 whatever the dtype policy.
+    spectrogram are on one scale (BandIt, arXiv:2309.02539, Sec. III-F). The
+    spectrogram is float32 whatever the dtype policy.
 
     Example:
 

@@ -104,12 +104,12 @@ class FeatureLearner(SeparationTraining, keras.Model):
         return self._separator()
 
     def save_decoder(self, stem, path):
-        """The separator's: as `AudioSeparator.save_decoder`."""
+        """The separator's: as `MaskSeparator.save_decoder`."""
         self.get_separator().save_decoder(stem, path)
 
-    def save_to_preset(self, preset_dir, max_shard_size=10):
+    def save_to_preset(self, preset_dir):
         """The separator's: encoder and all of its decoders."""
-        self.get_separator().save_to_preset(preset_dir, max_shard_size)
+        self.get_separator().save_to_preset(preset_dir)
 
 
 def separator_of(model):
