@@ -21,8 +21,8 @@ import re
 import numpy as np
 
 from keras_bandit.bands import band_layout, find_layout
+from keras_bandit.models.band_split_sizes import GATES
 
-GATES = {"gru": 3, "lstm": 4}
 MAX_CHANNELS = 8
 MAX_LISTED = 20
 BUFFERS = re.compile(r"(stft|istft)\.window|fader\..*")
@@ -64,7 +64,7 @@ MASK_DECODER = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Sizes:
+class TensorSizes:
     """What a model's tensors say about it."""
 
     widths: tuple  # values of each band, channels * bins
@@ -177,7 +177,7 @@ def _found(tensors, pattern):
 
 
 def read_sizes(tensors):
-    """Reads `Sizes`, or raises `ValueError` if a part is missing."""
+    """Reads `TensorSizes`, or raises `ValueError` if a part is missing."""
     first, last = operator.itemgetter(0), operator.itemgetter(-1)
     split = r"band_split\.norm_fc_modules\."
     num_bands = 1 + max(map(int, _found(tensors, rf"{split}(\d+)\.")))
@@ -192,7 +192,7 @@ def read_sizes(tensors):
     blocks = _found(tensors, r"tf_model\.seqband\.(\d+)\.")
     inputs = r"(norm\.(weight|bias)|fc\.weight)"
     in_split = {k: v for k, v in tensors.items() if re.match(split, k)}
-    return Sizes(
+    return TensorSizes(
         widths=tuple(
             _vote(in_split, rf"{split}{band}\.{inputs}", lambda x: x[-1] // 2)
             for band in range(num_bands)
@@ -250,7 +250,7 @@ class Model:
     """One network of a checkpoint."""
 
     tensors: dict  # {name: array}, without recombination weights
-    sizes: Sizes
+    sizes: TensorSizes
     n_fft: int
     layout: str | list
     num_bands: int | None
