@@ -6,12 +6,9 @@ import sys
 
 @contextlib.contextmanager
 def hidden_module(name):
-    """A block in which a module cannot be imported, as if not installed.
+    """A block in which a top-level module is as if not installed.
 
-    Unless it has been already, and then nothing happens.
-
-    Args:
-        name: str. A top-level module.
+    Unless it has been imported already, and then nothing happens.
     """
     if name in sys.modules:
         yield
