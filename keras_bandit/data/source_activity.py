@@ -19,12 +19,8 @@ _SILENT_ENERGY = 1e-5
 class Segment(Track):
     """A piece of a track, scaled, and padded with zeros beyond its end.
 
-    Args:
-        track: `Track`.
-        name: str.
-        start: int. First sample.
-        num_samples: int. Length, which may pass the end of the track.
-        gain: float. Applied to every stem.
+    `start` and `num_samples`, which may pass the end of the track, are
+    samples; `gain` is applied to every stem.
 
     Example:
         ```python

@@ -14,10 +14,7 @@ from keras_bandit.data.sample_formats import (
 class FolderError(ValueError):
     """A folder is not the dataset it should be; says all that is wrong.
 
-    Args:
-        summary: str. One line.
-        problems: list of str. One line each.
-        hint: str. What to do about it, any number of lines.
+    One line of summary, one for each problem, and what to do about it.
     """
 
     def __init__(self, summary, problems=(), hint=""):
@@ -28,15 +25,10 @@ class FolderError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class TrackFiles:
-    """The files of one track.
+    """The files of one track."""
 
-    Args:
-        name: str. Unique within its split.
-        paths: `{stem: path}`.
-    """
-
-    name: str
-    paths: dict
+    name: str  # unique within its split
+    paths: dict  # of each stem
 
 
 def subfolders(folder):
@@ -93,19 +85,12 @@ def find_splits(home, folders, file_names, suffixes, parts=None, prefix=""):
 
 
 def probe_track(track):
-    """Reads the headers of a track's files, and their last samples.
+    """Reads the headers of a `TrackFiles`' files, and their last samples.
 
-    Args:
-        track: `TrackFiles`.
-
-    Returns:
-        dict, the track's entry in the dataset's index: `"name"`,
-        `"sample_rate"` (Hz), `"num_channels"`, `"num_samples"` (of every
-        stem) and `"subtypes"`, `{stem: one of sample_formats.SUBTYPES}`.
-
-    Raises:
-        FolderError: if files are damaged or short, or differ in rate,
-            channels or length; `problems` names each of them.
+    Returns the track's entry in the dataset's index: `"name"`,
+    `"sample_rate"` (Hz), `"num_channels"`, `"num_samples"` (of every stem) and
+    `"subtypes"`, `{stem: one of sample_formats.SUBTYPES}`. `FolderError` names
+    files that are damaged or short, or differ in rate, channels or length.
     """
     shapes, subtypes, problems = {}, {}, []
     for stem, path in track.paths.items():

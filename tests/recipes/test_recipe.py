@@ -15,7 +15,7 @@ CONFIG = {
     "preset": "p",
     "batch_size": 16,
     "learning_rate": 1e-3,
-    "num_workers": 0,
+    "warmup_steps": 0,
     "initial": None,
     "stems": ["speech", "music"],
     "mixed": False,
@@ -45,9 +45,9 @@ def test_what_is_given_replaces_the_defaults():
 
 
 def test_none_and_zero():
-    config = start("--preset", "none", "--num-workers", "0").config
+    config = start("--preset", "none", "--warmup-steps", "0").config
     assert config["preset"] is None
-    assert config["num_workers"] == 0
+    assert config["warmup_steps"] == 0
 
 
 @pytest.mark.parametrize(
