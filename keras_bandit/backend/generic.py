@@ -1,7 +1,7 @@
 """The functions of this package in `keras.ops`: any backend, no haste.
 
-The reference that the other modules of this package are tested against.
-Signatures and equations are documented in `keras_bandit.backend`.
+The reference that the other modules of this package are tested against; its
+docstrings are in `keras_bandit.backend`.
 """
 
 import functools

@@ -1,7 +1,5 @@
 """Bidirectional recurrences on JAX: one loop for both directions.
 
-Signatures and equations are documented in `keras_bandit.backend`.
-
 XLA runs such loops on CPU at the speed of their matrix products only if
 the loop holds little else. Measured with one GRU (517 steps, batch 64, 128
 features, 256 units, two cores, float32):
