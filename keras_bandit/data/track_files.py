@@ -46,15 +46,14 @@ def find_splits(home, folders, file_names, suffixes, parts=None, prefix=""):
     Args:
         home: path.
         folders: `{split: folder below home}`.
-        file_names: `{stem: names without suffix}`; the first name that exists
-            is taken.
+        file_names: `{stem: names without suffix}`; the first there is taken.
         suffixes: tuple of str, such as `(".wav",)`.
         parts: `{stem: stems}`. A track may have a stem, its parts, or both.
         prefix: str. Put before a track's folder in the track's name.
 
     Returns:
-        `{split: list of TrackFiles}`, tracks that are complete, by name; and
-        a list of str, what is missing elsewhere.
+        `{split: list of TrackFiles}`, complete tracks by name; and what is
+        missing elsewhere, a list of str.
     """
     parts = parts or {}
     optional = {part for stems in parts.values() for part in stems}

@@ -1,7 +1,4 @@
-"""Engines: what computes a model, a Keras backend or a runtime of its core.
-
-Imports nothing heavy, so that the command line can choose before it loads.
-"""
+"""Engines: what computes a model, a Keras backend or a runtime of its core."""
 
 import importlib.util
 import os

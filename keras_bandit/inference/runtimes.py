@@ -1,8 +1,8 @@
 """What runs an exported core: one small class for each package.
 
-Each is made of a core (path of the file, or the content of an ONNX file as
-bytes) and the names of its outputs, and called with a spectrogram `(batch,
-channels, frames, bins, 2)`; it returns the masks by name.
+Each is made of a core (path, or bytes of an ONNX file) and the outputs' names,
+and called with a spectrogram `(batch, channels, frames, bins, 2)`; it returns
+the masks by name.
 """
 
 import contextlib
