@@ -168,8 +168,7 @@ class ISTFT(_Transform):
     ```
 
     Args:
-        n_fft: int, even. Frame and window length in samples.
-        hop_length: int. Samples between frames, at most `n_fft / 2`.
+        n_fft, hop_length: as of `STFT`.
 
     Call arguments:
         spectrogram: `(batch, channels, frames, bins, 2)`; the imaginary part
