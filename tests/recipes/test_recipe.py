@@ -59,7 +59,7 @@ def test_none_and_zero():
         ("--learning-rate=nan", "must be positive; got nan"),
         ("--learning-rate=inf", "must be positive; got inf"),
         ("--learning-rate=-1", "must be positive; got -1"),
-        ("--num-workers=-1", "--num-workers: must be at least 0; got -1"),
+        ("--warmup-steps=-1", "--warmup-steps: must be at least 0; got -1"),
     ],
 )
 def test_numbers_out_of_range(option, message, capsys):
