@@ -53,12 +53,10 @@ PAPER = {
     "learning_rate": 1e-3,
     "global_clipnorm": 5.0,
     "dtype": "float32",
-    "num_workers": 0,
     # On PyTorch, the processes that torchrun starts.
     "devices": 1,
 }
-MAY_BE_ZERO = ("gain_db", "generated_clips", "num_workers")
-MAY_BE_ZERO += ("warmup_steps",)
+MAY_BE_ZERO = ("gain_db", "generated_clips", "warmup_steps")
 
 
 class Recipe:
@@ -105,7 +103,7 @@ class Recipe:
 
     def crops(self, tracks, stems, sample_rate, **options):
         """Random crops, as a function of the epoch to start with."""
-        names = ("crop_seconds", "batch_size", "epoch_size", "num_workers")
+        names = ("crop_seconds", "batch_size", "epoch_size")
         return lambda epoch: random_crops(
             tracks,
             stems,

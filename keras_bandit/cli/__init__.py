@@ -1,9 +1,7 @@
-"""The `keras-bandit` command: separate, evaluate, export, presets, convert, …
+"""The `keras-bandit` command; each of its commands has a module.
 
-Each command has a module of its name, with its arguments and the function that
-it runs. NumPy, soundfile and Keras are imported when a command runs, not
-before: `--help` and mistakes in the arguments answer at once, and `--backend`
-comes in time.
+NumPy, soundfile and Keras are imported when a command runs: `--help` answers at
+once, and `--backend` comes in time.
 """
 
 import atexit
@@ -39,14 +37,7 @@ def build_parser():
 
 
 def main(argv=None):
-    """Runs the command line.
-
-    Args:
-        argv: list of str; `None` takes the process's arguments.
-
-    Returns:
-        int, the exit status: see `keras-bandit --help`.
-    """
+    """Runs the command line, the process's or `argv`; returns the exit status."""
     failed_prints.clear()
     try:
         args = build_parser().parse_args(argv)

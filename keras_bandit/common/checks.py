@@ -22,6 +22,23 @@ def check_integer(name, value, least):
     return integer
 
 
+def check_choice(name, value, choices):
+    """Raises `ValueError` unless the value is one of a few strings."""
+    if value not in choices:
+        raise ValueError(
+            f"{name} must be one of {', '.join(choices)}; got {value!r}"
+        )
+
+
+def check_some(name, values, choices):
+    """The values as a list; `ValueError` unless it is one of some choices."""
+    if isinstance(values, str) or not list(values) or set(values) - {*choices}:
+        raise ValueError(
+            f"{name} must be a list of some of {list(choices)}; got {values!r}"
+        )
+    return list(values)
+
+
 def check_whole(name, value, least):
     """As `check_integer`, but takes floats that are whole: 44100.0 Hz."""
     integral = isinstance(value, numbers.Integral)

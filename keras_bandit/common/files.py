@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import json
 import os
 import pathlib
 import shutil
@@ -25,28 +26,34 @@ def check_writable(folder):
         raise PermissionError(errno.EACCES, reason, str(existing))
 
 
+def check_replaceable(directory, overwrite, kind, is_kind):
+    """Refuses what is there, unless it is empty or a `kind` to replace.
+
+    Raises `FileExistsError`, whose message says why.
+    """
+    if directory.exists() and not directory.is_dir():
+        raise FileExistsError(f"{directory}: not a directory")
+    if not directory.is_dir() or not any(directory.iterdir()):
+        return
+    if not overwrite:
+        raise FileExistsError(f"{directory}: already there; overwrite replaces")
+    if not is_kind(directory):
+        raise FileExistsError(f"{directory}: not {kind}, so it is not replaced")
+
+
 @contextlib.contextmanager
 def complete_files(paths, overwrite=False):
     """Lets files appear together, and only when they are complete.
 
-    Gives each path a hidden temporary name in the same directory, with the
-    same ending, and renames all when the block ends without an exception;
-    otherwise, Ctrl-C included, removes what was written. The names are the
-    process's own, so that two may write at once.
+    Yields a dict of each path's temporary one, a hidden name in the same
+    directory with the same ending, and renames all when the block ends without
+    an exception; otherwise, Ctrl-C included, removes what was written. The
+    names are the process's own, so that two may write at once. Without
+    `overwrite` a file that exists, or comes into being in the meantime, is a
+    `FileExistsError`.
 
         with complete_files([path]) as temporary:
             temporary[path].write_bytes(content)
-
-    Args:
-        paths: list of `pathlib.Path`. Their directories must exist.
-        overwrite: bool. Whether files that exist are replaced. If not, one
-            that comes into being in the meantime isn't replaced either.
-
-    Yields:
-        dict of each path's temporary path.
-
-    Raises:
-        FileExistsError: if a file exists and `overwrite` is false.
     """
     temporary = {
         path: path.with_name(f".{os.getpid()}.tmp.{path.name}")
@@ -109,6 +116,24 @@ def replace_file(path, write):
 def write_text(path, text):
     """Writes a text file, UTF-8, as `replace_file` does."""
     replace_file(path, lambda p: p.write_text(text, encoding="utf-8"))
+
+
+def read_json(path):
+    """Reads a JSON file of one object, a dict, or raises `ValueError`."""
+    try:
+        content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"{path} must hold a JSON object; got {type(content).__name__}"
+        )
+    return content
+
+
+def write_json(path, content):
+    """Writes a JSON file as `replace_file` does."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def _names(path):

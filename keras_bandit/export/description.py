@@ -1,7 +1,8 @@
 """`separator.json`: what an exported model is."""
 
-import json
 import os
+
+from keras_bandit.common.files import check_replaceable, read_json
 
 DESCRIPTION_FILE = "separator.json"
 
@@ -37,44 +38,19 @@ def is_exported_core(path):
     return os.path.isfile(os.path.join(path, DESCRIPTION_FILE))
 
 
-def check_replaceable(directory, overwrite):
-    """Refuses what is there, unless it is empty or an export to replace.
-
-    Raises:
-        FileExistsError: whose message says why.
-    """
-    if directory.exists() and not directory.is_dir():
-        raise FileExistsError(f"{directory}: not a directory")
-    if not directory.is_dir() or not any(directory.iterdir()):
-        return
-    if not overwrite:
-        raise FileExistsError(f"{directory}: already there; overwrite replaces")
-    if not is_exported_core(directory):
-        raise FileExistsError(
-            f"{directory}: not an export (no {DESCRIPTION_FILE}), so it is not "
-            "replaced"
-        )
+def check_export_replaceable(directory, overwrite):
+    """`check_replaceable`, for an export."""
+    kind = f"an export (no {DESCRIPTION_FILE})"
+    check_replaceable(directory, overwrite, kind, is_exported_core)
 
 
 def read_description(folder):
-    """Reads and checks the description of an exported core.
+    """Reads the description of an exported core, a dict: `docs/export.md`.
 
-    Args:
-        folder: path of a directory that `export_core` wrote.
-
-    Returns:
-        dict; see `docs/export.md`.
-
-    Raises:
-        ValueError: if it is damaged, of another version, or of a whole model.
-        OSError: if it cannot be read.
+    `ValueError` if it is damaged, of another version, or of a whole model.
     """
     path = os.path.join(folder, DESCRIPTION_FILE)
-    with open(path, encoding="utf-8") as file:
-        try:
-            description = json.load(file)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path} is not JSON: {error}") from error
+    description = read_json(path)
     _check(path, description, {"version": int, "format": str})
     if description["version"] != VERSION:
         raise ValueError(
@@ -92,7 +68,5 @@ def read_description(folder):
 
 def _check(path, content, keys):
     for key, kind in keys.items():
-        if not isinstance(content, dict) or not isinstance(
-            content.get(key), kind
-        ):
+        if not isinstance(content.get(key), kind):
             raise ValueError(f"{path} has no valid {key!r}")

@@ -1,8 +1,8 @@
 """What runs an exported core: one small class for each package.
 
-Each is made of a core (path of the file, or the content of an ONNX file as
-bytes) and the names of its outputs, and called with a spectrogram `(batch,
-channels, frames, bins, 2)`; it returns the masks by name.
+Each is made of a core (path, or bytes of an ONNX file) and the outputs' names,
+and called with a spectrogram `(batch, channels, frames, bins, 2)`; it returns
+the masks by name.
 """
 
 import contextlib
@@ -39,16 +39,10 @@ class OpenVINORuntime:
     """Runs a core on OpenVINO, on the processor.
 
     Compiles it once for each shape, in about a second: chunks have one
-    length, for which OpenVINO plans memory and kernels.
-
-    Args:
-        core: path or bytes.
-        outputs: list of str. Others are not computed.
-        precision: `"float32"`, or `"bfloat16"` for products and recurrences,
-            but for those that the exporter marks: normalizations, band split
-            and residual sums, which carry the signal, stay in float32.
-        cache_dir: directory for compiled cores, made if it does not exist, or
-            `None`.
+    length, for which OpenVINO plans memory and kernels. Other outputs are not
+    computed. In bfloat16 are products and recurrences, but for those that the
+    exporter marks: normalizations, band split and residual sums, which carry
+    the signal, stay in float32. `cache_dir` is for compiled cores, or `None`.
 
     Raises:
         ImportError: if OpenVINO cannot be imported.
@@ -180,12 +174,8 @@ def _staged(cache_dir):
 class ONNXRuntime:
     """Runs a core on ONNX Runtime, on the device that its package has.
 
-    Args:
-        core: path of an ONNX file, or bytes.
-        outputs: list of str. Others are not computed if the package `onnx` is
-            installed, which can cut them off.
-        precision: `"float32"`.
-        cache_dir: `None`.
+    In float32, without a cache. Other outputs are not computed if the package
+    `onnx` is installed, which can cut them off.
 
     Raises:
         ImportError: if ONNX Runtime cannot be imported.

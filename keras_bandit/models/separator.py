@@ -11,6 +11,7 @@ import keras
 import keras_hub
 
 from keras_bandit.backend.process import without_tensorflow
+from keras_bandit.common.files import write_json
 from keras_bandit.losses import WAVEFORM
 from keras_bandit.models import register_all
 from keras_bandit.models.preset_files import (
@@ -284,8 +285,7 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
             with open(path) as file:
                 metadata = json.load(file)
             metadata["keras_bandit"] = self.metadata
-            with open(path, "w") as file:
-                json.dump(metadata, file, indent=4)
+            write_json(path, metadata)
             written = sorted(os.listdir(partial))
             os.makedirs(preset_dir, exist_ok=True)
             for name in written:

@@ -247,7 +247,7 @@ def test_other_engines_and_precisions_are_refused(arguments, message):
     ("damage", "message"),
     [
         (lambda text: text[:-30], "is not JSON"),
-        (lambda text: "[]", "has no valid 'version'"),
+        (lambda text: "[]", "must hold a JSON object"),
         (lambda text: text.replace('"version": 1', '"version": 9'), "got 9"),
         (lambda text: text.replace('"onnx"', '"litert"'), "got 'litert'"),
         (lambda text: text.replace("n_fft", "fft"), "no valid 'n_fft'"),
@@ -333,9 +333,7 @@ def test_interrupted_export_leaves_nothing(tmp_path, monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(
-        "keras_bandit.export.exporting.write_description", interrupt
-    )
+    monkeypatch.setattr("keras_bandit.export.exporting.write_json", interrupt)
     with pytest.raises(KeyboardInterrupt):
         CoreSeparator.from_preset(tmp_path / "preset")
     assert list(core_cache().iterdir()) == []
