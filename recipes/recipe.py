@@ -56,6 +56,8 @@ PAPER = {
     # On PyTorch, the processes that torchrun starts.
     "devices": 1,
 }
+# In `config`, between the starts of a run; older recipes wrote `num_workers`.
+MAY_CHANGE = ("epochs", "devices", "num_workers")
 MAY_BE_ZERO = ("gain_db", "generated_clips", "warmup_steps")
 
 
@@ -126,9 +128,7 @@ class Recipe:
             **options,
         )
 
-    def open_run(
-        self, name="", may_change=("epochs", "devices"), **differences
-    ):
+    def open_run(self, name="", may_change=MAY_CHANGE, **differences):
         """Opens a run in `--output`, before the separator is made.
 
         Args:
