@@ -7,6 +7,7 @@ once, and `--backend` comes in time.
 import atexit
 import contextlib
 import os
+import signal
 import sys
 
 from keras_bandit.cli.arguments import Parser
@@ -59,6 +60,8 @@ def run():
     Python frees the modules of Keras and its backend one object after the
     other, which takes seconds; the system takes back their memory at once.
     """
+    # `kill` cleans up as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     status = main()
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):

@@ -38,13 +38,13 @@ def add_convert(commands):
 
 def _check_replaceable(out_dir, checkpoint, overwrite):
     """Refuses all but a preset without the checkpoint in it."""
-    from keras_bandit.models.presets import is_preset_directory
-
     inside = os.path.realpath(out_dir) + os.sep
     if overwrite and os.path.realpath(checkpoint).startswith(inside):
         raise CommandError(f"{out_dir}: holds {checkpoint}, so it is kept")
-    kind = "a preset directory (no config.json)"
-    check_replaceable(out_dir, overwrite, kind, is_preset_directory)
+    kind = "a preset directory (no task.json)"
+    check_replaceable(
+        out_dir, overwrite, kind, lambda path: (path / "task.json").is_file()
+    )
 
 
 def _describe(separator):

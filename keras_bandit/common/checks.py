@@ -2,6 +2,9 @@
 
 import numbers
 import operator
+import re
+
+STEM_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
 def check_integer(name, value, least):
@@ -31,12 +34,15 @@ def check_choice(name, value, choices):
 
 
 def check_some(name, values, choices):
-    """The values as a list; `ValueError` unless it is one of some choices."""
-    if isinstance(values, str) or not list(values) or set(values) - {*choices}:
+    """The values as a list; `ValueError` unless they are distinct choices."""
+    found = [] if isinstance(values, str) else list(values)
+    once = len({*found} & {*choices}) == len(found)
+    if not found or not once:
         raise ValueError(
-            f"{name} must be a list of some of {list(choices)}; got {values!r}"
+            f"{name} must be a list of some of {list(choices)}, each once; got "
+            f"{values!r}"
         )
-    return list(values)
+    return found
 
 
 def check_whole(name, value, least):
@@ -45,3 +51,19 @@ def check_whole(name, value, least):
     if isinstance(value, numbers.Real) and not integral:
         value = int(value) if float(value).is_integer() else value
     return check_integer(name, value, least)
+
+
+def check_stem_names(stems):
+    """Raises `ValueError` unless stems are distinct names."""
+    if isinstance(stems, str) or not len(stems):
+        raise ValueError(
+            f"stems must be a list of one name or more; got {stems!r}"
+        )
+    for stem in stems:
+        if not isinstance(stem, str) or not STEM_NAME.fullmatch(stem):
+            raise ValueError(
+                "stems must be names of letters, digits, '_' and '-' that "
+                f"start with a letter; got {stem!r}"
+            )
+    if len(set(stems)) < len(stems):
+        raise ValueError(f"stems must be distinct; got {list(stems)}")

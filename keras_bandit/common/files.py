@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import glob
 import json
 import os
 import pathlib
@@ -142,17 +143,19 @@ def _names(path):
     path = pathlib.Path(os.path.abspath(path))
     return (
         path,
-        path.with_name(f".{path.name}.partial"),
+        # The process's own: another one's is never filled by two.
+        path.with_name(f".{path.name}.{os.getpid()}.partial"),
         path.with_name(f".{path.name}.former"),
     )
 
 
 def recover_directory(path):
     """Undoes a `replace_directory` that was killed half-way."""
-    path, partial, former = _names(path)
+    path, _, former = _names(path)
     if former.exists() and not path.exists():
         former.rename(path)
-    for remains in (partial, former):
+    partial = path.parent.glob(f".{glob.escape(path.name)}.*.partial")
+    for remains in (*partial, former):
         shutil.rmtree(remains, ignore_errors=True)
 
 

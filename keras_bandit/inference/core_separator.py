@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pathlib
+import shutil
 import tempfile
 import warnings
 
@@ -13,6 +14,7 @@ from keras_bandit.common.numpy_spectral import istft, stft
 from keras_bandit.export.description import (
     MODEL_FILES,
     VERSION,
+    DamagedExportError,
     is_exported_core,
     read_description,
 )
@@ -148,7 +150,13 @@ class CoreSeparator:
         remote = "://" in folder
         found = None if remote else find_core(folder)
         if found is not None:
-            return cls.from_directory(found, **kwargs)
+            try:
+                return cls.from_directory(found, **kwargs)
+            except (DamagedExportError, FileNotFoundError):
+                if found == folder:
+                    raise
+                # In the cache it is written anew.
+                shutil.rmtree(found, ignore_errors=True)
         if load is None:
             from keras_bandit.models import AudioSeparator
 
@@ -246,6 +254,8 @@ def keep_core(separator, folder):
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as partial:
         partial = os.path.join(partial, "core")
         separator.export_core(partial)
+        if not is_exported_core(path):
+            shutil.rmtree(path, ignore_errors=True)  # what a cleaner left
         try:
             os.rename(partial, path)
         except OSError:

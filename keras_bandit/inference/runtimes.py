@@ -13,6 +13,7 @@ import shutil
 import tempfile
 
 from keras_bandit.common.hidden_modules import import_openvino
+from keras_bandit.export.description import DamagedExportError
 
 DEVICE = "CPU"
 
@@ -58,6 +59,8 @@ class OpenVINORuntime:
         check_bfloat16(precision)
         with _reading(core, "OpenVINO"):
             self._model = self._openvino.Core().read_model(core)
+            for name in outputs:
+                self._model.output(name)
         self._outputs = outputs
         self._precision = precision
         self._cache_dir = cache_dir
@@ -197,6 +200,8 @@ class ONNXRuntime:
         with _reading(core, "ONNX Runtime"):
             session = onnxruntime.InferenceSession(core, options, providers)
             there = [output.name for output in session.get_outputs()]
+            if missing := set(outputs) - set(there):
+                raise KeyError(f"no output {missing}")
             if there != outputs and importlib.util.find_spec("onnx"):
                 core = _cut(core, outputs)
                 session = onnxruntime.InferenceSession(core, options, providers)
@@ -226,7 +231,9 @@ def _reading(core, package):
         yield
     except Exception as error:  # each has classes of its own
         name = "the core" if isinstance(core, bytes) else core
-        raise ValueError(f"{package} cannot read {name}: {error}") from error
+        raise DamagedExportError(
+            f"{package} cannot read {name}: {error}"
+        ) from error
 
 
 RUNTIMES = {"openvino": OpenVINORuntime, "onnxruntime": ONNXRuntime}
