@@ -103,36 +103,36 @@ def test_bsrnn_is_recognized(rnn_type, channels):
     assert separator.backbone.band_layout == {"drums": "drums"}
 
 
+def assert_same(separator, other):
+    """The same model with the same weights, to the bit."""
+    assert separator.get_config() == other.get_config()
+    for weight, expected in zip(
+        separator.get_weights(), other.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(weight, expected)
+
+
 @pytest.mark.parametrize("wrapper", ["state_dict", "model_state_dict", "state"])
 def test_wrappings_make_no_difference(tensors, wrapper, tmp_path):
-    mixture = np.random.default_rng(1).normal(0, 0.1, (1, 1, 4000))
-    mixture = mixture.astype("float32")
-    bare = from_checkpoint(tensors)(mixture)
     wrapped = {f"model.{k}": torch.tensor(v) for k, v in tensors.items()}
     wrapped["model.fader.standard_window"] = torch.zeros(10)
     wrapped["loss_handler.weight"] = torch.ones(1)
     path = tmp_path / "epoch=1.ckpt"
     torch.save({wrapper: wrapped, "epoch": 1, "callbacks": {}}, path)
     separator = from_checkpoint(path)
-    for stem, estimate in separator(mixture).items():
-        np.testing.assert_array_equal(as_numpy(estimate), as_numpy(bare[stem]))
+    assert_same(separator, from_checkpoint(tensors))
     assert separator.metadata["source"] == path.name
     assert len(separator.metadata["source_sha256"]) == 64
 
 
-def test_v2_reads_the_duplicates_where_the_originals_are_gone(
-    checkpoint, golden
-):
+def test_v2_reads_the_duplicates_where_the_originals_are_gone(checkpoint):
     saved = torch.load(checkpoint("bandit_v2_musical12"), weights_only=True)
     kept = {
         name: value
         for name, value in saved["state_dict"].items()
         if "mask_estim" not in name or "combined" in name or "freq" in name
     }
-    mixture = golden("bandit_v2_musical12")["mixture"]
-    whole = from_checkpoint(saved)(mixture)
-    for stem, estimate in from_checkpoint(kept)(mixture).items():
-        np.testing.assert_array_equal(as_numpy(estimate), as_numpy(whole[stem]))
+    assert_same(from_checkpoint(kept), from_checkpoint(saved))
 
 
 def test_v2_is_48_khz_with_reflection(checkpoint):
