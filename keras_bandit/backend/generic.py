@@ -67,6 +67,23 @@ def bidirectional_lstm(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
     return _join_directions(states)
 
 
+def lstm(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
+    def step(carry, products):
+        state, cell = carry
+        gates = products + ops.matmul(state, recurrent_kernel)
+        input_gate, forget, new, output = ops.split(gates, 4, -1)
+        cell = ops.sigmoid(forget) * cell
+        cell = cell + ops.sigmoid(input_gate) * ops.tanh(new)
+        state = ops.sigmoid(output) * ops.tanh(cell)
+        return (state, cell), (state, cell)
+
+    products = ops.matmul(inputs, kernel) + (bias + recurrent_bias)
+    shape = (ops.shape(inputs)[1], recurrent_kernel.shape[0])
+    zeros = ops.zeros(shape, inputs.dtype)
+    _, (states, _) = ops.scan(step, (zeros, zeros), products)
+    return states
+
+
 def _state_shape(inputs, recurrent_kernel):
     return (2, ops.shape(inputs)[1], recurrent_kernel.shape[1])
 
