@@ -58,9 +58,9 @@ def build(config):
     return separator
 
 
-def main(argv=None, config=CONFIG):
+def main(argv=None, config=CONFIG, doc=__doc__):
     """Trains, or goes on; `--output` holds the presets and the history."""
-    recipe = Recipe(argv, __doc__, config)
+    recipe = Recipe(argv, doc, config)
     config, trained = recipe.config, recipe.open_run()
     callbacks = [paper_schedule(config["learning_rate"])]
     if config["alternate_stems"]:

@@ -17,6 +17,8 @@ class CheckpointFormat:
             `AudioSeparator` with these weights; raises `ValueError` where the
             tensors do not fit. `sample_rates` is the one rate that is known,
             or the usual ones.
+        settings: tuple of str, what the files cannot say and `build` takes
+            by name: `"hop_length"`, `"stems"`.
     """
 
     name: str
@@ -24,3 +26,4 @@ class CheckpointFormat:
     recognizes: Callable
     sample_rates: tuple
     build: Callable
+    settings: tuple = ()
