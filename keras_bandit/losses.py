@@ -184,10 +184,7 @@ class L1SNR(_NormRatio):
 
     Args:
         epsilon: float, positive. ε of eq. 16; bounds the loss from below.
-        waveform_weight: float.
-        spectrogram_weight: float.
-        reduction: Keras's reduction over the batch.
-        name: str.
+        **kwargs: of `SeparationLoss`.
 
     Raises:
         ValueError: if `epsilon` is not positive.
@@ -407,14 +404,7 @@ _BY_NAME = {
 def get(name):
     """A loss of this module with its defaults, by the name of its class.
 
-    Args:
-        name: str, such as `"L1SNR"`; recipes take it as `--loss`.
-
-    Returns:
-        `SeparationLoss`.
-
-    Raises:
-        ValueError: if there is no such loss.
+    Raises `ValueError` if there is no such loss.
     """
     if name not in _BY_NAME:
         raise ValueError(f"loss must be one of {list(_BY_NAME)}; got {name!r}")

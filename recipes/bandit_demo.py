@@ -29,12 +29,13 @@ import keras
 
 from keras_bandit.common.files import replace_file
 from keras_bandit.data import Gain, PolarityInversion, random_crops
+from keras_bandit.export.preset_core import write_preset_core
 from keras_bandit.models import AudioSeparator, BanditAudioSeparator
 from keras_bandit.training import first_example
 
 CONFIG = {
-    # A preset to go on from, such as a run's last/, or new weights. With more
-    # `num_pairs` than it has it is deepened.
+    # A preset to go on from, such as a run's last/, or new weights; deepened
+    # if it has fewer `num_pairs`.
     "initial": None,
     # A preset of another run, with as many pairs: what ships then has weights
     # between its and this run's.
@@ -66,14 +67,13 @@ CONFIG = {
     "global_clipnorm": 5.0,
 }
 
-SIZES = ("band_layout", "num_bands", "sample_rate", "n_fft")
-SIZES += ("embed_dim", "rnn_dim", "num_pairs")
-
 
 def new_separator(config):
     """A separator with initial weights."""
+    sizes = ("band_layout", "num_bands", "sample_rate", "n_fft")
+    sizes += ("embed_dim", "rnn_dim", "num_pairs")
     return BanditAudioSeparator.from_architecture(
-        {name: config[name] for name in SIZES},
+        {name: config[name] for name in sizes},
         {name: config[name] for name in ("stems", "hop_length", "mlp_dim")},
     )
 
@@ -83,9 +83,6 @@ def deepened(separator, num_pairs):
 
     They come last, and their projections are zero: each returns its input
     until training moves it.
-
-    Raises:
-        ValueError: if it has more pairs already.
     """
     found = separator.backbone.num_pairs
     if num_pairs < found:
@@ -100,9 +97,10 @@ def deepened(separator, num_pairs):
     known = {variable.path: variable for variable in separator.variables}
     for variable in deeper.variables:
         if variable.path in known:
-            variable.assign(known[variable.path])
+            # A copy: JAX's steps delete the arrays that they are given.
+            variable.assign(known[variable.path].numpy().copy())
         elif "/projection/" in variable.path:
-            variable.assign(keras.ops.zeros_like(variable))
+            variable.assign(np.zeros(variable.shape))
     return deeper
 
 
@@ -126,8 +124,7 @@ def build(config):
         warmup_target=config["learning_rate"],
         warmup_steps=config["warmup_steps"],
     )
-    compile_model(separator, {**config, "learning_rate": schedule})
-    return separator
+    return compile_model(separator, {**config, "learning_rate": schedule})
 
 
 def training_data(recipe, start_epoch):
@@ -159,10 +156,9 @@ def training_data(recipe, start_epoch):
 def validation_data(recipe):
     """The first half of every clip of the validation split, as arrays."""
     clips = recipe.tracks("validation")
+    halves = [(clip, clip.num_samples // 2) for clip in clips]
     targets = {
-        stem: np.stack(
-            [clip.read(stem, 0, clip.num_samples // 2) for clip in clips]
-        )
+        stem: np.stack([clip.read(stem, 0, stop) for clip, stop in halves])
         for stem in recipe.config["stems"]
     }
     return sum(targets.values()), targets
@@ -174,20 +170,11 @@ def averaged(first, second, data, config, directory):
     Runs that begin with the same weights end in one basin of the loss, where
     weights between them are often better than either (stochastic weight
     averaging, Izmailov et al. 2018, arXiv:1803.05407). A quarter, a half and
-    three quarters of the second are tried.
-
-    Args:
-        first: preset directory, of a run. Its metadata are kept.
-        second: preset directory, of the same structure.
-        data: `(mixture, targets)`. The highest SI-SNR on it is the best.
-        config: dict, the run's, for the record.
-        directory: path of the new preset.
+    three quarters of the second are tried; the highest SI-SNR on `data`,
+    `(mixture, targets)`, is the best. The metadata are those of the first.
 
     Returns:
         float. The share of the second that was best.
-
-    Raises:
-        ValueError: if the two differ in structure.
     """
     separator, other = map(AudioSeparator.from_preset, (first, second))
     if separator.get_config() != other.get_config():
@@ -221,9 +208,8 @@ def averaged(first, second, data, config, directory):
 def halve(path):
     """Rewrites a weights file with float16 in place of float32.
 
-    Half the bytes; what is lost, 2^-11 of each weight, changes the estimates
-    by less than -50 dB (tests/recipes/test_bandit_demo.py). Keras reads it as
-    any other.
+    What is lost, 2^-11 of each weight, changes the estimates by less than
+    -50 dB (tests/recipes/test_bandit_demo.py). Keras reads it as any other.
     """
 
     def write(made):
@@ -244,12 +230,7 @@ def halve(path):
 
 
 def export(source, directory):
-    """The preset as it ships: weights in half precision, its origin beside.
-
-    Args:
-        source: preset directory of the run.
-        directory: path of the new preset directory, replaced if it exists.
-    """
+    """The preset as it ships: weights in half precision, its origin beside."""
     separator = AudioSeparator.from_preset(source)
     training = separator.metadata["training"]
     origin = {**training, **separator.metadata}
@@ -269,6 +250,7 @@ def export(source, directory):
     separator.save_to_preset(directory)
     for path in directory.glob("*.h5"):
         halve(path)
+    write_preset_core(AudioSeparator.from_preset(directory), directory)
 
 
 def main(argv=None, config=CONFIG):

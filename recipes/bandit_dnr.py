@@ -18,44 +18,29 @@ Expected score: the paper's SNR is in `keras-bandit presets`; not yet measured
     with this recipe on DnR.
 """
 
-from recipe import Recipe, compile_model, run
+from recipe import PAPER, Recipe, compile_model, run
 
 from keras_bandit.models import AudioSeparator
 from keras_bandit.training import AlternatingStems, paper_schedule
 
 CONFIG = {
+    **PAPER,
     "preset": "bandit_musical64",
-    "loss": "L1SNR",
     "dataset": "dnr",
-    "storage": "paths",
     "stems": ["speech", "music", "effects"],
-    "crop_seconds": 6.0,
-    "batch_size": 16,
-    "accumulation_steps": 1,
-    "epoch_size": 20_000,
-    # The authors' configurations; the paper says 1 s.
-    "validation_hop_seconds": 3.0,
-    "validation_batch_size": 2,
-    "epochs": 100,
-    "patience": 20,
-    "learning_rate": 1e-3,
-    "global_clipnorm": 5.0,
-    "dtype": "float32",
     # Sec. III-A: one decoder at each step, in turn, to save memory.
     "alternate_stems": False,
-    "num_workers": 0,
-    # On PyTorch, the processes that torchrun starts.
-    "devices": 1,
 }
 
 
 def build(config):
     """The compiled separator that `config` describes."""
-    separator = AudioSeparator.from_preset(
-        config["preset"], stems=config["stems"], dtype=config["dtype"]
+    return compile_model(
+        AudioSeparator.from_preset(
+            config["preset"], stems=config["stems"], dtype=config["dtype"]
+        ),
+        config,
     )
-    compile_model(separator, config)
-    return separator
 
 
 def main(argv=None, config=CONFIG, doc=__doc__):

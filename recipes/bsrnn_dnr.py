@@ -17,40 +17,23 @@ Expected score: the paper's SNR is in `keras-bandit presets`; not yet measured
     with this recipe on DnR.
 """
 
-from recipe import Recipe, compile_model, run, train_each_stem
+from recipe import PAPER, Recipe, compile_model, run, train_each_stem
 
 from keras_bandit.models import AudioSeparator
 
 CONFIG = {
+    **PAPER,
     "preset": "bsrnn_gru8_vox7",
     "loss": "L1",
     "dataset": "dnr",
-    "storage": "paths",
     "stems": ["speech", "music", "effects"],
-    "crop_seconds": 6.0,
-    "batch_size": 16,
-    "accumulation_steps": 1,
-    "epoch_size": 20_000,
-    "validation_hop_seconds": 3.0,
-    "validation_batch_size": 2,
-    "epochs": 100,
-    "patience": 20,
-    "learning_rate": 1e-3,
-    "global_clipnorm": 5.0,
-    "dtype": "float32",
-    "num_workers": 0,
-    # On PyTorch, the processes that torchrun starts.
-    "devices": 1,
 }
 
 
 def build(config, stem):
     """The compiled model of one stem."""
-    separator = AudioSeparator.from_preset(
-        config["preset"], dtype=config["dtype"]
-    ).with_stems([stem])
-    compile_model(separator, config)
-    return separator
+    whole = AudioSeparator.from_preset(config["preset"], dtype=config["dtype"])
+    return compile_model(whole.with_stems([stem]), config)
 
 
 def data(recipe, stem, sample_rate):

@@ -13,16 +13,16 @@ Time: not measured here; 20,000 segments an epoch and stem.
 Expected score: not yet measured with this recipe on MUSDB18-HQ.
 """
 
-from recipe import Recipe, compile_model, run, train_each_stem
+from bsrnn_dnr import build
+from recipe import PAPER, Recipe, run, train_each_stem
 
 from keras_bandit.data import Gain, active_segments
-from keras_bandit.models import AudioSeparator
 
 CONFIG = {
+    **PAPER,
     "preset": "bsrnn_musdb18",
     "loss": "L1",
     "dataset": "musdb18_hq",
-    "storage": "paths",
     "stems": ["vocals", "drums", "bass", "other"],
     "trained_stems": ["vocals", "drums", "bass", "other"],
     "segment_seconds": 6.0,
@@ -30,29 +30,7 @@ CONFIG = {
     "crop_seconds": 3.0,
     # Each way; the gain of every stem of a new mixture.
     "gain_db": 10.0,
-    "batch_size": 16,
-    "accumulation_steps": 1,
-    "epoch_size": 20_000,
-    "validation_hop_seconds": 3.0,
-    "validation_batch_size": 2,
-    "epochs": 100,
-    "patience": 20,
-    "learning_rate": 1e-3,
-    "global_clipnorm": 5.0,
-    "dtype": "float32",
-    "num_workers": 0,
-    # On PyTorch, the processes that torchrun starts.
-    "devices": 1,
 }
-
-
-def build(config, stem):
-    """The compiled model of one stem."""
-    separator = AudioSeparator.from_preset(
-        config["preset"], dtype=config["dtype"]
-    ).with_stems([stem])
-    compile_model(separator, config)
-    return separator
 
 
 def data(recipe, stem, sample_rate):

@@ -27,6 +27,7 @@ from keras_bandit.data import film_clip
 from keras_bandit.evaluation.scores import si_snr, snr
 from keras_bandit.inference.audio import read_audio
 from keras_bandit.models import AudioSeparator
+from keras_bandit.training.event_log import spectrogram_image
 
 CONFIG = {
     "preset": "bandit_demo",
@@ -40,17 +41,10 @@ CONFIG = {
 
 
 def generated_clip(config, seed):
-    """A clip of several scenes, none of which the preset was trained on.
-
-    Returns:
-        `{stem: (channels, samples)}`.
-    """
+    """`{stem: audio}` of scenes on none of which the preset was trained."""
+    seconds, rate = config["scene_seconds"], config["sample_rate"]
     scenes = [
-        film_clip(
-            config["scene_seconds"],
-            config["sample_rate"],
-            seed=[0, seed, scene],
-        )
+        film_clip(seconds, rate, seed=[0, seed, scene])
         for scene in range(config["scenes"])
     ]
     return {
@@ -60,19 +54,7 @@ def generated_clip(config, seed):
 
 
 def read_clip(folder, stems):
-    """A clip from a folder of audio files.
-
-    Args:
-        folder: path with `mix` and every stem; `sfx` is `effects`.
-        stems: list of str.
-
-    Returns:
-        `mixture (channels, samples)`, `{stem: (channels, samples)}`, Hz.
-
-    Raises:
-        ValueError: if a file is missing or damaged, or they differ in rate,
-            channels or length.
-    """
+    """Mixture, `{stem: audio}` and rate of a folder's `mix` and stems."""
     names = {"mix": ["mix", "mixture"], **{stem: [stem] for stem in stems}}
     names["effects"] = ["effects", "sfx"]
     audio, rates = {}, {}
@@ -93,36 +75,22 @@ def read_clip(folder, stems):
 
 
 def score(mixture, targets, estimates):
-    """SNR and SI-SNR of mixture and estimate, and what was gained, in dB.
-
-    Returns:
-        `{stem: [SNR before, after, gain, SI-SNR before, after, gain]}`.
-    """
-    scores = {}
+    """`{stem: [SNR before, after, gain, SI-SNR before, after, gain]}`, dB."""
+    scores = {stem: [] for stem in targets}
     for stem, target in targets.items():
-        scores[stem] = []
         for ratio in (snr, si_snr):
-            before, after = (
-                ratio(target, mixture),
-                ratio(target, estimates[stem]),
-            )
-            scores[stem] += [before, after, after - before]
+            ends = ratio(target, mixture), ratio(target, estimates[stem])
+            scores[stem] += [*ends, ends[1] - ends[0]]
     return scores
 
 
 def table(scores):
     """The scores as lines of text."""
     columns = ["mixture", "estimate", "gain"]
+    heads = [f"{ratio}\n{c}" for ratio in ("SNR", "SI-SNR") for c in columns]
     return tabulate(
         [[stem, *values] for stem, values in scores.items()],
-        [
-            "dB",
-            *(
-                f"{ratio}\n{column}"
-                for ratio in ("SNR", "SI-SNR")
-                for column in columns
-            ),
-        ],
+        ["dB", *heads],
         "plain",
         floatfmt=("", *(".1f", ".1f", "+.1f") * 2),
     )
@@ -132,40 +100,29 @@ def draw(mixture, targets, estimates, sample_rate):
     """Spectrograms: the mixture, then targets beside estimates; a Figure."""
     figure = Figure(figsize=(12, 12), layout="constrained")
     axes = figure.subplots(len(targets) + 1, 2, sharex=True, sharey=True)
-    panels = {(0, 0): ("mixture", mixture)}
-    for row, stem in enumerate(targets, start=1):
-        panels[row, 0] = (f"{stem}: target", targets[stem])
-        panels[row, 1] = (f"{stem}: estimate", estimates[stem])
-    axes[0, 1].set_axis_off()
-    for (row, column), (title, audio) in panels.items():
-        axis = axes[row, column]
-        # -120 dB keeps digital silence drawable.
-        noise = np.random.default_rng(0).normal(size=audio.shape[-1])
-        *_, image = axis.specgram(
-            audio[0] + 1e-6 * noise,
-            NFFT=2048,
-            noverlap=1536,
-            Fs=sample_rate,
-            vmin=-120,
-            vmax=-40,
-            cmap="magma",
-        )
-        axis.set(title=title, ylim=(0, 16000))
-    for axis in axes[-1]:
-        axis.set_xlabel("time (s)")
-    for axis in axes[:, 0]:
-        axis.set_ylabel("frequency (Hz)")
-    figure.colorbar(image, ax=axes, label="power density (dB)", shrink=0.6)
+    panels = [("mixture", mixture), None]
+    for stem, target in targets.items():
+        panels.append((f"{stem}: target", target))
+        panels.append((f"{stem}: estimate", estimates[stem]))
+    extent = [0, mixture.shape[-1] / sample_rate, 0, sample_rate / 2000]
+    for axis, panel in zip(axes.flat, panels, strict=True):
+        if panel is None:
+            axis.set_axis_off()
+            continue
+        title, audio = panel
+        image = spectrogram_image(audio, 2048)  # white: full scale, 0 dB
+        axis.imshow(image, "magma", aspect="auto", extent=extent)
+        axis.set(title=title, xlabel="time (s)", ylabel="frequency (kHz)")
+        axis.label_outer()
     return figure
 
 
 def save(output, mixture, targets, estimates, sample_rate):
     """Writes mixture, targets, estimates (float WAV) and the picture."""
     output.mkdir(parents=True, exist_ok=True)
-    files = {"mixture": mixture}
-    files |= {f"target_{stem}": audio for stem, audio in targets.items()}
+    files = {f"target_{stem}": audio for stem, audio in targets.items()}
     files |= {f"estimate_{stem}": audio for stem, audio in estimates.items()}
-    for name, audio in files.items():
+    for name, audio in {"mixture": mixture, **files}.items():
         path = output / f"{name}.wav"
         soundfile.write(path, audio.T, sample_rate, subtype="FLOAT")
     figure = draw(mixture, targets, estimates, sample_rate)

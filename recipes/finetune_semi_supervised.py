@@ -21,7 +21,7 @@ Time: not measured here; a round is a separation of FOLDER and `--epochs`
 Expected score: not yet measured with this recipe.
 """
 
-from recipe import Recipe, WavTrack, compile_model, run
+from recipe import PAPER, Recipe, WavTrack, compile_model, run
 
 from keras_bandit.common.files import complete_files
 from keras_bandit.data import Gain
@@ -33,46 +33,33 @@ from keras_bandit.inference.audio import (
 from keras_bandit.models import AudioSeparator
 
 CONFIG = {
+    **PAPER,
     "stems": ["vocals", "drums", "bass", "other"],
     "rounds": 3,
     "epochs": 10,
     "loss": "L1",
     "dataset": "musdb18_hq",
-    "storage": "paths",
     "hop_seconds": 3.0,
     "crop_seconds": 3.0,
     "gain_db": 6.0,
-    "batch_size": 16,
-    "epoch_size": 20_000,
-    "validation_hop_seconds": 3.0,
-    "validation_batch_size": 2,
     "patience": 5,
     "learning_rate": 1e-4,
-    "global_clipnorm": 5.0,
-    "num_workers": 0,
-    # On PyTorch, the processes that torchrun starts.
-    "devices": 1,
 }
 
 
 def build(preset, config):
     """The compiled separator of a preset."""
-    separator = AudioSeparator.from_preset(preset, stems=config["stems"])
-    compile_model(separator, config)
-    return separator
+    separator = AudioSeparator.from_preset(
+        preset, stems=config["stems"], dtype=config["dtype"]
+    )
+    return compile_model(separator, config)
 
 
 def label_mixture(teacher, path, paths, hop_seconds):
-    """Writes the teacher's estimates of a mixture.
+    """Writes the teacher's estimates of a mixture to `{stem: path}`.
 
     The last stem is what the others leave of the mixture, so that the
     estimates sum to it.
-
-    Args:
-        teacher: `AudioSeparator`.
-        path: path of the mixture.
-        paths: `{stem: path}`, of the estimates.
-        hop_seconds: float.
     """
     mixture, audio_format = read_audio(path)
     if audio_format.sample_rate != teacher.sample_rate:
@@ -100,15 +87,7 @@ def label(recipe, teacher, output):
 
     Several processes separate a part of them each, and need to see the same
     output. Several devices of one process do not: one of them separates all.
-    Estimates that are there already stay.
-
-    Args:
-        recipe: `Recipe`.
-        teacher: `AudioSeparator`.
-        output: path of the folder of estimates.
-
-    Returns:
-        list of `Track`.
+    Estimates that are in `output` already stay.
     """
     config, folder = recipe.config, recipe.arguments.unlabelled
     mixtures = sorted(path for path in folder.iterdir() if path.is_file())
@@ -142,14 +121,7 @@ def balance(labelled, pseudo):
 def train_student(recipe, number, teacher, validation):
     """One round: labels the mixtures, and trains a copy of the teacher.
 
-    Args:
-        recipe: `Recipe`.
-        number: int. Of the round.
-        teacher: preset directory.
-        validation: chunks of the validation tracks.
-
-    Returns:
-        preset directory of the best student, and its validation loss.
+    Returns the preset directory of the best student, and its validation loss.
     """
     config, gain_db = recipe.config, recipe.config["gain_db"]
     trained = recipe.open_run(
@@ -193,9 +165,8 @@ def main(argv=None, config=CONFIG):
         print(f"{student}: validation loss {reached:.4g}", flush=True)
         if reached < lowest:
             teacher, lowest = student, reached
-    if recipe.writes:
-        best = AudioSeparator.from_preset(teacher, stems=config["stems"])
-        best.save_to_preset(recipe.arguments.output / "preset")
+    stems = config["stems"]
+    recipe.save(lambda: AudioSeparator.from_preset(teacher, stems=stems))
 
 
 if __name__ == "__main__":

@@ -18,41 +18,27 @@ Time: not measured here, and not in the paper; 20,000 chunks of 1 s an epoch,
 Expected score: not yet measured with this recipe on MUSDB18-HQ.
 """
 
+from bandit_dnr import build
 from frozen_encoder import train_decoders
-from recipe import Recipe, compile_model, run
+from recipe import PAPER, Recipe, run
 
 from keras_bandit.data.track import Track
 from keras_bandit.models import AudioSeparator
 
 CONFIG = {
+    **PAPER,
     "preset": "bsrnn_microtonal",
     "stems": ["vocals", "drums", "other"],
     "new_stem": "bass",
     "loss": "L1",
     "dataset": "musdb18_hq",
-    "storage": "paths",
     "crop_seconds": 1.0,
-    "batch_size": 16,
-    "epoch_size": 20_000,
-    "validation_hop_seconds": 3.0,
     "validation_batch_size": 16,
-    "epochs": 100,
-    "patience": 20,
-    "learning_rate": 1e-3,
-    "global_clipnorm": 5.0,
-    "dtype": "float32",
-    "num_workers": 0,
-    # On PyTorch, the processes that torchrun starts.
-    "devices": 1,
 }
 
 
 class Mono(Track):
-    """A track's mean over channels.
-
-    Args:
-        track: `Track`.
-    """
+    """A track's mean over channels."""
 
     def __init__(self, track):
         super().__init__(
@@ -62,22 +48,6 @@ class Mono(Track):
 
     def _read(self, stem, start, stop):
         return self.track.read(stem, start, stop).mean(axis=0, keepdims=True)
-
-
-def build(config):
-    """The compiled separator of the stems that share the encoder."""
-    separator = AudioSeparator.from_preset(
-        config["preset"], stems=config["stems"], dtype=config["dtype"]
-    )
-    compile_model(separator, config)
-    return separator
-
-
-def build_new(config, preset):
-    """The trained separator with a decoder for the new stem."""
-    separator = AudioSeparator.from_preset(preset, dtype=config["dtype"])
-    separator.backbone.trainable = False
-    return separator.add_decoder(config["new_stem"])
 
 
 def main(argv=None, config=CONFIG):
@@ -98,16 +68,15 @@ def main(argv=None, config=CONFIG):
             recipe.crops(train, stems, rate),
             recipe.chunks(validation, stems, rate),
         )
-        separator = train_decoders(
-            recipe,
-            recipe.open_run("new"),
-            build_new(config, shared.best),
-            [config["new_stem"]],
-            train,
-            validation,
-        )
-    if recipe.writes:
-        separator.save_to_preset(recipe.arguments.output / "preset")
+    separator = train_decoders(
+        recipe,
+        recipe.open_run("new"),
+        lambda: AudioSeparator.from_preset(shared.best, dtype=config["dtype"]),
+        [config["new_stem"]],
+        train,
+        validation,
+    )
+    recipe.save(lambda: separator)
 
 
 if __name__ == "__main__":

@@ -4,16 +4,16 @@ Recipes import this module before Keras, so that TensorFlow starts quietly.
 """
 
 import argparse
-import math
 import pathlib
 import sys
+
+from options import add_options
 
 from keras_bandit.cli.console import explain
 from keras_bandit.common.quiet import quiet_tensorflow
 
 with quiet_tensorflow():
-    # KerasHub loads it to read presets, runs to write TensorBoard's events:
-    # on every backend.
+    # KerasHub loads it to read presets, on every backend.
     import tensorflow  # noqa: F401
 
 import keras
@@ -37,66 +37,37 @@ from keras_bandit.training import (
     paper_schedule,
 )
 
-# All other numbers are positive.
-MAY_BE_ZERO = {
-    "gain_db",
-    "generated_clips",
-    "num_workers",
-    "patience",
-    "warmup_steps",
+# How BandIt's authors train, with which most recipes begin.
+PAPER = {
+    "loss": "L1SNR",
+    "storage": "paths",
+    "crop_seconds": 6.0,
+    "batch_size": 16,
+    "accumulation_steps": 1,
+    "epoch_size": 20_000,
+    # Their configurations; the paper says 1 s.
+    "validation_hop_seconds": 3.0,
+    "validation_batch_size": 2,
+    "epochs": 100,
+    "patience": 20,
+    "learning_rate": 1e-3,
+    "global_clipnorm": 5.0,
+    "dtype": "float32",
+    "num_workers": 0,
+    # On PyTorch, the processes that torchrun starts.
+    "devices": 1,
 }
-
-
-def _names(text):
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _value(kind, may_be_zero):
-    """A parser of `kind`, of numbers in range, and of `none`."""
-
-    def parse(text):
-        if text.lower() == "none":
-            return None
-        value = kind(text)
-        if kind is not str and not (
-            0 < value < math.inf or (may_be_zero and value == 0)
-        ):
-            accepted = "at least 0" if may_be_zero else "positive"
-            raise argparse.ArgumentTypeError(f"must be {accepted}; got {text}")
-        return value
-
-    parse.__name__ = kind.__name__  # what argparse calls a bad value
-    return parse
-
-
-def _add_option(parser, name, value):
-    flag = f"--{name.replace('_', '-')}"
-    if isinstance(value, bool):
-        switch = argparse.BooleanOptionalAction
-        parser.add_argument(flag, action=switch, default=value)
-        return
-    kind, shown = str if value is None else type(value), value
-    if isinstance(value, list):
-        parse, shown = _names, ",".join(value)
-    else:
-        parse = _value(kind, name in MAY_BE_ZERO)
-    parser.add_argument(
-        flag, type=parse, default=value, metavar="X", help=f"default: {shown}"
-    )
+MAY_BE_ZERO = ("gain_db", "generated_clips", "num_workers")
+MAY_BE_ZERO += ("warmup_steps",)
 
 
 class Recipe:
     """A started recipe: its configuration, its data and its runs.
 
-    Each entry of CONFIG is an option of the same name with the entry as its
-    default. `none` stands for `None`, lists are names separated by commas, and
-    `--no-NAME` turns a switch off. Numbers are positive, or zero where
-    `MAY_BE_ZERO` has their name. Dicts have no option.
-
     Args:
         argv: list of str, or `None`: the arguments of the process.
         doc: str. The recipe's docstring, which `--help` shows.
-        config: dict of bool, int, float, str, list of str, dict or `None`.
+        config: dict. Entries are options, see `add_options`.
         *paths: str. Further required paths, each an option `--NAME`.
         data: str. Name of the path of the data.
         seed: int. Default of `--seed`.
@@ -117,18 +88,11 @@ class Recipe:
                 f"--{name}", type=pathlib.Path, required=True, metavar="PATH"
             )
         parser.add_argument("--seed", type=int, default=seed)
-        options = {k: v for k, v in config.items() if not isinstance(v, dict)}
-        for name, value in options.items():
-            _add_option(parser, name, value)
+        add_options(parser, config, may_be_zero=MAY_BE_ZERO)
         self.arguments = parser.parse_args(argv)
-        given = {name: getattr(self.arguments, name) for name in options}
-        self.config = {**config, **given}
+        given = vars(self.arguments)
+        self.config = {k: given.get(k, v) for k, v in config.items()}
         self.devices = open_devices(self.config.get("devices", 1))
-
-    @property
-    def writes(self):
-        """Whether this is the process that writes files."""
-        return self.devices.process_index == 0
 
     def tracks(self, split):
         """The tracks of a split of the prepared dataset."""
@@ -140,28 +104,20 @@ class Recipe:
         )
 
     def crops(self, tracks, stems, sample_rate, **options):
-        """Random crops, as a function of the epoch to start with.
-
-        `options` as of `random_crops`, whose other arguments CONFIG has.
-        """
+        """Random crops, as a function of the epoch to start with."""
+        names = ("crop_seconds", "batch_size", "epoch_size", "num_workers")
         return lambda epoch: random_crops(
             tracks,
             stems,
-            crop_seconds=self.config["crop_seconds"],
-            batch_size=self.config["batch_size"],
-            epoch_size=self.config["epoch_size"],
             sample_rate=sample_rate,
             seed=self.arguments.seed,
             start_epoch=epoch,
-            num_workers=self.config["num_workers"],
+            **{name: self.config[name] for name in names},
             **options,
         )
 
     def chunks(self, tracks, stems, sample_rate, hop_seconds=None, **options):
-        """All chunks of tracks, for validation.
-
-        `hop_seconds=None` is CONFIG's; `options` as of `validation_chunks`.
-        """
+        """All chunks of tracks at CONFIG's hop for validation, or another."""
         return validation_chunks(
             tracks,
             stems,
@@ -175,15 +131,12 @@ class Recipe:
     def open_run(
         self, name="", may_change=("epochs", "devices"), **differences
     ):
-        """Opens the run in `--output`, before the separator is made.
+        """Opens a run in `--output`, before the separator is made.
 
         Args:
             name: str. A folder of `--output`.
             may_change: names in `config` that may differ from a former start.
             **differences: of the run's configuration from `config`.
-
-        Returns:
-            `TrainingRun`, which has seeded the initial weights.
         """
         return TrainingRun(
             self.arguments.output / name,
@@ -194,18 +147,7 @@ class Recipe:
         )
 
     def fit(self, run, model, train, validation, **options):
-        """Trains a compiled model, or goes on.
-
-        Args:
-            run: `TrainingRun`.
-            model: as `run.fit` takes it.
-            train: function of the epoch, as `crops` returns it.
-            validation: as `chunks` returns it.
-            **options: as of `run.fit`, in place of CONFIG's.
-
-        Returns:
-            The run's history.
-        """
+        """`run.fit` of a compiled model, with what CONFIG says."""
         if "clip" not in options:
             options["clip"] = first_example(validation)
         if "steps_per_epoch" not in options:
@@ -220,15 +162,14 @@ class Recipe:
             **options,
         )
 
+    def save(self, make):
+        """Saves what `make()` returns as `--output/preset`, in one process."""
+        if self.devices.process_index == 0:
+            make().save_to_preset(self.arguments.output / "preset")
+
 
 class WavTrack(Track):
-    """A track whose stems are audio files.
-
-    Args:
-        name: str.
-        paths: `{stem: path}`, files of one rate, length and number of
-            channels.
-    """
+    """A track whose stems are audio files of one format, `{stem: path}`."""
 
     def __init__(self, name, paths):
         info = soundfile.info(next(iter(paths.values())))
@@ -274,6 +215,7 @@ def compile_model(model, config):
         loss=losses.get(config["loss"]),
         metrics=[SNR(), SISNR()],
     )
+    return model
 
 
 def train_each_stem(recipe, key, build, data):
@@ -300,20 +242,18 @@ def train_each_stem(recipe, key, build, data):
             recipe.fit(run, separator, train, validation, callbacks=[schedule])
         best.append(run.best)
         keras.backend.clear_session()
-    if recipe.writes:
-        parts = [AudioSeparator.from_preset(p, dtype="float32") for p in best]
-        joined = BSRNNAudioSeparator.join(parts)
-        joined.save_to_preset(recipe.arguments.output / "preset")
+    recipe.save(
+        lambda: BSRNNAudioSeparator.join(
+            [AudioSeparator.from_preset(p, dtype="float32") for p in best]
+        )
+    )
 
 
 def run(main):
-    """Runs a recipe and ends the process.
+    """Runs a recipe, which may return an exit status, and ends the process.
 
     A mistake in what the user gave, options or files, is one line on standard
     error and exit status 2. `python -X dev` shows where it was found.
-
-    Args:
-        main: function without arguments; may return an exit status.
     """
     status = 2
     try:

@@ -19,14 +19,12 @@ import math
 import pathlib
 import time
 
-from recipe import generated_tracks, run
+from recipe import compile_model, generated_tracks, run
 
 # isort: split
 import keras
 
 from keras_bandit.data import Gain, random_crops
-from keras_bandit.losses import L1SNR
-from keras_bandit.metrics import SISNR
 from keras_bandit.models import BanditAudioSeparator
 
 CONFIG = {
@@ -42,6 +40,7 @@ CONFIG = {
     },
     "hop_length": 256,
     "mlp_dim": 32,
+    "loss": "L1SNR",
     "clips": 40,
     "clip_seconds": 12.0,
     "crop_seconds": 1.5,
@@ -57,21 +56,15 @@ CONFIG = {
 class TimedSchedule(keras.callbacks.Callback):
     """Ends training on time; the learning rate follows the clock.
 
-    It rises linearly over the first `warmup` of the time and falls along a
-    cosine to zero, set once per epoch, so that a slow machine, too, ends on
-    small steps.
-
-    Args:
-        seconds: float. Wall-clock time, compilation included.
-        learning_rate: float. The highest.
-        warmup: float. Share of the time, 0 … 1.
+    It rises linearly over the first `warmup`, a share of the time, and falls
+    along a cosine to zero, set once per epoch, so that a slow machine, too,
+    ends on small steps.
     """
 
     def __init__(self, seconds, learning_rate, warmup):
         super().__init__()
         self.seconds = seconds
-        self.learning_rate = learning_rate
-        self.warmup = warmup
+        self.learning_rate, self.warmup = learning_rate, warmup
 
     def _elapsed(self):
         return min((time.monotonic() - self.start) / self.seconds, 1.0)
@@ -96,13 +89,7 @@ def build(config):
         config["backbone"],
         {name: config[name] for name in ("stems", "hop_length", "mlp_dim")},
     )
-    optimizer = keras.optimizers.Adam(
-        config["learning_rate"],
-        epsilon=1e-8,
-        global_clipnorm=config["global_clipnorm"],
-    )
-    separator.compile(optimizer=optimizer, loss=L1SNR(), metrics=[SISNR()])
-    return separator
+    return compile_model(separator, config)
 
 
 def training_data(config, seed):

@@ -48,14 +48,8 @@ CONFIG = {
     # RMS of a target below this, -60 dB, is no target to be judged by.
     "silence": 1e-3,
 }
-FILES = {
-    "mixture": "mix",
-    "speech": "speech",
-    "music": "music",
-    "effects": "sfx",
-    "drums": "drums",
-    "melody": "melody",
-}
+FILES = {"mixture": "mix", "effects": "sfx"}
+FILES |= {stem: stem for stem in ("speech", "music", "drums", "melody")}
 
 
 def clips(folder, split):
@@ -64,23 +58,9 @@ def clips(folder, split):
     if not found:
         raise ValueError(f"--clips must hold clips in {split}/; got {folder}")
     return [
-        WavTrack(
-            path.name,
-            {stem: path / f"{name}.wav" for stem, name in FILES.items()},
-        )
+        WavTrack(path.name, {k: path / f"{v}.wav" for k, v in FILES.items()})
         for path in found
     ]
-
-
-def build(config):
-    """The separator with new decoders on its frozen encoder."""
-    separator = AudioSeparator.from_preset(
-        config["preset"], load_weights=not config["untrained_encoder"]
-    )
-    separator.backbone.trainable = False
-    for stem in config["targets"]:
-        separator = separator.add_decoder(stem)
-    return separator
 
 
 def scores(config, separator, tracks):
@@ -109,20 +89,11 @@ def scores(config, separator, tracks):
             for row, estimate in rows.items():
                 ratios = snr(target, estimate), si_snr(target, estimate)
                 measured.setdefault((name, row), []).append(ratios)
+    columns = ("stem", "from", "SNR (dB)", "SI-SNR (dB)", "clips")
     return [
-        {
-            "stem": stem,
-            "from": row,
-            **dict(
-                zip(
-                    ("SNR (dB)", "SI-SNR (dB)"),
-                    np.mean(ratios, axis=0).tolist(),
-                    strict=True,
-                )
-            ),
-            "clips": len(ratios),
-        }
-        for (stem, row), ratios in measured.items()
+        dict(zip(columns, (*key, *means, len(ratios)), strict=True))
+        for key, ratios in measured.items()
+        for means in [np.mean(ratios, axis=0).tolist()]
     ]
 
 
@@ -130,11 +101,12 @@ def main(argv=None, config=CONFIG):
     """Trains, or goes on; prints and writes the table."""
     recipe = Recipe(argv, __doc__, config, data="clips", seed=0)
     config, arguments = recipe.config, recipe.arguments
-    trained = recipe.open_run("run")
     separator = train_decoders(
         recipe,
-        trained,
-        build(config),
+        recipe.open_run("run"),
+        lambda: AudioSeparator.from_preset(
+            config["preset"], load_weights=not config["untrained_encoder"]
+        ),
         list(config["targets"]),
         clips(arguments.clips, "tr"),
         clips(arguments.clips, "cv"),

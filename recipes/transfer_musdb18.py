@@ -17,47 +17,24 @@ Expected score: not yet measured with this recipe on MUSDB18-HQ.
 """
 
 from frozen_encoder import train_decoders
-from recipe import Recipe, run
+from recipe import PAPER, Recipe, run
 
 from keras_bandit.data import active_segments
 from keras_bandit.models import AudioSeparator
 from keras_bandit.training import paper_schedule
 
 CONFIG = {
+    **PAPER,
     "stems": ["vocals", "drums", "bass", "other"],
-    "loss": "L1SNR",
     "dataset": "musdb18_hq",
-    "storage": "paths",
     # The authors cut all tracks to segments at one loudness, whoever plays.
     "segment_seconds": 6.0,
     "segment_hop_seconds": 3.0,
-    "crop_seconds": 6.0,
     "batch_size": 8,
-    "accumulation_steps": 1,
-    "epoch_size": 20_000,
-    "validation_hop_seconds": 3.0,
     "validation_batch_size": 1,
-    "epochs": 100,
-    "patience": 20,
-    "learning_rate": 1e-3,
-    "global_clipnorm": 5.0,
-    "dtype": "float32",
-    "num_workers": 0,
-    # On PyTorch, the processes that torchrun starts.
-    "devices": 1,
-    # Fixed chunks in place of random crops; features computed once, kept in
-    # RUN/features (17 MB for 6 s of one channel at the paper's size).
+    # As of transfer_mne.py.
     "cache_features": False,
 }
-
-
-def build(config, preset):
-    """The separator with new decoders on its frozen encoder."""
-    separator = AudioSeparator.from_preset(preset, dtype=config["dtype"])
-    separator.backbone.trainable = False
-    for stem in config["stems"]:
-        separator = separator.add_decoder(stem)
-    return separator
 
 
 def segments(recipe):
@@ -79,20 +56,16 @@ def main(argv=None, config=CONFIG):
     """Trains, or goes on; then saves a separator of the new stems."""
     recipe = Recipe(argv, __doc__, config, "preset")
     config, preset = recipe.config, recipe.arguments.preset
-    trained = recipe.open_run(preset=str(preset))
-    with recipe.devices.scope():
-        separator = train_decoders(
-            recipe,
-            trained,
-            build(config, preset),
-            config["stems"],
-            segments(recipe),
-            recipe.tracks("validation"),
-            callbacks=[paper_schedule(config["learning_rate"])],
-        )
-    if recipe.writes:
-        new = separator.with_stems(config["stems"])
-        new.save_to_preset(recipe.arguments.output / "preset")
+    separator = train_decoders(
+        recipe,
+        recipe.open_run(preset=str(preset)),
+        lambda: AudioSeparator.from_preset(preset, dtype=config["dtype"]),
+        config["stems"],
+        segments(recipe),
+        recipe.tracks("validation"),
+        callbacks=[paper_schedule(config["learning_rate"])],
+    )
+    recipe.save(lambda: separator.with_stems(config["stems"]))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import pathlib
 import re
+import types
 
 import pytest
 import soundfile
@@ -25,7 +26,10 @@ def test_preset_table_is_that_of_the_command():
 
 
 def resolve(name):
-    """What a dotted name stands for: a module, or an attribute of one."""
+    """What a dotted name stands for: a module, or an attribute of one.
+
+    Not what a module imports on first use: mkdocstrings reads files.
+    """
     parts = name.split(".")
     for end in range(len(parts), 0, -1):
         try:
@@ -33,7 +37,8 @@ def resolve(name):
         except ModuleNotFoundError:
             continue
         for part in parts[end:]:
-            found = getattr(found, part)
+            lazy = isinstance(found, types.ModuleType)
+            found = vars(found)[part] if lazy else getattr(found, part)
         return found
     raise ModuleNotFoundError(name)
 

@@ -72,6 +72,7 @@ def files():
     return [p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py"]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "path", files(), ids=lambda p: str(p.relative_to(PACKAGE))
 )
@@ -84,6 +85,7 @@ def test_import_direction(path):
         assert LEVEL[other] < LEVEL[own], f"{own} imports {other}"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "path", [*(PACKAGE / "cli").glob("*.py")], ids=lambda p: p.name
 )
@@ -102,13 +104,13 @@ ASKERS = {
     "training/devices.py",
     "training/alternating_stems.py",
     "training/run.py",
-    "training/configuration.py",
     "evaluation/record.py",
     "cli/backend.py",
     "export/whole_model.py",
 }
 
 
+@pytest.mark.once
 def test_backend_is_asked_for_in_few_places():
     askers = {
         path.relative_to(PACKAGE).as_posix()
@@ -125,6 +127,7 @@ def modules_after(code):
     return set(done.stdout.split())
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "name", ["bands", "common.numpy_spectral", "models.presets"]
 )
@@ -132,11 +135,13 @@ def test_tables_and_transforms_need_numpy_alone(name):
     assert "keras" not in modules_after(f"import keras_bandit.{name}")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", ["common.checks", "common.files"])
 def test_lowest_modules_need_the_standard_library_alone(name):
     assert "numpy" not in modules_after(f"import keras_bandit.{name}")
 
 
+@pytest.mark.once
 def test_layers_do_not_load_keras_hub():
     code = (
         "import keras_bandit.layers, keras_bandit.losses, keras_bandit.metrics"

@@ -3,6 +3,10 @@
 import pathlib
 import tomllib
 
+import pytest
+
+pytestmark = pytest.mark.once
+
 ROOT = pathlib.Path(__file__).parents[1]
 
 

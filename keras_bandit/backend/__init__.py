@@ -75,20 +75,9 @@ def bidirectional_lstm(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
         h = o * tanh(c)
 
     from zero states: the equations of `torch.nn.LSTM` (Hochreiter and
-    Schmidhuber 1997). The gates lie in the order i, f, g, o; both biases
-    are added.
-
-    Args:
-        inputs: `(steps, batch, features)`, time first.
-        kernel: `(2, features, 4 * units)`; forward, then backward.
-        recurrent_kernel: `(2, units, 4 * units)`.
-        bias: `(2, 4 * units)`.
-        recurrent_bias: `(2, 4 * units)`.
-            All five share one floating dtype.
-
-    Returns:
-        `(steps, batch, 2 * units)`, the forward and backward states `h`
-        of each step side by side, in the dtype of `inputs`.
+    Schmidhuber 1997). Both biases are added. Arguments and result are as in
+    `bidirectional_gru`, with four gates in the order i, f, g, o; the result
+    are the states `h`.
     """
     weights = (kernel, recurrent_kernel, bias, recurrent_bias)
     return _fastest("bidirectional_lstm", inputs, *weights)
@@ -118,66 +107,36 @@ def split(x, sizes):
     """Cuts the first axis into parts of given sizes.
 
     Not by slices: PyTorch's gradient of each slice is an array of zeros as
-    large as `x`.
-
-    Args:
-        x: `(n, …)`.
-        sizes: list of int, which add up to `n`.
-
-    Returns:
-        list of `(size, …)`.
+    large as `x`. `(n, …)` to a list of `(size, …)`; sizes add up to `n`.
     """
     return _fastest("split", x, sizes)
 
 
 def take(x, index, axis):
-    """Takes elements along an axis, fast where many of them lie in a row.
+    """`keras.ops.take`, fast where many elements lie in a row.
 
-    Args:
-        x: tensor.
-        index: `(n,)` NumPy int array, each at least 0 and below
-            `x.shape[axis]`.
-        axis: int, 0 or -1.
-
-    Returns:
-        `keras.ops.take(x, index, axis)`.
+    `index` is a NumPy int array `(n,)`, each at least 0 and below
+    `x.shape[axis]`; `axis` is 0 or -1.
     """
     return _fastest("take", x, index, axis)
 
 
 def complex_product(x, y):
-    """Multiplies complex numbers that are pairs of floats.
-
-    Args:
-        x: `(…, 2)`, real and imaginary part.
-        y: the same shape.
-
-    Returns:
-        the same shape.
-    """
+    """Product of complex numbers `(…, 2)`, pairs of floats, of one shape."""
     return _fastest("complex_product", x, y)
 
 
 def rfft(x):
-    """Fourier transform of real numbers along the last axis.
+    """Fourier transform along the last axis, with pairs of floats.
 
-    Args:
-        x: `(…, n)` float32, `n` even.
-
-    Returns:
-        `(…, n // 2 + 1, 2)`, real and imaginary part.
+    `(…, n)` float32, `n` even, to `(…, n // 2 + 1, 2)`.
     """
     return _fastest("rfft", x)
 
 
 def irfft(x):
-    """Inverse of `rfft`.
+    """Inverse of `rfft`: `(…, bins, 2)` float32 to `(…, 2 * bins - 2)`.
 
-    Args:
-        x: `(…, bins, 2)` float32. The imaginary parts of the first and the
-            last bin are ignored.
-
-    Returns:
-        `(…, 2 * bins - 2)`.
+    The imaginary parts of the first and the last bin are ignored.
     """
     return _fastest("irfft", x)

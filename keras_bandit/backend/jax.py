@@ -49,13 +49,9 @@ _CARRY_SIZE = {_gru_step: 1, _lstm_step: 2}
 
 
 def _advance(step, inputs, carry, weights):
-    """Takes one direction's carry one step further.
+    """Takes one direction's carry one step further; `step` joins products.
 
-    Args:
-        step: function that joins the products.
-        inputs: `(batch, features)`.
-        carry: tuple of `(batch, units)`, the state first.
-        weights: kernel, recurrent kernel and both biases of the direction.
+    `inputs` are `(batch, features)`, `carry` a tuple of `(batch, units)`.
     """
     kernel, recurrent_kernel, bias, recurrent_bias = weights
     return step(
@@ -169,13 +165,5 @@ def _before(part, direction):
 _bidirectional.defvjp(_forward, _backward)
 
 
-def bidirectional_gru(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
-    return _bidirectional(
-        _gru_step, inputs, kernel, recurrent_kernel, bias, recurrent_bias
-    )
-
-
-def bidirectional_lstm(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
-    return _bidirectional(
-        _lstm_step, inputs, kernel, recurrent_kernel, bias, recurrent_bias
-    )
+bidirectional_gru = functools.partial(_bidirectional, _gru_step)
+bidirectional_lstm = functools.partial(_bidirectional, _lstm_step)

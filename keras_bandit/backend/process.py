@@ -42,9 +42,6 @@ def without_tensorflow():
     on every backend, and to load any local preset; that takes seconds and half
     a gigabyte, and only presets in TensorFlow's remote file systems need it.
     KerasHub, if first imported here, does without it until the process ends.
-
-    Returns:
-        a context manager.
     """
     if keras.config.backend() == "tensorflow":
         return contextlib.nullcontext()

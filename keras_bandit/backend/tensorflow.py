@@ -9,6 +9,8 @@ one for each, and fused or separate gates take the same time; a batched
 product of both directions takes half as long again. GPUs run the same loop.
 """
 
+import functools
+
 import tensorflow as tf
 
 
@@ -90,13 +92,5 @@ def _bidirectional(step, inputs, *weights):
     return tf.ensure_shape(outputs, (*inputs.shape[:2], outputs.shape[2]))
 
 
-def bidirectional_gru(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
-    return _bidirectional(
-        _gru_step, inputs, kernel, recurrent_kernel, bias, recurrent_bias
-    )
-
-
-def bidirectional_lstm(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
-    return _bidirectional(
-        _lstm_step, inputs, kernel, recurrent_kernel, bias, recurrent_bias
-    )
+bidirectional_gru = functools.partial(_bidirectional, _gru_step)
+bidirectional_lstm = functools.partial(_bidirectional, _lstm_step)

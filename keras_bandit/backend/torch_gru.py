@@ -113,15 +113,10 @@ def _run(
     gates,
     candidates,
 ):
-    """One direction: fills the last three arguments.
+    """One direction, in the order of `times`: fills the last three arguments.
 
-    Args:
-        inputs: `(steps, batch, features)`.
-        kernel, recurrent_kernel, bias, recurrent_bias: of the direction.
-        times: steps in the order in which they are taken.
-        outputs: `(steps, batch, units)`.
-        gates: `(steps, batch, 3 * units)`: r, z and n side by side.
-        candidates: `(steps, batch, units)`: U_n h + c_n.
+    `outputs` `(steps, batch, units)`; `gates` `(steps, batch, 3 * units)`: r,
+    z and n side by side; `candidates` `(steps, batch, units)`: U_n h + c_n.
     """
     units = len(recurrent_kernel)
     kernel, bias = kernel.clone(), bias.clone()

@@ -8,7 +8,7 @@ from keras_bandit.common.checks import check_integer
 
 
 def _bin_range(start, stop):
-    """Returns both as int; ValueError if no bin lies between them."""
+    """Both as int; ValueError if no bin lies between them."""
     start = check_integer("start", start, 0)
     stop = check_integer("stop", stop, 0)
     if stop <= start:

@@ -24,19 +24,9 @@ above the last edge is one more band."""
 
 
 def bsrnn_bands(name, n_fft, sample_rate):
-    """Cuts each region into bands of the same number of bins.
+    """Cuts each region of one of `BSRNN_LAYOUTS` into equal bands.
 
-    Args:
-        name: str, one of `BSRNN_LAYOUTS`.
-        n_fft: int. FFT size in samples, even.
-        sample_rate: int, in Hz.
-
-    Returns:
-        list of `Band`, side by side, all weights 1.
-
-    Raises:
-        ValueError: if a region lies above the Nyquist frequency, or a bin is
-            wider than the bands.
+    Arguments, values and errors as in `band_layout`.
     """
     num_bins = n_fft // 2 + 1
 

@@ -20,15 +20,6 @@ def _widths(*layout):
         return None
 
 
-def _agree(bands, weights):
-    """Tells if each band's weights are those given, within 1e-5."""
-    return all(
-        np.shape(expected) == band.weights.shape
-        and np.allclose(band.weights, expected, rtol=0, atol=1e-5)
-        for band, expected in zip(bands, weights, strict=True)
-    )
-
-
 def find_layout(
     band_widths, weights=None, n_fft=2048, sample_rates=(44100, 48000)
 ):
@@ -70,13 +61,18 @@ def find_layout(
         (MICROTONAL, num_edges)
         for num_edges in range(max(1, len(widths) - 1), NUM_NOTES + 1)
     ]
-    layouts = [(*c, n_fft, rate) for rate in sample_rates for c in candidates]
-    return [
-        (name, num_bands, rate)
-        for name, num_bands, _, rate in layouts
-        if _widths(name, num_bands, n_fft, rate) == widths
-        and (
-            weights is None
-            or _agree(band_layout(name, num_bands, n_fft, rate), weights)
-        )
-    ]
+    found = []
+    for rate in sample_rates:
+        for name, num_bands in candidates:
+            if _widths(name, num_bands, n_fft, rate) != widths:
+                continue
+            if weights is not None:
+                bands = band_layout(name, num_bands, n_fft, rate)
+                if not all(
+                    np.shape(expected) == band.weights.shape
+                    and np.allclose(band.weights, expected, rtol=0, atol=1e-5)
+                    for band, expected in zip(bands, weights, strict=True)
+                ):
+                    continue
+            found.append((name, num_bands, rate))
+    return found

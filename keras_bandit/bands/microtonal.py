@@ -17,17 +17,7 @@ def microtonal_bands(num_edges, n_fft, sample_rate):
     The notes are those of the listing in Sec. III-A, which walks from 20 Hz
     to 20 kHz in quarter tones and keeps the odd ones. Which `num_edges` of
     them are chosen follows the authors' repository, sahandevs/BandSplit-RNN.
-
-    Args:
-        num_edges: int, at least 1. Number of notes that are upper edges.
-        n_fft: int. FFT size in samples, even.
-        sample_rate: int, in Hz.
-
-    Returns:
-        list of `Band`, side by side, all weights 1.
-
-    Raises:
-        ValueError: for more edges than there are notes.
+    Arguments, values and errors as in `band_layout`.
     """
     if num_edges > NUM_NOTES:
         raise ValueError(

@@ -11,8 +11,8 @@ from keras_bandit.bands.band import Band, format_runs
 def _float32_linspace(start, stop, num):
     """`torch.linspace` in float32, to the last bit.
 
-    It counts from the nearer end with a float32 step and rounds each value
-    once. A float64 product of float32 numbers is exact, so this does the same.
+    It counts from the nearer end with a float32 step and rounds once, as does
+    a float64 product of float32 numbers, which is exact.
     """
     start, stop = np.float32(start), np.float32(stop)
     step = np.float64((stop - start) / np.float32(num - 1))
@@ -24,11 +24,9 @@ def _float32_linspace(start, stop, num):
     ).astype("float32")
 
 
-# The authors' float32 edges come from `torch.pow` and `torch.sinh`, which
-# sometimes return the float next to the nearest one: {edge: floats away from
-# it}, fitted to the weights of the layouts they published. It moves no bin;
-# without it these weights are off by up to 2.4e-6. For tribark 48 the torch of
-# another machine rounds differently, so there is no formula to follow.
+# The authors' `torch.pow` and `torch.sinh` sometimes return the float next to
+# the nearest one: {edge: floats away from it}, fitted to the weights of their
+# published layouts. Without it these are off by up to 2.4e-6; no bin moves.
 _NEXT_FLOAT = {
     ("mel", 48, 44100): {20: -1, 22: -1},
     ("mel", 64, 44100): {5: 1, 57: 1},
@@ -40,10 +38,6 @@ _NEXT_FLOAT = {
 }
 
 
-def _exp10(x):
-    return 10.0**x
-
-
 def _triangular_edges(name, num_bands, sample_rate):
     """Edges in Hz, float32 `(num_bands + 2,)`, at even steps on a scale.
 
@@ -52,22 +46,19 @@ def _triangular_edges(name, num_bands, sample_rate):
     edge is rounded to above the Nyquist frequency.
     """
     nyquist = sample_rate / 2
-    erb_factor = 1000 * math.log(10) / (24.7 * 4.37)  # of a log10, not ln
+    erb = 1000 * math.log(10) / (24.7 * 4.37)  # factor of a log10, not ln
+    exp10 = functools.partial(np.power, 10.0)
     top, divisor, function = {
-        "mel": (2595 * math.log10(1 + nyquist / 700), 2595, _exp10),
+        "mel": (2595 * math.log10(1 + nyquist / 700), 2595, exp10),
         "tribark": (6 * math.asinh(nyquist / 600), 6, np.sinh),
-        "erb": (
-            erb_factor * math.log10(1 + 0.00437 * nyquist),
-            erb_factor,
-            _exp10,
-        ),
+        "erb": (erb * math.log10(1 + 0.00437 * nyquist), erb, exp10),
     }[name]
     scale = _float32_linspace(0, top, num_bands + 2) / np.float32(divisor)
     # Rounded once from float64: numpy's own float32 functions are less exact
     # and differ between processors.
     values = function(scale.astype("float64")).astype("float32")
-    moves = _NEXT_FLOAT.get((name, num_bands, sample_rate), {})
-    for edge, direction in moves.items():
+    moved = _NEXT_FLOAT.get((name, num_bands, sample_rate), {})
+    for edge, direction in moved.items():
         values[edge] = np.nextafter(values[edge], np.float32(direction * 1e9))
     if name == "mel":
         return np.float32(700) * (values - np.float32(1))
@@ -158,20 +149,8 @@ FILTERBANKS = {
 def perceptual_bands(name, num_bands, n_fft, sample_rate):
     """Bands where a filter is not zero, weighted by its share of each bin.
 
-    BandIt, Sec. III-B, eq. 3.
-
-    Args:
-        name: str, one of `FILTERBANKS`.
-        num_bands: int, at least 1.
-        n_fft: int. FFT size in samples, even.
-        sample_rate: int, in Hz.
-
-    Returns:
-        list of `num_bands` `Band`.
-
-    Raises:
-        ValueError: if a band would be empty, or a bin other than the highest
-            lies in no band.
+    BandIt, Sec. III-B, eq. 3. `name` is one of `FILTERBANKS`; all else is as
+    in `band_layout`.
     """
     filterbank = FILTERBANKS[name](num_bands, n_fft, sample_rate)
     setting = f"layout {name!r} at {n_fft=} and {sample_rate=}"

@@ -12,7 +12,7 @@ import os
 import sys
 
 from keras_bandit.cli.arguments import Parser
-from keras_bandit.cli.console import CommandError, report, unsaid
+from keras_bandit.cli.console import CommandError, failed_prints, report
 from keras_bandit.cli.convert import add_convert
 from keras_bandit.cli.evaluate import add_evaluate
 from keras_bandit.cli.export import add_export
@@ -47,7 +47,7 @@ def main(argv=None):
     Returns:
         int, the exit status: see `keras-bandit --help`.
     """
-    unsaid.clear()
+    failed_prints.clear()
     try:
         args = build_parser().parse_args(argv)
         status = args.command(args)
@@ -57,9 +57,9 @@ def main(argv=None):
     except KeyboardInterrupt:
         report("interrupted")
         return 130
-    if unsaid and not isinstance(unsaid[0], BrokenPipeError):
-        report(f"error: standard output: {unsaid[0].strerror}")
-    return status or int(bool(unsaid))
+    if failed_prints and not isinstance(failed_prints[0], BrokenPipeError):
+        report(f"error: standard output: {failed_prints[0].strerror}")
+    return status or int(bool(failed_prints))
 
 
 def run():

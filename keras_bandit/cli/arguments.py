@@ -91,26 +91,19 @@ class Parser(argparse.ArgumentParser):
         """Adds `--mixture-consistency`."""
         self.flag(
             "--mixture-consistency",
-            "share out what the stems leave of the mixture among them, so that "
-            "they add up to it",
+            "spread the residual evenly over the stems, so that they add up to "
+            "the mixture",
         )
 
-    def add_chunks(self, hop_seconds, hop_help):
-        """Adds the options that `separate` cuts a recording by.
-
-        Args:
-            hop_seconds: float or `None`. The default.
-            hop_help: str. What it means.
-        """
+    def add_chunks(self, hop_help):
+        """Adds the options that `separate` cuts a recording by."""
         self.option(
             "--chunk-seconds",
             "S",
             seconds,
             "length of the chunks that the model sees (the model's, such as 6)",
         )
-        self.option(
-            "--hop-seconds", "S", seconds, hop_help, default=hop_seconds
-        )
+        self.option("--hop-seconds", "S", seconds, hop_help)
         self.option(
             "--batch-size",
             "N",

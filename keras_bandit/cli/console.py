@@ -49,8 +49,8 @@ def report(message):
     print(f"keras-bandit: {message}", file=sys.stderr)
 
 
-unsaid = []
-"""The errors that kept `say` from printing."""
+failed_prints = []
+"""Errors of `say`; `main` reports the first at the end."""
 
 
 def say(message):
@@ -61,4 +61,4 @@ def say(message):
     try:
         print(text, flush=True)
     except OSError as error:
-        unsaid.append(error)
+        failed_prints.append(error)

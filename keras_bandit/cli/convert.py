@@ -15,9 +15,9 @@ def add_convert(commands):
         "convert",
         help="convert a released checkpoint to a preset directory",
         description="Converts a released checkpoint (BandIt v1 and v2, and "
-        "BSRNN by BandIt's authors; Open-Unmix, a file or a folder of targets) "
-        "to a preset directory. What the model is, is found from the "
-        "checkpoint's tensors.",
+        "BSRNN by BandIt's authors; Open-Unmix, a file or a folder of targets; "
+        "MRX) to a preset directory. The model's type and sizes are read from "
+        "the checkpoint's tensors.",
     )
     parser.set_defaults(command=convert_command)
     option, flag = parser.option, parser.flag

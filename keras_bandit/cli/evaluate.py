@@ -60,7 +60,6 @@ def add_evaluate(commands):
     flag("--mne", "also score mne: music plus effects")
     parser.add_mixture_consistency()
     parser.add_chunks(
-        hop_seconds=None,
         hop_help="from chunk to chunk (0.5, the authors', or a shorter chunk)",
     )
     parser.add_engine()

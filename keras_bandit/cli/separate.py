@@ -15,7 +15,7 @@ from keras_bandit.cli.console import (
 from keras_bandit.cli.model import load_on_engine, resolve_engine
 from keras_bandit.common.files import check_writable
 
-# Arguments of `separate_file`, by the same names.
+# Arguments of `check_file` and `separate_file`, by the same names.
 _OPTIONS = [
     "stems",
     "mne",
@@ -23,7 +23,6 @@ _OPTIONS = [
     "mixture_consistency",
     "chunk_seconds",
     "hop_seconds",
-    "batch_size",
     "file_format",
     "subtype",
     "overwrite",
@@ -60,7 +59,6 @@ def add_separate(commands):
     flag("--mne", "also write mne: music plus effects")
     parser.add_mixture_consistency()
     parser.add_chunks(
-        hop_seconds=None,
         hop_help="from chunk to chunk; smaller is smoother and slower (half a "
         "chunk; BandIt's authors take 0.5)",
     )
@@ -131,7 +129,7 @@ def _summary(file):
         f"{file.source}: {seconds:.2f} s, {found.num_channels} channel(s), "
         f"{found.sample_rate} Hz -> {folder}/: {', '.join(file.paths)} "
         f"({file.subtype}), separated in {file.elapsed:.1f} s, "
-        f"{file.elapsed / seconds:.2f} x real time"
+        f"{seconds / file.elapsed:.2f} x real time"
     )
 
 
@@ -143,22 +141,25 @@ def separate_command(args):
         with user_errors(OSError):
             check_writable(args.engine_cache)
     choose_backend(args.backend)
-    from keras_bandit.inference import separate_file
+    from keras_bandit.inference.files import check_file, separate_file
 
     options = {name: getattr(args, name) for name in _OPTIONS}
     options["inputs"] = list(folders)
     progress = not args.quiet and sys.stderr.isatty()
 
     def check(source, separator=None):
-        return separate_file(
-            source, folders[source], separator, check_only=True, **options
-        )
+        return check_file(source, folders[source], separator, **options)
 
     def separate(file):
         source = file.source
         try:
             done = separate_file(
-                source, folders[source], separator, progress=progress, **options
+                source,
+                folders[source],
+                separator,
+                batch_size=args.batch_size,
+                progress=progress,
+                **options,
             )
         except MemoryError as error:
             raise CommandError(f"{source}: too large: {error}") from error

@@ -5,18 +5,11 @@ import operator
 
 
 def check_integer(name, value, least):
-    """Checks a count or a size.
-
-    Args:
-        name: str. The argument's, for the error.
-        value: int, of NumPy's types too.
-        least: int. The smallest value that is accepted.
-
-    Returns:
-        int.
+    """A count or a size as int, of NumPy's types too.
 
     Raises:
-        ValueError: if the value is no integer, a bool, or below `least`.
+        ValueError: if the value is no integer, a bool, or below `least`; with
+            the argument's name.
     """
     try:
         integer = operator.index(value)

@@ -10,9 +10,6 @@ import shutil
 def check_writable(folder):
     """Checks that a directory can be made, or written to if it exists.
 
-    Args:
-        folder: path.
-
     Raises:
         NotADirectoryError: if it or one above it is a file.
         PermissionError: if files may not be made there.
@@ -92,10 +89,8 @@ def replace_file(path, write):
     process left beside it is overwritten the next time, where
     `complete_files` would leave one more: for one writer, which starts anew.
 
-    Args:
-        path: of the file. Its directory must exist.
-        write: function of a path, a hidden one with the same ending, that
-            writes the file there. If it raises, the former file stays.
+    `write` is a function of a path, a hidden one with the same ending, that
+    writes the file there. If it raises, the former file stays.
     """
     path = pathlib.Path(path)
     partial = path.with_name(f".partial.{path.name}")
@@ -141,12 +136,8 @@ def replace_directory(path, write):
 
     A full directory cannot be renamed onto another, so that for a moment
     there is none; `recover_directory` brings the former one back if the
-    process was killed then.
-
-    Args:
-        path: of the directory.
-        write: function of a path, called with an empty directory to fill. If
-            it raises, the former directory stays.
+    process was killed then. `write` is given an empty directory to fill; if
+    it raises, the former directory stays.
     """
     recover_directory(path)
     path, partial, former = _names(path)

@@ -2,21 +2,11 @@
 
 import numpy as np
 
-# Length of the gating blocks of ITU-R BS.1770-4, and its absolute gate.
-_BLOCK_SECONDS = 0.4
-SILENCE_LUFS = -70.0
-"""At this loudness and below, a sound counts as silent (BS.1770-4, Annex 1)."""
+_BLOCK_SECONDS = 0.4  # gating blocks of ITU-R BS.1770-4
 
 
 def require_pyloudnorm():
-    """Imports pyloudnorm when it is first needed: that takes a second.
-
-    Returns:
-        The module.
-
-    Raises:
-        ImportError: naming the extra `mix`.
-    """
+    """The module pyloudnorm, whose import takes a second."""
     try:
         import pyloudnorm
     except ImportError as error:
@@ -39,7 +29,7 @@ def integrated_loudness(audio, sample_rate):
         sample_rate: int. Hz.
 
     Returns:
-        float, LUFS; `-inf` if nothing is louder than `SILENCE_LUFS`.
+        float, LUFS; `-inf` if nothing is louder than -70 LUFS (Annex 1).
 
     Raises:
         ImportError: without pyloudnorm, the extra `mix`.

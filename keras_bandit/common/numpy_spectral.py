@@ -1,7 +1,6 @@
 """`STFT` and `ISTFT` of `keras_bandit.layers` in NumPy alone.
 
-For what runs beside the model without a backend of Keras: the oracles, and
-OpenVINO, where float32 FFTs outside the graph are exact to rounding at every
+For what runs without a backend of Keras: the oracles and the engines, where float32 FFTs outside the graph are exact to rounding at every
 precision of the network, and are 1 % of the work.
 """
 
@@ -23,18 +22,10 @@ def reach_of(n_fft):
 
 
 def count_frames(samples, n_fft, hop_length):
-    """Frames of a waveform: `1 + samples // hop_length`.
+    """Frames of a waveform, `1 + samples // hop_length`, int or tensor.
 
     One more where the last sample would lie farther than `reach_of(n_fft)`
     behind the last frame's centre, which only a longer hop allows.
-
-    Args:
-        samples: int or integer tensor.
-        n_fft: int.
-        hop_length: int.
-
-    Returns:
-        int or integer tensor.
     """
     frames = 1 + samples // hop_length
     # The last sample is samples % hop_length - 1 behind the last centre.
@@ -57,17 +48,8 @@ def unit_window(n_fft):
 def framed(waveform, n_fft, hop_length, pad_mode="constant"):
     """Cuts audio into frames centred on multiples of the hop.
 
-    Args:
-        waveform: `(…, samples)`.
-        n_fft: int.
-        hop_length: int.
-        pad_mode: `"constant"` (zeros) or `"reflect"`.
-
-    Returns:
-        `(…, frames, n_fft)` with `count_frames` frames; a view.
-
-    Raises:
-        ValueError: if there are too few samples to reflect.
+    `(…, samples)` to `(…, frames, n_fft)`, a view, with `count_frames` frames.
+    `pad_mode` and errors are those of `STFT`.
     """
     half = n_fft // 2
     samples = waveform.shape[-1]
@@ -89,12 +71,7 @@ def framed(waveform, n_fft, hop_length, pad_mode="constant"):
 def overlap_add(frames, hop_length):
     """Adds up frames that start one hop after the other.
 
-    Args:
-        frames: `(…, frames, n_fft)`.
-        hop_length: int.
-
-    Returns:
-        `(…, (frames - 1) * hop_length + n_fft)`.
+    `(…, frames, n_fft)` to `(…, (frames - 1) * hop_length + n_fft)`.
     """
     *leading, count, n_fft = frames.shape
     overlap = -(-n_fft // hop_length)
@@ -107,27 +84,13 @@ def overlap_add(frames, hop_length):
 
 
 def stft(waveform, n_fft, hop_length, pad_mode="constant"):
-    """Short-time Fourier transform; arguments as `framed`.
-
-    Returns:
-        `(…, frames, bins)` complex64.
-    """
+    """`(…, frames, bins)` complex64; arguments as `framed`."""
     frames = framed(waveform, n_fft, hop_length, pad_mode)
     return np.fft.rfft(frames * unit_window(n_fft))
 
 
 def istft(spectrogram, n_fft, hop_length, samples):
-    """Inverse of `stft`.
-
-    Args:
-        spectrogram: `(…, frames, bins)` complex64.
-        n_fft: int.
-        hop_length: int.
-        samples: int. Length of the result, that of the waveform.
-
-    Returns:
-        `(…, samples)` float32.
-    """
+    """Inverse of `stft`: `(…, samples)` float32, of the waveform's length."""
     window = hann_window(n_fft)
     synthesis = (window * np.sqrt(np.sum(window**2))).astype("float32")
     frames = np.fft.irfft(spectrogram, n_fft) * synthesis

@@ -7,12 +7,8 @@ import platform
 def versions(*packages):
     """Versions of Python and of packages, without importing them.
 
-    Args:
-        *packages: str. Names as pip knows them, such as `"keras-bandit"`.
-
-    Returns:
-        `{"python": version, name: version, …}`; packages that are not
-        installed are left out.
+    Packages are named as pip knows them, such as `"keras-bandit"`; those that
+    are not installed are left out: `{"python": version, name: version, …}`.
     """
     found = {"python": platform.python_version()}
     for name in packages:

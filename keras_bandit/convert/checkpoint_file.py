@@ -14,15 +14,7 @@ WRAPPERS = ("state_dict", "model_state_dict", "state")
 
 
 def to_array(name, value):
-    """One tensor as a float32 NumPy array.
-
-    Args:
-        name: str. For the error message.
-        value: PyTorch tensor or array.
-
-    Raises:
-        ValueError: if it is neither, or not of real numbers.
-    """
+    """A PyTorch tensor or array of real numbers as a float32 NumPy array."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         value = value.float() if value.is_floating_point() else value
@@ -43,19 +35,9 @@ def to_array(name, value):
 
 
 def read_state_dict(path):
-    """Reads a checkpoint file without running code from it.
+    """Reads a file of `torch.save` without running code from it.
 
-    Args:
-        path: a file written by `torch.save`.
-
-    Returns:
-        dict as stored, with tensors on the CPU.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ImportError: without PyTorch.
-        ValueError: if the file is not a checkpoint, or carries anything but
-            tensors and plain values.
+    Returns and raises what `from_checkpoint` takes and raises.
     """
     path = os.fspath(path)
     if not os.path.isfile(path):
@@ -91,10 +73,6 @@ def read_state_dict(path):
 def unwrap(checkpoint):
     """Takes the state dict out of what trainers wrap around it.
 
-    Args:
-        checkpoint: dict, with the tensors at the top or under `state_dict`,
-            `model_state_dict` or `state`.
-
     Returns:
         `{name: float32 array}`. Where names have the prefix `model.`
         (PyTorch Lightning) only those are kept, without it.
@@ -103,10 +81,8 @@ def unwrap(checkpoint):
         ValueError: if it is not a dict of tensors.
     """
     for wrapper in WRAPPERS:
-        if isinstance(checkpoint, dict) and isinstance(
-            checkpoint.get(wrapper), dict
-        ):
-            checkpoint = checkpoint[wrapper]
+        inner = isinstance(checkpoint, dict) and checkpoint.get(wrapper)
+        checkpoint = inner if isinstance(inner, dict) else checkpoint
     if not isinstance(checkpoint, dict):
         raise ValueError(
             "a checkpoint must be a dict of tensors; got "
@@ -114,20 +90,15 @@ def unwrap(checkpoint):
         )
     if not checkpoint:
         raise ValueError("a checkpoint must hold tensors; got an empty dict")
-    prefix = "model."
-    names = list(checkpoint)
-    for name in names:
+    for name in checkpoint:
         if not isinstance(name, str):
             raise ValueError(
                 f"checkpoint entries must have names; got {name!r}"
             )
-    if any(name.startswith(prefix) for name in names):
-        names = [name for name in names if name.startswith(prefix)]
-    else:
-        prefix = ""
+    lightning = [name for name in checkpoint if name.startswith("model.")]
     return {
-        name.removeprefix(prefix): to_array(name, checkpoint[name])
-        for name in names
+        name.removeprefix("model."): to_array(name, checkpoint[name])
+        for name in lightning or checkpoint
     }
 
 
@@ -216,9 +187,6 @@ def sha256(path):
 
 def read_hparams(path):
     """Reads `hparams.yaml` beside a checkpoint or in its folder's parent.
-
-    Args:
-        path: the checkpoint's path.
 
     Returns:
         dict, empty if there is none.

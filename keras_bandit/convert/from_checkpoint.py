@@ -21,17 +21,7 @@ FORMATS = [BANDIT_V1, BSRNN, BANDIT_V2, OPEN_UNMIX, MRX]
 
 
 def detect_format(names):
-    """Which of the formats a checkpoint's names belong to.
-
-    Args:
-        names: iterable of str, without the prefix `model.`.
-
-    Returns:
-        `CheckpointFormat`.
-
-    Raises:
-        ValueError: if it is none of them.
-    """
+    """The `CheckpointFormat` of tensors' names; `ValueError` for no known."""
     names = list(names)
     for checkpoint_format in FORMATS:
         if checkpoint_format.recognizes(names):

@@ -1,14 +1,6 @@
 """Training data: generated clips, random crops, chunks, augmentation."""
 
-from keras_bandit.data.augmentation import (
-    ColoredNoise,
-    Gain,
-    PolarityInversion,
-    RandomOrder,
-    Remix,
-    Shift,
-    WindowGain,
-)
+from keras_bandit.data.augmentation import Gain, PolarityInversion
 from keras_bandit.data.chunks import validation_chunks
 from keras_bandit.data.crops import random_crops
 from keras_bandit.data.film_clip import film_clip
@@ -17,14 +9,9 @@ from keras_bandit.data.source_activity import Segment, active_segments
 from keras_bandit.data.stored_tracks import open_tracks
 
 __all__ = [
-    "ColoredNoise",
     "Gain",
     "PolarityInversion",
-    "RandomOrder",
-    "Remix",
     "Segment",
-    "Shift",
-    "WindowGain",
     "active_segments",
     "film_clip",
     "mix_film_tracks",

@@ -5,7 +5,7 @@ import dataclasses
 import itertools
 
 from keras_bandit.common.checks import check_integer
-from keras_bandit.data.stem_reader import StemReader, crop_samples, rows
+from keras_bandit.data.stem_reader import StemReader
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +33,8 @@ class ChunkSource:
         """Batch `index`; the last one may be smaller."""
         first = index % len(self) * self.batch_size
         last = min(first + self.batch_size, self.ends[-1])
-        batch = self.reader.empty(last - first, self.samples)
-        for chunk, pair in zip(range(first, last), rows(batch), strict=True):
+        batch, items = self.reader.empty(last - first, self.samples)
+        for chunk, pair in zip(range(first, last), items, strict=True):
             number = bisect.bisect_right(self.ends, chunk)
             before = self.ends[number - 1] if number else 0
             track, start = self.reader.tracks[number], chunk - before
@@ -50,17 +50,13 @@ def validation_chunks(
     batch_size=2,
     composites=None,
     mixture_stems=None,
-    missing="error",
     sample_rate=None,
-    last_chunk=True,
 ):
     """All chunks of all tracks, at a fixed hop, for validation.
 
     A chunk starts at every multiple of the hop, track by track, as long as a
-    whole chunk is left; the rest of a track is in no chunk. The paper's hop
-    is 1 s. The authors' configurations have 3 s and leave the last chunk out:
-    `hop_seconds=3.0, last_chunk=False` gives their 18 chunks of a DnR track
-    (they order chunks by start, then track; we by track, then start).
+    whole chunk is left; the rest of a track is in no chunk. The hop is the
+    paper's 1 s; the authors' configurations have 3 s.
 
     Args:
         tracks: sequence of `Track`, all with the same sample rate and number
@@ -69,24 +65,16 @@ def validation_chunks(
         chunk_seconds: float. Length of a chunk. A shorter track is an error.
         hop_seconds: float. Between the starts of chunks.
         batch_size: int. The last batch may be smaller.
-        composites, mixture_stems, missing, sample_rate: as of `random_crops`.
-        last_chunk: bool. Whether the last chunk of a track is among them.
+        composites, mixture_stems, sample_rate: see `random_crops`.
 
     Returns:
         `grain.MapDataset` of `(mixture, {stem: target})`, each `(batch,
         channels, samples)` float32; the same in every epoch.
 
     Raises:
-        ValueError: as `random_crops`, and if there is no chunk.
+        ValueError: as `random_crops`.
     """
-    reader = StemReader(
-        tracks,
-        stems,
-        composites,
-        mixture_stems,
-        missing=missing,
-        sample_rate=sample_rate,
-    )
+    reader = StemReader(tracks, stems, composites, mixture_stems, sample_rate)
     hop = round(hop_seconds * reader.sample_rate)
     if hop < 1:
         raise ValueError(
@@ -94,17 +82,9 @@ def validation_chunks(
             f"hop_seconds={hop_seconds}"
         )
     check_integer("batch_size", batch_size, 1)
-    samples = crop_samples(reader.tracks, chunk_seconds, "chunk_seconds")
-    counts = (
-        (track.num_samples - samples) // hop + bool(last_chunk)
-        for track in reader.tracks
-    )
+    samples = reader.count_samples(chunk_seconds, "chunk_seconds")
+    counts = (1 + (t.num_samples - samples) // hop for t in reader.tracks)
     ends = list(itertools.accumulate(counts))
-    if not ends[-1]:
-        raise ValueError(
-            "with last_chunk=False a track must be longer than chunk_seconds "
-            f"+ hop_seconds; got {chunk_seconds} + {hop_seconds}"
-        )
     # Importing grain takes a second and loads JAX.
     from keras_bandit.data.indexed_dataset import IndexedDataset
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from keras_bandit.common.checks import check_whole
-from keras_bandit.data.stem_reader import StemReader, crop_samples, rows
+from keras_bandit.data.stem_reader import StemReader
 
 # What a random number generator is for, so that none serves two purposes.
 _ORDER, _ELEMENT = 0, 1
@@ -38,7 +38,7 @@ class CropSource:
         places: range. The examples of a batch that are made: all, or the
             share of one of several processes.
         batch_size, epoch_size, independent, augmentations, peak_margin, seed,
-            start_epoch, shuffle: as of `random_crops`.
+            start_epoch: see `random_crops`.
     """
 
     reader: StemReader
@@ -51,7 +51,6 @@ class CropSource:
     peak_margin: float | None
     seed: int
     start_epoch: int
-    shuffle: bool
 
     def share(self, index, count):
         """The source of every `count`-th example of each batch."""
@@ -68,8 +67,8 @@ class CropSource:
     def item(self, index):
         """Batch `index`, counted from the start of epoch `start_epoch`."""
         epoch, step = divmod(index, len(self))
-        batch = self.reader.empty(len(self.places), self.samples)
-        for place, pair in zip(self.places, rows(batch), strict=True):
+        batch, items = self.reader.empty(len(self.places), self.samples)
+        for place, pair in zip(self.places, items, strict=True):
             example = step * self.batch_size + place
             self._fill(self.start_epoch + epoch, example, *pair)
         return batch
@@ -77,22 +76,18 @@ class CropSource:
     def _fill(self, epoch, index, mixture, targets):
         """Writes example `index` of an epoch into `(channels, samples)`."""
         rng = _rng(self.seed, _ELEMENT, epoch, index)
-        track = self._track(epoch, index)
-        start = self._start(rng, track)
+        track, start = self._draw(rng, epoch, index)
         if not (self.independent or self.augmentations):
             self.reader.read_pair(track, start, mixture, targets)
             return
         sources = {}
         for number, name in enumerate(self.reader.names(track)):
             if self.independent and number:
-                track = self._track(epoch, index, number)
-                start = self._start(rng, track)
-            stop = start + self.samples
-            sources[name] = self.reader.read(track, name, start, stop)
+                track, start = self._draw(rng, epoch, index, number)
+            sources[name] = track.read(name, start, start + self.samples)
         for augmentation in self.augmentations:
             sources = augmentation(rng, sources, self.reader.sample_rate)
-        self.reader.sum_mixture(sources, mixture)
-        self.reader.sum_targets(sources, targets)
+        self.reader.sum_pair(sources, mixture, targets)
         if self.peak_margin is None:
             return
         # The authors take the peak over a batch, we over one example, which
@@ -106,18 +101,15 @@ class CropSource:
             for signal in (mixture, *targets.values()):
                 signal *= gain
 
-    def _track(self, epoch, index, part=0):
-        """The track of an example; independent stems have orders of their own.
+    def _draw(self, rng, epoch, index, part=0):
+        """Track and start of an example, or of its `part`-th stem.
 
         The authors' `index mod number of tracks` of a shuffled index: within
         an epoch no track comes more than once more often than another.
         """
-        if self.shuffle:
-            index = _order(self.seed, epoch, part, self.epoch_size)[index]
-        return self.reader.tracks[index % len(self.reader.tracks)]
-
-    def _start(self, rng, track):
-        return int(rng.integers(track.num_samples - self.samples + 1))
+        place = _order(self.seed, epoch, part, self.epoch_size)[index]
+        track = self.reader.tracks[place % len(self.reader.tracks)]
+        return track, int(rng.integers(track.num_samples - self.samples + 1))
 
 
 def random_crops(
@@ -131,11 +123,9 @@ def random_crops(
     independent=False,
     augmentations=(),
     peak_margin=0.5,
-    missing="error",
     sample_rate=None,
     seed=0,
     start_epoch=0,
-    shuffle=True,
     num_workers=0,
 ):
     """Random crops of tracks in batches, new ones in every epoch.
@@ -143,11 +133,10 @@ def random_crops(
     As the authors train (BandIt, arXiv:2309.02539, and its `dnr` data
     module): an epoch has a fixed number of examples whatever the size of the
     set; example i is cut from track i mod number of tracks, at a random start
-    that all stems share; their order is shuffled. The authors' range of
-    starts leaves out the last possible one, ours does not.
+    that all stems share; the order is shuffled. The authors' range of starts
+    leaves out the last possible one, ours does not.
 
-    Example i of epoch e depends on `seed`, e and i alone: not on the batch
-    size, the number of workers, or the epochs before. A run that goes on
+    Example i of epoch e depends only on `seed`, e and i. A run that continues
     with `start_epoch=e` sees what an uninterrupted one would see. The state
     of an iterator can be saved and restored too (`get_state`).
 
@@ -167,31 +156,26 @@ def random_crops(
         mixture_stems: list of str, stored stems that make the mixture where
             it is a sum; `None`: every stem that any track has, without those
             that are part of another (`effects_foreground` of `effects`).
-        independent: bool. Each stored stem comes from its own track and
-            start. Needs `shuffle`.
+        independent: bool. Each stored stem comes from its own track and start.
         augmentations: callables `(rng, {stem: audio}, sample_rate)` that
-            return such a dict, see `keras_bandit.data.Gain` and others,
-            applied to stored stems in this order, before they are summed.
+            return such a dict, such as `keras_bandit.data.Gain`, applied to
+            stored stems in this order, before they are summed.
         peak_margin: float or `None`. Independent or augmented examples whose
             peak is above 1 are multiplied by `1 / (peak + peak_margin * u)`,
             `u` uniform in [0, 1), targets and mixture alike; `None`: never.
             The authors have 0.5 for DnR and 0 for MUSDB18-HQ.
-        missing: `"error"` or `"silence"`: what a stem is that a track lacks.
         sample_rate: int or `None`. Hz, the rate the tracks must have.
         seed: int ≥ 0.
         start_epoch: int ≥ 0. The epoch that comes first.
-        shuffle: bool. `False`: example i is cut from track i mod number of
-            tracks in that order; the starts are still random.
         num_workers: int. 0: batches are made by threads. Else by as many
             processes, which helps where augmentations keep Python busy.
 
     Returns:
-        With `num_workers=0` a `grain.MapDataset` whose length is the number
-        of batches in an epoch: `fit(dataset, epochs=…)` goes on to the next
-        epochs by itself. With workers an endless `grain.IterDataset`, for
-        which `fit` needs `steps_per_epoch=epoch_size // batch_size` (allowed
-        without workers too). Elements are `(mixture, {stem: target})`, each
-        `(batch, channels, samples)` float32.
+        A grain dataset of `(mixture, {stem: target})`, each `(batch, channels,
+        samples)` float32. With `num_workers=0` it is a `MapDataset` as long as
+        an epoch, and `fit(dataset, epochs=…)` reads the next epochs by itself.
+        With workers it is an endless `IterDataset`, and `fit` needs
+        `steps_per_epoch=epoch_size // batch_size`.
 
     Raises:
         ValueError: if an argument is out of its range, tracks differ in rate
@@ -199,39 +183,26 @@ def random_crops(
     """
     batch_size = check_whole("batch_size", batch_size, 1)
     epoch_size = check_whole("epoch_size", epoch_size, batch_size)
-    seed = check_whole("seed", seed, 0)
-    start_epoch = check_whole("start_epoch", start_epoch, 0)
     num_workers = check_whole("num_workers", num_workers, 0)
-    if independent and not shuffle:
-        raise ValueError(
-            "independent=True draws a track for each stem and needs "
-            "shuffle=True; got shuffle=False"
-        )
     if peak_margin is not None and not 0 <= peak_margin < math.inf:
         raise ValueError(
             f"peak_margin must be None or ≥ 0; got peak_margin={peak_margin}"
         )
+    as_stored = not (independent or augmentations)
     reader = StemReader(
-        tracks,
-        stems,
-        composites,
-        mixture_stems,
-        stored_mixture=not (independent or augmentations),
-        missing=missing,
-        sample_rate=sample_rate,
+        tracks, stems, composites, mixture_stems, sample_rate, as_stored
     )
     source = CropSource(
-        reader,
-        crop_samples(reader.tracks, crop_seconds, "crop_seconds"),
-        range(batch_size),
-        batch_size,
-        epoch_size,
-        independent,
-        tuple(augmentations),
-        peak_margin,
-        seed,
-        start_epoch,
-        shuffle,
+        reader=reader,
+        samples=reader.count_samples(crop_seconds, "crop_seconds"),
+        places=range(batch_size),
+        batch_size=batch_size,
+        epoch_size=epoch_size,
+        independent=independent,
+        augmentations=tuple(augmentations),
+        peak_margin=peak_margin,
+        seed=check_whole("seed", seed, 0),
+        start_epoch=check_whole("start_epoch", start_epoch, 0),
     )
     # Importing grain takes a second and loads JAX.
     from keras_bandit.data.indexed_dataset import IndexedDataset, ProcessDataset

@@ -18,26 +18,15 @@ _MIXTURE_LEVEL_DB = -21.0
 _PEAK = 0.95
 
 
-def _check(seconds, sample_rate, channels):
-    if not (np.isfinite(seconds) and seconds >= 1):
-        raise ValueError(
-            "seconds must be finite and at least 1 (less may hold no word); "
-            f"got seconds={seconds}"
-        )
-    check_whole("sample_rate", sample_rate, 8000)
-    check_whole("channels", channels, 1)
-
-
 def film_clip(seconds, sample_rate=44100, channels=1, seed=0):
     """Synthesizes a short film-like clip: speech, music and effects.
 
-    Speech is the babble of two or three speakers: glottal pulses and
-    consonant noise through moving formants, in syllables, words and phrases.
-    Music has chords, a bass, a melody and, in half the clips, drums. Effects
-    are impacts, whooshes, ticks, explosions and engines over rain, wind or
-    room noise. The stems' levels scatter by 1.5 dB (standard deviation)
-    around those of DnR v2 (Petermann et al. 2022, arXiv:2110.09958): a
-    mixture SNR of +1, -6.8 and -5 dB. The mixture is the sum of the stems.
+    Speech is the babble of two or three speakers. Music has chords, a bass, a
+    melody and, in half the clips, drums. Effects are impacts, whooshes, ticks,
+    explosions and engines over rain, wind or room noise. The stems' levels
+    scatter by 1.5 dB (standard deviation) around those of DnR v2 (Petermann et
+    al. 2022, arXiv:2110.09958): a mixture SNR of +1, -6.8 and -5 dB. The
+    mixture is the sum of the stems.
 
     It stands in for a corpus where none is at hand (demo, tests, examples);
     scores on it say nothing about scores on real films.
@@ -57,13 +46,19 @@ def film_clip(seconds, sample_rate=44100, channels=1, seed=0):
     Raises:
         ValueError: if an argument is out of its range.
     """
-    _check(seconds, sample_rate, channels)
+    if not 1 <= seconds < np.inf:
+        raise ValueError(
+            "seconds must be finite and at least 1 (less may hold no word); "
+            f"got seconds={seconds}"
+        )
+    sample_rate = check_whole("sample_rate", sample_rate, 8000)
+    channels = check_whole("channels", channels, 1)
     samples = round(seconds * sample_rate)
     rng = np.random.default_rng(seed)
     renderers = (generate_speech, generate_music, generate_effects)
     stems = {}
     for name, render in zip(STEMS, renderers, strict=True):
-        stem = render(rng, samples, int(sample_rate), int(channels))
+        stem = render(rng, samples, sample_rate, channels)
         level_db = _MIXTURE_LEVEL_DB + _LEVEL_DB[name]
         level_db += rng.normal(0, _LEVEL_SPREAD_DB)
         stems[name] = stem * (10 ** (level_db / 20) / np.sqrt(np.mean(stem**2)))

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import csv
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -50,35 +51,30 @@ def _check(counts, seconds, sample_rate, seed, workers):
     return {split: count for split, count in checked.items() if count}
 
 
-def _kind_folders(speech_dir, music_dir, effects_dir):
-    """`{kind: folder}`; effects may come in two subfolders."""
-    sfx = background = effects_dir
-    if effects_dir is not None:
-        parts = [
-            pathlib.Path(effects_dir, part)
-            for part in ("foreground", "background")
-        ]
-        if all(part.is_dir() for part in parts):
-            sfx, background = parts
-    folders = {"music": music_dir, "speech": speech_dir}
-    folders |= {"sfx": sfx, "background": background}
-    return {k: folder for k, folder in folders.items() if folder is not None}
-
-
-def _deal(folders, splits, skip, seed):
+def _deal(speech_dir, music_dir, effects_dir, splits, skip, seed):
     """`{split: {kind: list of FileSound, or None}}` of the folders."""
+    folders = dict.fromkeys(KINDS, effects_dir)
+    folders |= {"speech": speech_dir, "music": music_dir}
+    if effects_dir is not None:
+        parts = {
+            "sfx": pathlib.Path(effects_dir, "foreground"),
+            "background": pathlib.Path(effects_dir, "background"),
+        }
+        if all(part.is_dir() for part in parts.values()):
+            folders |= parts
     skipped = {os.path.abspath(path): path for path in skip}
     unknown = set(skipped)
     sounds = {split: dict.fromkeys(KINDS) for split in splits}
     shares = {split: _SHARES[split] for split in splits}
     for kind, folder in folders.items():
+        if folder is None:
+            continue
         paths = {os.path.abspath(x.path): x for x in find_sounds(folder)}
         unknown -= paths.keys()
         found = [x for path, x in paths.items() if path not in skipped]
-        # One folder for both kinds of effects is dealt alike.
-        dealt = share_sounds(folder, found, shares, seed)
-        for split in splits:
-            sounds[split][kind] = dealt[split]
+        # One seed: a folder of both kinds of effects is dealt alike to both.
+        for split, files in share_sounds(folder, found, shares, seed).items():
+            sounds[split][kind] = files
     if unknown:
         raise ValueError(
             f"skip names {', '.join(str(skipped[path]) for path in unknown)}, "
@@ -87,72 +83,38 @@ def _deal(folders, splits, skip, seed):
     return sounds
 
 
-def _describe(seconds, sample_rate, seed, sounds):
-    """What decides how the tracks sound, for the record."""
-    return {
-        "seconds": float(seconds),
-        "sample_rate": int(sample_rate),
-        "seed": int(seed),
-        "files": {
-            split: {
-                kind: None
-                if files is None
-                else {file.name: file.path.stat().st_size for file in files}
-                for kind, files in kinds.items()
-            }
-            for split, kinds in sounds.items()
-        },
-    }
+def _begin(output_dir, record, sounds, overwrite):
+    """Begins a set of tracks, or checks that the one there is the same.
 
-
-def _is_begun(output_dir, record, overwrite):
-    """Whether a set of the record is there, to be gone on with.
-
-    Raises:
-        ValueError: if there are tracks that must not be touched.
+    All files are read once, and tracks of an earlier set are removed.
     """
     path = output_dir / _RECORD
-    if path.exists():
-        if not overwrite:
-            check_same_settings(
-                json.loads(path.read_text(encoding="utf-8")),
-                record,
-                f"the tracks in {output_dir}",
-                "choose another folder, or overwrite=True to lose them",
-            )
-        return not overwrite
-    if any((output_dir / folder).exists() for folder in FOLDERS.values()):
+    if path.exists() and not overwrite:
+        check_same_settings(
+            json.loads(path.read_text(encoding="utf-8")),
+            record,
+            f"the tracks in {output_dir}",
+            "choose another folder, or overwrite=True to lose them",
+        )
+        return
+    folders = [output_dir / folder for folder in FOLDERS.values()]
+    if not path.exists() and any(folder.exists() for folder in folders):
         raise ValueError(
             f"{output_dir} holds tracks (tr, cv or tt) that the mixer did not "
             "write; choose another folder"
         )
-    return False
-
-
-def _begin(output_dir, record):
-    """Removes the tracks of an earlier set and writes the new record."""
-    if (output_dir / _RECORD).exists():
-        for folder in FOLDERS.values():
-            shutil.rmtree(output_dir / folder, ignore_errors=True)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    write_text(output_dir / _RECORD, json.dumps(record, indent=1))
-
-
-def _check_files(sounds):
-    """Reads every file once, whatever its kinds."""
-    files = {
-        file.path: file
-        for kinds in sounds.values()
-        for found in kinds.values()
-        for file in found or ()
-    }
-    problems = check_sounds(files.values())
-    if problems:
+    lists = [files or () for x in sounds.values() for files in x.values()]
+    files = {file.path: file for found in lists for file in found}
+    if problems := check_sounds(files.values()):
         raise FolderError(
             "files that cannot be mixed; mend them, remove them, or name them "
             "in skip=",
             problems,
         )
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(record, indent=1))
 
 
 def _write_annotations(path, events):
@@ -162,30 +124,27 @@ def _write_annotations(path, events):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         for event in events:
-            times = (event.start, event.stop, event.clip_start, event.clip_stop)
-            numbers = [f"{x:.9g}" for x in (*times, event.gain)]
-            writer.writerow([event.file, event.kind, *numbers])
+            name, kind, *numbers = dataclasses.astuple(event)
+            writer.writerow([name, kind, *(f"{x:.9g}" for x in numbers)])
 
 
-def _write_track(output_dir, split, index, record, sounds):
+def _write_track(path, seed, seconds, sample_rate, sounds):
     """Mixes and writes a track; its folder appears when it is complete."""
-    seed = [record["seed"], list(FOLDERS).index(split), index]
-    sample_rate = record["sample_rate"]
-    audio, events = mix_film_track(seed, record["seconds"], sample_rate, sounds)
+    audio, events = mix_film_track(seed, seconds, sample_rate, sounds)
 
     def write(partial):
         try:
             for stem, samples in audio.items():
-                path = partial / f"{stem}.wav"
-                soundfile.write(path, samples, sample_rate, subtype="FLOAT")
+                file = partial / f"{stem}.wav"
+                soundfile.write(file, samples, sample_rate, subtype="FLOAT")
         except (AssertionError, soundfile.LibsndfileError) as error:
             # soundfile asserts that all samples were taken.
             raise OSError(
-                f"{path}: writing broke off; is the disk full?"
+                f"{file}: writing broke off; is the disk full?"
             ) from error
         _write_annotations(partial / "annots.csv", events)
 
-    replace_directory(output_dir / FOLDERS[split] / str(index), write)
+    replace_directory(path, write)
 
 
 def _run(jobs, workers):
@@ -218,7 +177,7 @@ def mix_film_tracks(
     skip=(),
     workers=1,
 ):
-    """Mixes film-like tracks with their stems, the way of DnR.
+    """Mixes film-like tracks with their stems, as DnR was mixed.
 
     Writes the folders of DnR v2 (Petermann et al. 2022, arXiv:2110.09958):
     `output_dir/{tr,cv,tt}/<number>/{mix,speech,music,sfx}.wav`, mono, 32-bit
@@ -244,9 +203,7 @@ def mix_film_tracks(
         output_dir: path. Made if it is not there.
         counts: `{"train", "validation", "test"}`: numbers of tracks; a split
             left out, or with 0, takes no files.
-        speech_dir: path, or `None`: generated.
-        music_dir: path, or `None`: generated.
-        effects_dir: path, or `None`: generated.
+        speech_dir, music_dir, effects_dir: path, or `None`: generated.
         seconds: float. Length of the tracks, at least 1.
         sample_rate: int. Hz, at least 8000.
         seed: int ≥ 0.
@@ -272,28 +229,34 @@ def mix_film_tracks(
     counts = _check(counts, seconds, sample_rate, seed, workers)
     require_pyloudnorm()
     output_dir = pathlib.Path(output_dir)
-    folders = _kind_folders(speech_dir, music_dir, effects_dir)
-    sounds = _deal(folders, list(counts), skip, seed)
-    record = _describe(seconds, sample_rate, seed, sounds)
-    if not _is_begun(output_dir, record, overwrite):
-        _check_files(sounds)
-        _begin(output_dir, record)
-    tracks = {
-        split: [output_dir / FOLDERS[split] / str(i) for i in range(count)]
-        for split, count in counts.items()
+    sounds = _deal(speech_dir, music_dir, effects_dir, counts, skip, seed)
+    record = {
+        "seconds": float(seconds),
+        "sample_rate": int(sample_rate),
+        "seed": int(seed),
+        "files": {
+            split: {
+                kind: files and {x.name: x.path.stat().st_size for x in files}
+                for kind, files in kinds.items()
+            }
+            for split, kinds in sounds.items()
+        },
     }
-    jobs = [
-        (output_dir, split, index, record, sounds[split])
-        for split, paths in tracks.items()
-        for index, path in enumerate(paths)
-        if not path.exists()
-    ]
+    _begin(output_dir, record, sounds, overwrite)
+    tracks, jobs = {}, []
+    for split, count in counts.items():
+        folder = output_dir / FOLDERS[split]
+        tracks[split] = [folder / str(index) for index in range(count)]
+        for index, path in enumerate(tracks[split]):
+            if not path.exists():
+                track_seed = [record["seed"], list(FOLDERS).index(split), index]
+                settings = record["seconds"], record["sample_rate"]
+                jobs.append((path, track_seed, *settings, sounds[split]))
     total = sum(counts.values())
-    done = total - len(jobs)
+    kept = total - len(jobs)
     if progress:
-        progress(done, total)
-    for _ in _run(jobs, workers):
-        done += 1
+        progress(kept, total)
+    for done, _ in enumerate(_run(jobs, workers), kept + 1):
         if progress:
             progress(done, total)
     return tracks

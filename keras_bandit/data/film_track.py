@@ -1,4 +1,4 @@
-"""One film-like track of 60 s, or another length, mixed the way of DnR.
+"""One film-like track, mixed as DnR was mixed.
 
 Facts of DnR's mixing are from the scripts that made it, config.py and
 compile_dataset.py of github.com/darius522/dnr-utils at d895d48, for Petermann
@@ -57,13 +57,6 @@ class Event:
     gain: float
 
 
-def _count(rng, mean):
-    """A Poisson number, drawn until it is not zero."""
-    while not (count := rng.poisson(mean)):
-        pass
-    return count
-
-
 def _pause(rng):
     """Seconds from the end of an event to the start of the next, at least.
 
@@ -85,25 +78,22 @@ def _sounds(rng, kind, files, sample_rate):
                 yield files[index]
 
 
-def _piece_seconds(rng, kind, longest):
-    """Length of a piece: all of a speech file, about half of another."""
-    if kind == "speech":
-        return longest
-    seconds = rng.normal(longest / 2, longest / 10)
-    return float(np.clip(seconds, min(_SHORTEST_SECONDS, longest), longest))
-
-
 def _cut(rng, kind, sound, longest, sample_rate):
     """A faded piece of a sound that is not silent.
 
-    Speech and effects start with their file if it has at most 30 s; music
-    starts anywhere, and so does every piece after one that was silent.
+    Speech is taken whole, of others about half. Speech and effects start with
+    their file if it has at most 30 s; music starts anywhere, and so does every
+    piece after one that was silent.
 
     Returns:
         Start in seconds, `(samples,)`, and its loudness in LUFS.
     """
     for attempt in range(_TRIES):
-        seconds = _piece_seconds(rng, kind, longest)
+        seconds = longest
+        if kind != "speech":
+            seconds = rng.normal(longest / 2, longest / 10)
+            shortest = min(_SHORTEST_SECONDS, longest)
+            seconds = float(np.clip(seconds, shortest, longest))
         start = 0.0
         if kind == "music" or attempt or sound.seconds > _LONGEST_SECONDS:
             start = rng.uniform(0, sound.latest_start(seconds))
@@ -122,15 +112,12 @@ def _cut(rng, kind, sound, longest, sample_rate):
 
 
 def _submix(rng, kind, sounds, seconds, sample_rate):
-    """The events of one kind, one after the other with silence between.
-
-    Returns:
-        `(samples,)` float32 and a list of `Event`.
-    """
+    """The events of one kind, one after the other with silence between."""
     audio = np.zeros(round(seconds * sample_rate), "float32")
     events = []
     track_lufs = _LUFS[kind] + rng.uniform(-1, 1) * _TRACK_SPREAD
-    count = _count(rng, _EVENTS_PER_MINUTE[kind] * seconds / 60)
+    while not (count := rng.poisson(_EVENTS_PER_MINUTE[kind] * seconds / 60)):
+        pass  # every kind has an event
     for _, sound in zip(range(count), sounds, strict=False):
         length = min(sound.seconds, _LONGEST_SECONDS)
         end = events[-1].stop if events else 0.0
@@ -148,25 +135,16 @@ def _submix(rng, kind, sounds, seconds, sample_rate):
         audio[first : first + len(piece)] += np.float32(gain) * piece
         length = len(piece) / sample_rate
         start = first / sample_rate
-        events.append(
-            Event(
-                sound.name,
-                kind,
-                start,
-                start + length,
-                clip_start,
-                clip_start + length,
-                gain,
-            )
-        )
+        places = start, start + length, clip_start, clip_start + length
+        events.append(Event(sound.name, kind, *places, gain))
     return audio, events
 
 
 def mix_film_track(seed, seconds, sample_rate, sounds):
     """Mixes one mono track.
 
-    As in DnR: the number of events of each kind is a zero-truncated Poisson
-    number; events of a kind follow each other with random silence between;
+    As in DnR: the number of events of each kind is a Poisson number that is
+    not zero; events of a kind follow each other with random silence between;
     each is set to the loudness of its kind (music -24 LUFS, speech -17,
     effects -21 in the foreground and -29 in the background), shifted by up to
     2 per track and 1 per event; if a kind then peaks above -0.5 dB all are
@@ -201,12 +179,8 @@ def mix_film_track(seed, seconds, sample_rate, sounds):
     lufs = integrated_loudness(gain * sum(audio.values())[None], sample_rate)
     target = _MIXTURE_LUFS + rng.uniform(-1, 1) * _TRACK_SPREAD
     gain *= 10 ** ((target - lufs) / 20)
-    stems = {
-        "speech": audio["speech"],
-        "music": audio["music"],
-        "sfx": audio["sfx"] + audio["background"],
-    }
-    stems = {stem: np.float32(gain) * x for stem, x in stems.items()}
+    audio["sfx"] = audio["sfx"] + audio["background"]
+    stems = {s: np.float32(gain) * audio[s] for s in ("speech", "music", "sfx")}
     events = [dataclasses.replace(e, gain=e.gain * gain) for e in events]
     events.sort(key=lambda event: event.start)
     return {"mix": sum(stems.values()), **stems}, events

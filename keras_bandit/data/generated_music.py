@@ -71,9 +71,8 @@ def _pluck(rng, frequency_hz, seconds, sample_rate):
     position = np.arange(length) * (frequency_hz * period / sample_rate)
     string = np.interp(position, np.arange(len(string)), string)
     string = string / np.abs(string).max()
-    return (string * envelope(length, 0.002, 8.0, sample_rate)).astype(
-        "float32"
-    )
+    string = string * envelope(length, 0.002, 8.0, sample_rate)
+    return string.astype("float32")
 
 
 def _drum(rng, kind, sample_rate):
@@ -85,12 +84,9 @@ def _drum(rng, kind, sample_rate):
         tone = np.sin(2 * np.pi * np.cumsum(frequency) / sample_rate)
         return (tone * np.exp(-time / 0.08)).astype("float32")
     centre, octaves = (7500, 0.7) if kind == "hat" else (1800, 1.2)
-    noise = white_noise(rng, length) * np.exp(
-        -time / (length / sample_rate / 4)
-    )
-    noise = filter_frames(
-        noise, bell(centre, octaves, sample_rate), sample_rate
-    )
+    fall = np.exp(-time / (length / sample_rate / 4))
+    band = bell(centre, octaves, sample_rate)
+    noise = filter_frames(white_noise(rng, length) * fall, band, sample_rate)
     noise /= np.abs(noise).max()
     if kind == "hat":
         return 0.4 * noise
@@ -125,23 +121,15 @@ def _score(rng, beats):
 
 
 def generate_music(rng, samples, sample_rate, channels):
-    """A few bars of chords, bass and melody, with drums in half the clips.
-
-    Returns:
-        `(channels, samples)` float32.
-    """
+    """A few bars `(channels, samples)`, with drums in half the clips."""
     canvas = np.zeros((channels, samples), "float32")
     beat_seconds = 60 / rng.uniform(65, 135)
     beats = math.ceil(samples / sample_rate / beat_seconds)
     names = [*_INSTRUMENTS, "pluck"]
-    parts = {
-        part: (
-            names[rng.integers(len(names))],
-            level,
-            pan_gains(rng, channels, 0.6),
-        )
-        for part, level in (("chord", 0.35), ("bass", 0.8), ("melody", 0.6))
-    }
+    parts = {}
+    for part, level in (("chord", 0.35), ("bass", 0.8), ("melody", 0.6)):
+        instrument = names[rng.integers(len(names))]
+        parts[part] = instrument, level, pan_gains(rng, channels, 0.6)
     for part, beat, length, midi in _score(rng, beats):
         instrument, level, gains = parts[part]
         frequency_hz = 440 * 2 ** ((midi - 69) / 12)
@@ -153,8 +141,8 @@ def generate_music(rng, samples, sample_rate, channels):
         note *= level * rng.uniform(0.7, 1.0)
         add_sound(canvas, note, int(beat * beat_seconds * sample_rate), gains)
     if rng.random() < 0.5:
-        strokes = {k: _drum(rng, k, sample_rate) for k in ("kick", "snare")}
-        strokes["hat"] = _drum(rng, "hat", sample_rate)
+        kinds = ("kick", "snare", "hat")
+        strokes = {kind: _drum(rng, kind, sample_rate) for kind in kinds}
         gains = pan_gains(rng, channels, 0.1)
         for half_beat in range(2 * beats):
             kind = ("kick", "hat", "snare", "hat")[half_beat % 4]

@@ -112,11 +112,8 @@ def _voiced(rng, speaker, syllables, seconds, sample_rate):
     pulse = wavetable(np.arange(1.0, highest + 1) ** -speaker["tilt"])
     source = oscillate(pulse, np.cumsum(pitch) / sample_rate)
     source += speaker["breath"] * white_noise(rng, len(seconds))
-    gain = _curve(
-        seconds,
-        (onset - 0.01, onset + 0.025, end - 0.03, end),
-        (0.0, stress, 0.7 * stress, 0.0),
-    )
+    times = onset - 0.01, onset + 0.025, end - 0.03, end
+    gain = _curve(seconds, times, (0.0, stress, 0.7 * stress, 0.0))
     return source * gain.astype("float32")
 
 
@@ -147,11 +144,8 @@ def utterance(rng, speaker, sample_rate):
 
     centre, octaves, _, gain = _CONSONANTS[syllables["consonant"]].T
     gain = gain * np.sqrt(syllables["stress"])
-    gain = _curve(
-        seconds,
-        (onset, onset + 0.3 * (vowel - onset), vowel, vowel + 0.015),
-        (0.0, gain, 0.5 * gain, 0.0),
-    )
+    times = onset, onset + 0.3 * (vowel - onset), vowel, vowel + 0.015
+    gain = _curve(seconds, times, (0.0, gain, 0.5 * gain, 0.0))
     nearest = np.searchsorted(vowel, frames).clip(max=count - 1)
     colour = bell(centre[nearest], octaves[nearest], sample_rate)
     noise = white_noise(rng, length) * gain.astype("float32")
@@ -159,11 +153,7 @@ def utterance(rng, speaker, sample_rate):
 
 
 def generate_speech(rng, samples, sample_rate, channels):
-    """Two or three speakers with pauses between phrases.
-
-    Returns:
-        `(channels, samples)` float32.
-    """
+    """Two or three speakers with pauses between: `(channels, samples)`."""
     canvas = np.zeros((channels, samples), "float32")
     speakers = [draw_speaker(rng, channels) for _ in range(rng.integers(2, 4))]
     start = int(rng.uniform(0, 0.4) * sample_rate)

@@ -39,14 +39,8 @@ class IndexedDataset(grain.MapDataset):
         return self._source.item(index)
 
     def share(self, index, count):
-        """A process's share: every `count`-th item of each batch.
-
-        Args:
-            index: int. The process's number, from 0.
-            count: int. Processes.
-
-        Returns:
-            `IndexedDataset`, which reads nothing else.
+        """The share of process `index` of `count`: every `count`-th item of
+        each batch. Nothing else is read.
 
         Raises:
             ValueError: if batches are no multiples of `count`.
@@ -86,10 +80,9 @@ class ProcessDataset(grain.IterDataset):
         self.num_workers = num_workers
 
     def share(self, index, count):
-        """As of `IndexedDataset`."""
-        return ProcessDataset(
-            self.dataset.share(index, count), self.num_workers
-        )
+        """See `IndexedDataset.share`."""
+        shared = self.dataset.share(index, count)
+        return ProcessDataset(shared, self.num_workers)
 
     def __iter__(self):
         return iter(self._parent)

@@ -22,19 +22,9 @@ DEFAULT_CONFIGS = {
 
 
 def load_builder(dataset, data_dir, config=None):
-    """Makes the TFDS builder of a dataset.
+    """Makes the TFDS builder of a dataset, a `TrackBuilder`.
 
-    Args:
-        dataset: str, one of `DEFAULT_CONFIGS`.
-        data_dir: path. Where datasets are prepared.
-        config: str, a config's name; `None` takes `DEFAULT_CONFIGS`.
-
-    Returns:
-        `keras_bandit.data.track_builder.TrackBuilder`.
-
-    Raises:
-        ImportError: if TensorFlow Datasets is not installed.
-        ValueError: for an unknown dataset or config.
+    Arguments and errors are those of `prepare`.
     """
     if dataset not in DEFAULT_CONFIGS:
         raise ValueError(
@@ -59,10 +49,7 @@ def load_builder(dataset, data_dir, config=None):
 
 
 def describe(directory):
-    """What a prepared dataset holds, in one line.
-
-    Args:
-        directory: path, from `prepare`.
+    """What a directory from `prepare` holds, in one line.
 
     Returns:
         str, "train 3406, validation 487, test 973 tracks, 1.9 MB".
@@ -105,8 +92,7 @@ def prepare(
 
     Returns:
         `pathlib.Path`, the directory of the prepared dataset, and a list of
-        str, what is worth knowing, such as a number of tracks that is not
-        the release's.
+        str, notes such as "train has 2 tracks; the full release has 3406".
 
     Raises:
         FileExistsError: if it is prepared already, and not `overwrite`.
@@ -123,7 +109,14 @@ def prepare(
         raise ValueError(
             f"mixing is for film_mix; got {mixing} with dataset {dataset!r}"
         )
-    _check_folder(manual_dir, builder)
+    hint = textwrap.dedent(builder.MANUAL_DOWNLOAD_INSTRUCTIONS).strip()
+    # TFDS would refuse these folders without saying why.
+    if not manual_dir.is_dir():
+        raise FolderError(f"{manual_dir}: no such folder", hint=hint)
+    if not any(manual_dir.iterdir()):
+        if dataset != "film_mix":
+            raise FolderError(f"{manual_dir} is empty", hint=hint)
+        (manual_dir / "mixed").mkdir()  # all sounds are generated
     if directory.exists() and not overwrite:
         raise FileExistsError(f"{directory} is prepared already")
     notes = []
@@ -132,7 +125,7 @@ def prepare(
         # TFDS would remove the former dataset first, and then write.
         builder = load_builder(dataset, partial, config)
         builder.mixing = mixing or {}
-        _run(builder, manual_dir)
+        _run(builder, manual_dir, hint)
         notes.extend(builder.notes)
         others = list(partial.iterdir())
         for path in pathlib.Path(builder.data_path).iterdir():
@@ -145,25 +138,7 @@ def prepare(
     return directory, notes
 
 
-def _instructions(builder):
-    return textwrap.dedent(builder.MANUAL_DOWNLOAD_INSTRUCTIONS).strip()
-
-
-def _check_folder(manual_dir, builder):
-    """Refuses a missing or an empty folder, as TFDS would, but says why."""
-    problem = None
-    if not manual_dir.is_dir():
-        problem = f"{manual_dir}: no such folder"
-    elif not any(manual_dir.iterdir()):
-        if builder.name == "film_mix":  # all sounds are generated
-            (manual_dir / "mixed").mkdir()
-        else:
-            problem = f"{manual_dir} is empty"
-    if problem:
-        raise FolderError(problem, hint=_instructions(builder))
-
-
-def _run(builder, manual_dir):
+def _run(builder, manual_dir, hint):
     import tensorflow_datasets as tfds
 
     download = tfds.download.DownloadConfig(manual_dir=manual_dir)
@@ -173,7 +148,6 @@ def _run(builder, manual_dir):
         if error.problems:
             raise
         # Another folder altogether: say where to find the right one.
-        hint = _instructions(builder)
         raise FolderError(error.summary, hint=hint) from error
     except RuntimeError as error:
         # ArrayRecord's writer has no OSError.

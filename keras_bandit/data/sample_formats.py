@@ -27,13 +27,7 @@ class TrackFileError(ValueError):
 
 
 def open_audio(path):
-    """Opens an audio file for reading.
-
-    Args:
-        path: str or path.
-
-    Returns:
-        `soundfile.SoundFile`.
+    """Opens an audio file: `soundfile.SoundFile`.
 
     Raises:
         TrackFileError: if it is missing, not audio, or in a sample format
@@ -42,10 +36,12 @@ def open_audio(path):
     try:
         file = soundfile.SoundFile(path)
     except soundfile.LibsndfileError as error:
-        raise TrackFileError(f"{path}: {_reason(path, error)}") from error
-    except TypeError as error:
-        # libsndfile believes any file named .raw and asks for its rate.
-        raise TrackFileError(f"{path}: not audio (no header)") from error
+        reason = f"not audio, or damaged ({error.error_string.rstrip('.')})"
+        try:
+            open(path, "rb").close()
+        except OSError as failure:
+            reason = failure.strerror
+        raise TrackFileError(f"{path}: {reason}") from error
     if file.subtype not in SUBTYPES:
         file.close()
         raise TrackFileError(
@@ -55,21 +51,8 @@ def open_audio(path):
     return file
 
 
-def _reason(path, error):
-    try:
-        with open(path, "rb"):
-            return f"not audio, or damaged ({error.error_string.rstrip('.')})"
-    except OSError as failure:
-        return failure.strerror
-
-
 def read_frames(file, start, stop):
     """Samples `start` … `stop` of an open file, not converted.
-
-    Args:
-        file: `soundfile.SoundFile`.
-        start: int, first sample.
-        stop: int, one past the last sample.
 
     Returns:
         `(stop - start, channels)`, integers with full scale at their type's,
@@ -107,9 +90,6 @@ def check_length(file):
 
     Reads the header and the last sample: damage in the middle shows only
     when the samples there are read.
-
-    Args:
-        file: `soundfile.SoundFile`.
 
     Raises:
         TrackFileError: if samples are missing, or there are none at all.
@@ -158,9 +138,6 @@ def pack(frames, subtype):
     Args:
         frames: `(samples, channels)` of `read_frames`.
         subtype: str, one of `SUBTYPES`, the file's.
-
-    Returns:
-        bytes, samples * channels * width.
     """
     dtype, width = _FORMATS[subtype]
     little = np.ascontiguousarray(frames, np.dtype(dtype).newbyteorder("<"))

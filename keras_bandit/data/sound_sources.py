@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import pathlib
 
 import numpy as np
@@ -27,7 +28,6 @@ SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff")
 
 _BLOCK = 2**20  # samples per channel that are checked at a time
 _SILENCE = 10 ** (-70 / 20)
-_SHORTEST_SECONDS = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,8 +89,8 @@ class GeneratedSound:
         self.name = f"generated/{kind}_{number}"
         self.kind = kind
         self.number = number
-        self.sample_rate = sample_rate
         self.seconds = 30.0
+        self._audio = None  # made when a piece is read
         if kind in ("speech", "sfx"):
             rng = np.random.default_rng(number)
             make = _phrases if kind == "speech" else generate_event
@@ -99,16 +99,10 @@ class GeneratedSound:
 
     def latest_start(self, seconds):
         """As `FileSound.latest_start`."""
-        whole = self.kind in ("speech", "sfx")
-        return self.seconds - seconds if whole else 0.0
+        return 0.0 if self._audio is None else self.seconds - seconds
 
     def read(self, start_seconds, seconds, sample_rate):
         """As `FileSound.read`."""
-        if sample_rate != self.sample_rate:
-            raise ValueError(
-                f"{self.name} has {self.sample_rate} Hz; got "
-                f"sample_rate={sample_rate}"
-            )
         samples = round(seconds * sample_rate)
         rng = np.random.default_rng(self.number)
         if self.kind == "music":
@@ -133,14 +127,10 @@ def find_sounds(folder):
     """The sound files in a folder and the folders below it.
 
     Hidden files and folders are left out, as are files whose name does not
-    end with one of `SOUND_SUFFIXES`. Files are not opened: see
-    `check_sounds`.
-
-    Args:
-        folder: path.
+    end with one of `SOUND_SUFFIXES`. No file is opened.
 
     Returns:
-        A list of `FileSound` by name.
+        list of `FileSound` by name.
 
     Raises:
         FolderError: if there is no such folder, or no sound in it.
@@ -165,9 +155,6 @@ def find_sounds(folder):
 def check_sounds(sounds):
     """Reads files to their end.
 
-    Args:
-        sounds: list of `FileSound`.
-
     Returns:
         list of str: what is wrong with those that are not audio, damaged,
         shorter than their header says or than 10 ms, silent (no sample above
@@ -187,10 +174,8 @@ def check_sounds(sounds):
 
 def _problem(sound):
     """What is wrong with a file's samples, or `None`."""
-    if sound.seconds < _SHORTEST_SECONDS:
-        return (
-            f"shorter than {_SHORTEST_SECONDS} s; it has {sound.seconds:.6f} s"
-        )
+    if sound.seconds < 0.01:
+        return f"shorter than 0.01 s; it has {sound.seconds:.6f} s"
     peak, frames = 0.0, 0
     with soundfile.SoundFile(sound.path) as file:
         if file.subtype in SUBTYPES:
@@ -206,17 +191,10 @@ def _problem(sound):
 
 
 def share_sounds(folder, sounds, shares, seed):
-    """Deals files to splits, each to one.
+    """Deals a folder's `FileSound`s to splits: `{split: list of FileSound}`.
 
-    Args:
-        folder: path, for the message.
-        sounds: list of `FileSound`.
-        shares: `{split: share}`, positive numbers of any sum. Each split gets
-            one file at least, whatever its share.
-        seed: int or sequence of int.
-
-    Returns:
-        `{split: list of FileSound}`.
+    `shares`, `{split: share}`, are positive numbers of any sum; each split
+    gets one file at least.
 
     Raises:
         FolderError: if there are fewer files than splits.
@@ -233,7 +211,7 @@ def share_sounds(folder, sounds, shares, seed):
     bounds = np.round(bounds * spare).astype(int) + np.arange(len(bounds))
     return {
         split: [sounds[i] for i in sorted(order[start:stop])]
-        for split, start, stop in zip(
-            shares, bounds[:-1], bounds[1:], strict=True
+        for split, (start, stop) in zip(
+            shares, itertools.pairwise(bounds), strict=True
         )
     }

@@ -3,8 +3,8 @@
 import numpy as np
 
 from keras_bandit.common.loudness import integrated_loudness
-from keras_bandit.data.stem_reader import summed_stems
-from keras_bandit.data.track import MIXTURE, Track
+from keras_bandit.data.stem_reader import mixture_sources
+from keras_bandit.data.track import Track
 
 # Values of the authors' preprocessing (BandIt's code, as used for
 # arXiv:2309.02539; the method is that of BSRNN, Luo & Yu 2023,
@@ -37,13 +37,8 @@ class Segment(Track):
     """
 
     def __init__(self, track, name, start, num_samples, gain=1.0):
-        super().__init__(
-            name,
-            track.sample_rate,
-            track.num_channels,
-            num_samples,
-            track.stems,
-        )
+        shape = track.sample_rate, track.num_channels, num_samples
+        super().__init__(name, *shape, track.stems)
         self.track = track
         self.start = start
         self.gain = np.float32(gain)
@@ -94,12 +89,8 @@ def active_segments(track, stem=None, segment_seconds=6.0, hop_seconds=3.0):
             "segment_seconds and hop_seconds must be positive; got "
             f"{segment_seconds} and {hop_seconds}"
         )
-    if stem is not None:
-        audio = track.read(stem)
-    elif MIXTURE in track.stems:
-        audio = track.read(MIXTURE)
-    else:
-        audio = sum(track.read(name) for name in summed_stems(track.stems))
+    names = [stem] if stem is not None else mixture_sources(track)
+    audio = sum(track.read(name) for name in names)
     loudness = integrated_loudness(audio, sample_rate)
     if loudness == -np.inf:
         return []
@@ -110,14 +101,9 @@ def active_segments(track, stem=None, segment_seconds=6.0, hop_seconds=3.0):
     kept = np.ones(count, bool)
     if stem is not None:
         kept = _active(gain * audio, starts, length)
+    name = f"{track.name} - {stem or 'all'}"
     return [
-        Segment(
-            track,
-            f"{track.name} - {stem or 'all'}{i:03d}",
-            int(start),
-            length,
-            gain,
-        )
+        Segment(track, f"{name}{i:03d}", int(start), length, gain)
         for i, start in enumerate(starts)
         if kept[i]
     ]
@@ -127,12 +113,8 @@ def _active(audio, starts, length):
     """Which segments are active, `(segments,)` bool."""
     needed = int(starts[-1]) + length - audio.shape[-1]
     power = np.pad(np.mean(np.square(audio), axis=0), (0, max(needed, 0)))
-    energies = np.stack(
-        [
-            power[start : start + length].reshape(_CHUNKS, -1).mean(axis=1)
-            for start in starts
-        ]
-    )  # (segments, chunks)
+    pieces = [power[start : start + length] for start in starts]
+    energies = np.stack(pieces).reshape(len(starts), _CHUNKS, -1).mean(axis=2)
     energies[energies == 0] = _SILENT_ENERGY
     threshold = max(np.quantile(energies, _QUANTILE), _LEAST_ENERGY)
     return np.mean(energies > threshold, axis=1) > 0.5

@@ -30,6 +30,9 @@ PARTS = {"effects": ("effects_foreground", "effects_background")}
 class StoredTrack(Track):
     """A track of a prepared dataset.
 
+    A subclass defines `_read_frames(stem, start, stop)`: samples of a stored
+    stem, `(samples, channels)`, not converted.
+
     Args:
         entry: dict. The track's entry in the dataset's index.
     """
@@ -41,13 +44,8 @@ class StoredTrack(Track):
             for stem, parts in PARTS.items()
             if stem not in self.subtypes and self.subtypes.keys() >= set(parts)
         ]
-        super().__init__(
-            entry["name"],
-            entry["sample_rate"],
-            entry["num_channels"],
-            entry["num_samples"],
-            [*self.subtypes, *sums],
-        )
+        keys = ("name", "sample_rate", "num_channels", "num_samples")
+        super().__init__(*[entry[k] for k in keys], [*self.subtypes, *sums])
 
     def _read(self, stem, start, stop):
         if stem in self.subtypes:
@@ -55,16 +53,13 @@ class StoredTrack(Track):
         first, second = (self._read(s, start, stop) for s in PARTS[stem])
         return first + second
 
-    def _read_into(self, stem, start, out):
-        if stem in self.subtypes:
-            stop = start + out.shape[-1]
-            to_float(self._read_frames(stem, start, stop), out)
-        else:
-            super()._read_into(stem, start, out)
-
-    def _read_frames(self, stem, start, stop):
-        """Samples of a stored stem, `(samples, channels)`, not converted."""
-        raise NotImplementedError
+    def read_into(self, stem, start, out):
+        if stem not in self.subtypes:
+            super().read_into(stem, start, out)
+            return
+        stop = start + out.shape[-1]
+        self._check(stem, start, stop)
+        to_float(self._read_frames(stem, start, stop), out)
 
 
 class PathTrack(StoredTrack):
@@ -72,10 +67,6 @@ class PathTrack(StoredTrack):
 
     Every read opens the file, seeks and closes: 0.07 ms, and no open file is
     shared between threads or with forked workers.
-
-    Args:
-        entry: see `StoredTrack`.
-        paths: `{stem: path}`, absolute.
     """
 
     def __init__(self, entry, paths):
@@ -101,13 +92,7 @@ class PathTrack(StoredTrack):
 
 
 class SegmentTrack(StoredTrack):
-    """A track stored as seconds of samples (storage `segments`).
-
-    Args:
-        entry: see `StoredTrack`.
-        directory: str. The prepared dataset.
-        split: str.
-    """
+    """A track stored as seconds of samples (storage `segments`)."""
 
     def __init__(self, entry, directory, split):
         super().__init__(entry)
@@ -182,30 +167,28 @@ def find_prepared(dataset, data_dir, config="paths"):
     """Finds a prepared dataset's directory.
 
     Args:
-        dataset: str. A builder's name, "dnr"; with a config, "dnr/v2_paths";
-            with a version, "dnr/v2_paths:1.0.0".
+        dataset: str. A builder's name, "dnr"; with a config, "dnr/v2_paths".
         data_dir: path. Where datasets are prepared.
         config: str. A config, "v2_paths", or only its storage, "paths", when
-            one config with that storage is prepared. Not looked at where
-            `dataset` names a config.
+            one config with that storage is prepared. Ignored where `dataset`
+            names a config.
 
     Returns:
-        `pathlib.Path`, `data_dir/name/config/version`, the latest version
-        unless `dataset` names one.
+        `pathlib.Path`, `data_dir/name/config/version`, the latest version.
 
     Raises:
         ValueError: if none is prepared, or several are.
     """
-    dataset, _, version = dataset.partition(":")
     name, _, named_config = dataset.partition("/")
     config = named_config or config
-    prepared = {}  # {config: {version: directory}}
     root = pathlib.Path(data_dir).absolute() / name
-    for info in sorted(root.glob("*/*/dataset_info.json")):
-        path = info.parent
+    versions = [
+        ([*map(int, info.parent.name.split("."))], info.parent)
+        for info in sorted(root.glob("*/*/dataset_info.json"))
         # Not the hidden or incomplete ones of a preparation under way.
-        if re.fullmatch(r"\d+\.\d+\.\d+", path.name):
-            prepared.setdefault(path.parent.name, {})[path.name] = path
+        if re.fullmatch(r"\d+\.\d+\.\d+", info.parent.name)
+    ]
+    prepared = {path.parent.name: path for _, path in sorted(versions)}
     wanted = [config] if config in prepared else []
     wanted = wanted or [c for c in prepared if c.endswith(f"_{config}")]
     if len(wanted) != 1:
@@ -215,16 +198,7 @@ def find_prepared(dataset, data_dir, config="paths"):
             f"{count} {config!r} of {name} prepared in {data_dir} ({there}): "
             "name one, or run keras-bandit prepare"
         )
-    versions = prepared[wanted[0]]
-    version = version or max(
-        versions, key=lambda text: [int(number) for number in text.split(".")]
-    )
-    if version not in versions:
-        raise ValueError(
-            f"{name}/{wanted[0]} has no version {version} in {data_dir}; it "
-            f"has {', '.join(versions)}"
-        )
-    return versions[version]
+    return prepared[wanted[0]]
 
 
 def open_tracks(dataset, split, data_dir, config="paths"):

@@ -15,7 +15,7 @@ def _frame_length(sample_rate):
 
 
 def frame_seconds(length, sample_rate):
-    """Centres in seconds of the frames `filter_frames` cuts from `length` samples."""
+    """Centres of the frames that `filter_frames` cuts from `length` samples."""
     hop = _frame_length(sample_rate) // 2
     return np.arange(-(-length // hop) + 1) * hop / sample_rate
 
@@ -27,13 +27,10 @@ def filter_frames(signal, response, sample_rate):
     of spectra twice its length, so that the filter's tail has room.
 
     Args:
-        signal: `(samples,)`.
+        signal: `(samples,)`, as the float32 result.
         response: `(frames, bins)` or `(1, bins)`, real or complex, at the
             times of `frame_seconds` and the frequencies of `_bins_hz`.
         sample_rate: int. Hz.
-
-    Returns:
-        `(samples,)` float32.
     """
     frame = _frame_length(sample_rate)
     hop = frame // 2

@@ -9,7 +9,7 @@ class Track:
     """A recording and its stems; the base of every kind of storage.
 
     Objects are small and can be pickled: audio is read only when asked for.
-    A subclass defines `_read`.
+    A subclass defines `_read(stem, start, stop)`.
 
     Attributes:
         name: str. Unique within its split.
@@ -46,20 +46,8 @@ class Track:
         return self._read(stem, start, stop)
 
     def read_into(self, stem, start, out):
-        """Fills an array with the samples from `start` on.
-
-        As `read`; some kinds of storage save a copy.
-
-        Args:
-            stem: str, one of `stems`.
-            start: int, first sample.
-            out: `(num_channels, samples)` float32, which is filled.
-
-        Raises:
-            ValueError: as `read`.
-        """
-        self._check(stem, start, start + out.shape[-1])
-        self._read_into(stem, start, out)
+        """As `read`, but fills `out`, `(num_channels, samples)` float32."""
+        out[...] = self.read(stem, start, start + out.shape[-1])
 
     def _check(self, stem, start, stop):
         if stem not in self.stems:
@@ -71,12 +59,6 @@ class Track:
                 f"track {self.name} has samples 0 … {self.num_samples}; got "
                 f"start={start}, stop={stop}"
             )
-
-    def _read_into(self, stem, start, out):
-        out[...] = self._read(stem, start, start + out.shape[-1])
-
-    def _read(self, stem, start, stop):
-        raise NotImplementedError
 
 
 class ArrayTrack(Track):
@@ -102,18 +84,14 @@ class ArrayTrack(Track):
 
     def __init__(self, name, sample_rate, audio):
         shapes = {stem: np.shape(x) for stem, x in audio.items()}
-        if len(set(shapes.values())) != 1 or any(
-            len(shape) != 2 for shape in shapes.values()
-        ):
+        shape, *others = set(shapes.values()) or [()]
+        if others or len(shape) != 2:
             raise ValueError(
                 "stems must have one shape (channels, samples); got "
                 f"{shapes} in track {name}"
             )
-        shape = next(iter(shapes.values()))
         super().__init__(name, sample_rate, *shape, stems=audio)
-        self.audio = {
-            stem: np.asarray(x, "float32") for stem, x in audio.items()
-        }
+        self.audio = {k: np.asarray(x, "float32") for k, x in audio.items()}
 
     def _read(self, stem, start, stop):
         return self.audio[stem][:, start:stop]

@@ -67,6 +67,10 @@ class TrackConfig(tfds.core.BuilderConfig):
 class TrackBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Stores tracks of several stems; subclasses say where the files are.
 
+    A subclass defines `find_tracks(manual_dir)`, which finds the files without
+    opening them: `{split: list of TrackFiles}`, and a list of str, what is
+    missing. It raises `FolderError` for another folder altogether.
+
     Attributes:
         STEMS: tuple of str. Stems that a track can have.
         HOMEPAGE: str or `None`.
@@ -90,20 +94,6 @@ class TrackBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         super().__init__(**kwargs)
         self.notes = []
 
-    def find_tracks(self, manual_dir):
-        """Finds the files, without opening them.
-
-        Args:
-            manual_dir: `pathlib.Path`.
-
-        Returns:
-            `{split: list of TrackFiles}`, and a list of str, what is missing.
-
-        Raises:
-            FolderError: if the folder is another one altogether.
-        """
-        raise NotImplementedError
-
     def note_counts(self, splits, counts, prefix=""):
         """Notes splits of another size than the full release's.
 
@@ -121,18 +111,11 @@ class TrackBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _info(self):
         text, integer = tfds.features.Text, tfds.features.Scalar
+        integers = ("start", "num_samples", "sample_rate", "num_channels")
         # TFDS' Text is any bytes; nothing asks for valid UTF-8.
         features = {
             "track": text(),
-            **{
-                name: integer(np.int64)
-                for name in (
-                    "start",
-                    "num_samples",
-                    "sample_rate",
-                    "num_channels",
-                )
-            },
+            **{name: integer(np.int64) for name in integers},
             "stems": {
                 stem: {"subtype": text(), "data": text()} for stem in self.STEMS
             },
@@ -168,7 +151,8 @@ class TrackBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             record = 0
             for entry in tracks:
                 entry["record"] = record
-                record += _num_records(entry, storage)
+                length = _piece_length(entry, storage)
+                record += -(-entry["num_samples"] // length)
         self.info.metadata["storage"] = storage
         self.info.metadata["tracks"] = entries
         # One list for all splits, so that every damaged file is named.
@@ -183,11 +167,10 @@ class TrackBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _generate_examples(self, tracks, entries, damaged, is_last):
         empty = {stem: {"subtype": "", "data": b""} for stem in self.STEMS}
         storage = self.builder_config.storage
-        make_records = _paths if storage == "paths" else _segments
         key = 0
         for track, entry in zip(tracks, entries, strict=True):
             try:
-                for record in make_records(track, entry):
+                for record in _records(track, entry, storage):
                     record["stems"] = empty | record["stems"]
                     yield key, record
                     key += 1
@@ -229,50 +212,38 @@ def _count(items, noun):
     return f"{len(items)} {noun}{'s' if len(items) > 1 else ''}"
 
 
-def _num_records(entry, storage):
-    if storage == "paths":
-        return 1
-    return -(-entry["num_samples"] // entry["sample_rate"])
+def _piece_length(entry, storage):
+    """Samples of a record: all of the track's, or a second."""
+    return entry["num_samples" if storage == "paths" else "sample_rate"]
 
 
-def _record(entry, start, stop, data):
-    return {
-        "track": entry["name"],
-        "start": start,
-        "num_samples": stop - start,
-        "sample_rate": entry["sample_rate"],
-        "num_channels": entry["num_channels"],
-        "stems": {
-            stem: {"subtype": entry["subtypes"][stem], "data": value}
-            for stem, value in data.items()
-        },
-    }
-
-
-def _paths(track, entry):
-    """The one record of a track, storage `paths`."""
-    paths = {
-        stem: os.fsencode(path.absolute()) for stem, path in track.paths.items()
-    }
-    yield _record(entry, 0, entry["num_samples"], paths)
-
-
-def _segments(track, entry):
-    """The records of a track, storage `segments`.
+def _records(track, entry, storage):
+    """The records of a track.
 
     Raises:
         TrackFileError: if a file is damaged, breaks off or has changed.
     """
-    length, samples = entry["sample_rate"], entry["num_samples"]
+    length, samples = _piece_length(entry, storage), entry["num_samples"]
     with contextlib.ExitStack() as stack:
-        files = {
-            stem: stack.enter_context(open_audio(path))
-            for stem, path in track.paths.items()
-        }
+        if storage == "segments":
+            files = {
+                stem: stack.enter_context(open_audio(path))
+                for stem, path in track.paths.items()
+            }
         for start in range(0, samples, length):
             stop = min(start + length, samples)
-            data = {
-                stem: pack(read_frames(file, start, stop), file.subtype)
-                for stem, file in files.items()
+            stems = {}
+            for stem, subtype in entry["subtypes"].items():
+                if storage == "paths":
+                    data = os.fsencode(track.paths[stem].absolute())
+                else:
+                    data = pack(read_frames(files[stem], start, stop), subtype)
+                stems[stem] = {"subtype": subtype, "data": data}
+            yield {
+                "track": entry["name"],
+                "start": start,
+                "num_samples": stop - start,
+                "sample_rate": entry["sample_rate"],
+                "num_channels": entry["num_channels"],
+                "stems": stems,
             }
-            yield _record(entry, start, stop, data)

@@ -64,6 +64,8 @@ def find_splits(home, folders, file_names, suffixes, parts=None, prefix=""):
         `{split: list of TrackFiles}`, tracks that are complete, by name; and
         a list of str, what is missing elsewhere.
     """
+    parts = parts or {}
+    optional = {part for stems in parts.values() for part in stems}
     splits, problems = {split: [] for split in folders}, []
     for split, name in folders.items():
         folder = pathlib.Path(home, name)
@@ -71,37 +73,23 @@ def find_splits(home, folders, file_names, suffixes, parts=None, prefix=""):
             problems.append(f"{folder}: no such folder")
             continue
         for path in subfolders(folder):
-            files = {
-                stem: file
-                for stem, names in file_names.items()
-                if (file := _find_file(path, names, suffixes))
-            }
+            files = {}
+            for stem, names in file_names.items():
+                found = (path / f"{n}{end}" for n in names for end in suffixes)
+                if file := next(filter(pathlib.Path.is_file, found), None):
+                    files[stem] = file
             missing = [
-                f"{file_names[stem][0]}{suffixes[0]}"
-                for stem in _missing(file_names, files, parts or {})
+                f"{names[0]}{suffixes[0]}"
+                for stem, names in file_names.items()
+                if stem not in files
+                and stem not in optional
+                and not files.keys() >= set(parts.get(stem, [stem]))
             ]
             if missing:
                 problems.append(f"{path}: missing {', '.join(missing)}")
             else:
                 splits[split].append(TrackFiles(prefix + path.name, files))
     return splits, problems
-
-
-def _find_file(folder, names, suffixes):
-    paths = (folder / f"{name}{end}" for name in names for end in suffixes)
-    return next((path for path in paths if path.is_file()), None)
-
-
-def _missing(stems, files, parts):
-    """Stems without a file that are neither optional nor a sum of others."""
-    optional = {part for stems in parts.values() for part in stems}
-    return [
-        stem
-        for stem in stems
-        if stem not in files
-        and stem not in optional
-        and not (stem in parts and files.keys() >= set(parts[stem]))
-    ]
 
 
 def probe_track(track):
@@ -129,9 +117,10 @@ def probe_track(track):
         except TrackFileError as error:
             problems.append(str(error))
     usual = collections.Counter(shapes.values()).most_common(1)
+    text = "{2} samples, {1} channel(s), {0} Hz"
     problems += [
-        f"{track.paths[stem]}: {_describe(*shape)}; the other stems have "
-        f"{_describe(*usual[0][0])}"
+        f"{track.paths[stem]}: {text.format(*shape)}; the other stems have "
+        f"{text.format(*usual[0][0])}"
         for stem, shape in shapes.items()
         if shape != usual[0][0]
     ]
@@ -140,7 +129,3 @@ def probe_track(track):
     keys = ("sample_rate", "num_channels", "num_samples")
     shape = dict(zip(keys, usual[0][0], strict=True))
     return {"name": track.name, **shape, "subtypes": subtypes}
-
-
-def _describe(sample_rate, num_channels, num_samples):
-    return f"{num_samples} samples, {num_channels} channel(s), {sample_rate} Hz"

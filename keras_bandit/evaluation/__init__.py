@@ -1,7 +1,7 @@
 """Evaluation on whole tracks: oracles, scores, tables and plots.
 
-Needs no Keras beside the model's own, so that the processes which compute
-oracles and scores start fast and leave a GPU alone.
+Oracles and scores are computed in NumPy, in threads that leave a GPU to the
+model.
 """
 
 from keras_bandit.evaluation.evaluate import evaluate

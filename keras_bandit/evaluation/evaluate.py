@@ -1,5 +1,6 @@
 """Evaluation of a model on whole tracks."""
 
+import functools
 import sys
 import warnings
 
@@ -52,11 +53,10 @@ def evaluate(
 ):
     """Scores a model and oracles on whole tracks, as BandIt's Tables 1 and 2.
 
-    Each track is separated as `separate` does it, with the authors' chunks,
-    and scored over its whole length; oracles mask the whole track at once.
-    Targets are the track's stems, or their sum for `"mne"` (music +
-    effects). If the model has another sample rate, the track is resampled and
-    the estimates are resampled back: scores are at the track's rate.
+    Each track is separated as `separate` does it and scored over its whole
+    length; oracles mask the whole track at once. Targets are the track's
+    stems, or their sum for `"mne"` (music + effects). If the model has another
+    sample rate, the track is resampled and the estimates are resampled back.
 
     Writes to `output_dir`:
 
@@ -75,7 +75,7 @@ def evaluate(
     Args:
         separator: `AudioSeparator`.
         tracks: list of `keras_bandit.data.track.Track` with names that
-            differ, such as `keras_bandit.data.open_tracks` gives.
+            differ.
         output_dir: path, made if it does not exist.
         stems: list of str. The model's stems to compute; `None`: all.
         composites: `{name: (stem, stem, …)}`, sums of the model's outputs
@@ -94,16 +94,13 @@ def evaluate(
         progress: bool. Whether to show a bar with the time left on standard
             error.
         model_name: str. The model's name in tables.
-        dataset: str. Name of the data, such as `"dnr"` or
-            `"dnr/v2_paths/1.0.0"`; recorded. The paper's numbers are chosen
-            by it.
+        dataset: str. Name of the data, such as `"dnr/v2_paths/1.0.0"`. It is
+            recorded, and decides which numbers of the paper are shown.
         split: str, such as `"test"`; as `dataset`.
         report: callable. Takes one line for each track that failed; `None`
             warns.
-        engine: str. What computes the estimates; see `separate`.
-        precision: str. `"float32"` or `"bfloat16"`; see `separate`. A
-            setting, as scores depend on it.
-        mixture_consistency: bool. See `separate`; a setting.
+        engine, precision, mixture_consistency: as `separate` takes them; the
+            last two are settings.
 
     Returns:
         dict of `summary.json`: `"mean"`, `"median"` and `"defined"` (number
@@ -119,6 +116,10 @@ def evaluate(
         OSError: if `output_dir` cannot be written.
     """
     tracks = list(tracks)
+    if report is None:
+        report = functools.partial(
+            warnings.warn, category=RuntimeWarning, stacklevel=2
+        )
     num_workers = check_whole("num_workers", num_workers, 0)
     plan = make_plan(separator.stems, stems, composites, oracles, metrics)
     _check_tracks(tracks, plan)
@@ -133,7 +134,9 @@ def evaluate(
     if mixture_consistency:
         check_adds_up(separator.stems)
     else:
-        separator = _with_computed(separator, plan)
+        needed = [s for s in separator.stems if stem_name(s) in plan.computed]
+        if needed != list(separator.stems):
+            separator = separator.with_stems(needed)
     running = with_engine(separator, engine, precision)
     settings = {
         "model": describe_model(separator),
@@ -154,12 +157,10 @@ def evaluate(
         engine = "openvino"
     results = Results(output_dir, settings, versions_of(engine))
 
-    done, failed = {}, {}
-    for track in tracks:
-        scores = results.read(track, plan.read_in(track))
-        if scores is not None:
-            done[track.name] = scores
+    kept = {x.name: results.read(x, plan.read_in(x)) for x in tracks}
+    done = {name: scores for name, scores in kept.items() if scores}
     waiting = [track for track in tracks if track.name not in done]
+    failed = {}
 
     def estimate(track):
         bar.set_postfix_str(track.name)
@@ -192,7 +193,7 @@ def evaluate(
             else:
                 failed[track.name] = one_line(error)
                 with tqdm.external_write_mode(file=sys.stderr):
-                    _report(report, f"track {track.name}: {one_line(error)}")
+                    report(f"track {track.name}: {one_line(error)}")
             bar.update()
 
     summary = {"num_tracks": len(done), "failed": failed}
@@ -220,20 +221,3 @@ def _check_tracks(tracks, plan):
                 f"track {track.name} has no {', '.join(sorted(missing))}; it "
                 f"has {', '.join(track.stems)}"
             )
-
-
-def _with_computed(separator, plan):
-    """The separator with the stems that are needed."""
-    needed = [
-        stem for stem in separator.stems if stem_name(stem) in plan.computed
-    ]
-    if needed == list(separator.stems):
-        return separator
-    return separator.with_stems(needed)
-
-
-def _report(report, line):
-    if report is None:
-        warnings.warn(line, RuntimeWarning, stacklevel=3)
-    else:
-        report(line)

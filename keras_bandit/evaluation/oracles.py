@@ -4,13 +4,14 @@ import numpy as np
 
 from keras_bandit.common.numpy_spectral import framed, overlap_add, unit_window
 
-# Bins of less than this magnitude have no phase to speak of; the authors
-# leave them as they are.
+# Below this magnitude the phase of a bin means nothing; the authors leave such
+# bins as they are.
 _SILENT_BIN = 1e-8
 
 _BLOCK_FRAMES = 512  # transformed at a time: some 10 MB per channel
 
-# Numerator and denominator of a mask, functions of S, N and X.
+# Numerator and denominator of a mask: functions of the spectrograms S of the
+# target, X of the mixture and N = X - S.
 _RATIOS = {
     "irm": lambda s, n, x: (abs(s), abs(s) + abs(n)),
     "wiener": lambda s, n, x: (abs(s) ** 2, abs(s) ** 2 + abs(n) ** 2),
@@ -20,19 +21,12 @@ _RATIOS = {
 }
 
 ORACLES = (*_RATIOS, "ibm")
-"""Names of the masks of `ideal_mask`."""
+"""Ideal ratio, Wiener and amplitude mask, phase-sensitive filter, and the
+ideal binary mask, which is 1 where `abs(S) > abs(N)`."""
 
 
 def ideal_mask(name, target, mixture):
     """A mask that knows the target.
-
-    | name | mask |
-    |---|---|
-    | `"irm"`, ideal ratio mask | `abs(S) / (abs(S) + abs(N))` |
-    | `"wiener"`, ideal Wiener mask | `abs(S)² / (abs(S)² + abs(N)²)` |
-    | `"iam"`, ideal amplitude mask | `abs(S) / abs(X)` |
-    | `"psf"`, phase-sensitive filter | `abs(S) cos(∠S - ∠X) / abs(X)` |
-    | `"ibm"`, ideal binary mask | 1 where `abs(S) > abs(N)`, else 0 |
 
     Ratios are 1 where the mixture is silent, as in the authors'
     `core/model/oracle/idealmask.py` (`karnwatcharasupat/bandit` at 735a57c).
@@ -59,9 +53,8 @@ def oracle_estimate(name, mixture, target, n_fft=2048, hop_length=512):
     """Separates a whole track with a mask that knows the target.
 
     The transform is that of `keras_bandit.layers.STFT` with zero padding, in
-    NumPy: the processes beside the model must not load a second backend onto
-    the GPU. It goes block by block, because the spectrograms of a song take
-    gigabytes. Each bin has a mask of its own, so blocks change nothing.
+    NumPy, so that threads beside the model leave the GPU alone. It goes block
+    by block, because the spectrograms of a song take gigabytes.
 
     With orthogonal signals (no bin in which both target and residual have
     energy) every oracle returns the target.
@@ -88,7 +81,7 @@ def oracle_estimate(name, mixture, target, n_fft=2048, hop_length=512):
             f"{mixture.shape} and {target.shape}"
         )
     samples = mixture.shape[-1]
-    # Of unit energy: bins have the scale that `_SILENT_BIN` is meant for.
+    # The window has unit energy: `_SILENT_BIN` is meant for bins of that scale.
     window = unit_window(n_fft)
     mixture, target = (
         framed(x.astype("float32", copy=False), n_fft, hop_length)

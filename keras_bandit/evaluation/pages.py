@@ -1,5 +1,7 @@
 """What a reader of an evaluation is given: summary, tables and plots."""
 
+import functools
+
 from keras_bandit.common.files import replace_file, write_text
 from keras_bandit.evaluation.paper import paper_rows
 from keras_bandit.evaluation.plots import box_plot, can_plot
@@ -11,27 +13,11 @@ from keras_bandit.evaluation.tables import result_tables
 def write_results(
     results, summary, scores, tracks, plan, separator, model_name
 ):
-    """Writes summary, tables and plots.
-
-    Args:
-        results: `Results`.
-        summary: dict that `evaluate` returns.
-        scores: list of `{row: {score: {name: float}}}`, one for each track.
-        tracks: list of `Track`, those of `scores`.
-        plan: `Plan`.
-        separator: `AudioSeparator`.
-        model_name: str.
-    """
+    """Writes summary, tables and plots; `scores` has one item for each track."""
     settings = results.settings
-    results.write_json(
-        SUMMARY,
-        {
-            **for_json(summary),
-            "model_name": model_name,
-            "settings": settings,
-            "versions": results.versions,
-        },
-    )
+    record = {"model_name": model_name, "settings": settings}
+    record = {**for_json(summary), **record, "versions": results.versions}
+    results.write_json(SUMMARY, record)
     rates = {track.sample_rate for track in tracks}
     paper = paper_rows(
         settings["dataset"], settings["split"], len(tracks), rates, separator
@@ -45,20 +31,16 @@ def write_results(
     for title, table in result_tables(summary, plan, model_name, paper):
         page += ["", f"## {title}", "", table]
     write_text(results.directory / TABLES, "\n".join(page) + "\n")
-    if can_plot():
-        (results.directory / PLOTS).mkdir(exist_ok=True)
-        for name in plan.scored:
-            _draw(results.directory, scores, name, plan, model_name)
-
-
-def _draw(directory, scores, name, plan, model_name):
-    row = scores[0][plan.rows[0]]
-    names = [s for s in score_names(plan.metrics) if name in row[s]]
-    figure = box_plot(scores, name, plan.rows, names, model_name)
-    replace_file(
-        directory / PLOTS / f"{name}.png",
-        lambda path: figure.savefig(path, format="png", dpi=120),
-    )
+    if not can_plot():
+        return
+    folder = results.directory / PLOTS
+    folder.mkdir(exist_ok=True)
+    for name in plan.scored:
+        row = scores[0][plan.rows[0]]
+        names = [s for s in score_names(plan.metrics) if name in row[s]]
+        figure = box_plot(scores, name, plan.rows, names, model_name)
+        save = functools.partial(figure.savefig, format="png", dpi=120)
+        replace_file(folder / f"{name}.png", save)
 
 
 def _head(results, summary, tracks, model_name):

@@ -3,12 +3,11 @@
 from keras_bandit.models.presets import PRESETS
 
 
-def _scores(names, snr_db, si_snr_db=()):
-    scores = {"snr": snr_db, "si_snr": si_snr_db}
+def _scores(names, *values_db):
+    """`{"snr": {name: dB}, "si_snr": …}`, the latter where it is given."""
     return {
         score: dict(zip(names, values, strict=True))
-        for score, values in scores.items()
-        if values
+        for score, values in zip(("snr", "si_snr"), values_db, strict=False)
     }
 
 
@@ -41,10 +40,9 @@ def paper_rows(dataset, split, num_tracks, sample_rates, separator):
         dataset: str or `None`. The paper has "dnr" and "musdb18_hq"; config
             and version, after a slash, are ignored.
         split: str or `None`. The paper has "test".
-        num_tracks: int. The paper has the whole test sets, `TEST_TRACKS`;
-            other numbers are parts of them, or other data in their folders.
-        sample_rates: set of int. Of the tracks, in Hz. DnR v2 and
-            MUSDB18-HQ have 44100; 48000 is DnR v3, which the paper has not.
+        num_tracks: int. The paper has the whole test sets, `TEST_TRACKS`.
+        sample_rates: set of int. Rates of the tracks in Hz. The paper's data
+            have 44100; DnR v3 has 48000.
         separator: the model. Its row of Table 1 is that of the preset with
             the same architecture and loss. A loss that its `metadata` does
             not record is taken to be the paper's, and the label says so.
@@ -71,7 +69,9 @@ def _model_rows(preset, separator):
     if preset is None:
         return []
     printed = preset.paper
-    loss, note = recorded_loss(separator), ""
+    # Where `TrainingRun` puts it: in recipes the name of a class of `losses`.
+    training = getattr(separator, "metadata", {}).get("training", {})
+    loss, note = training.get("config", {}).get("loss"), ""
     if loss is None:
         loss, note = printed.loss, " (ours: not recorded)"
     if loss != printed.loss:
@@ -86,17 +86,6 @@ def _model_rows(preset, separator):
     return rows
 
 
-def recorded_loss(separator):
-    """The loss in a model's `metadata`, as `TrainingRun` puts it there.
-
-    Returns:
-        `"loss"` of the run's configuration, in recipes the name of a class of
-        `keras_bandit.losses`; `None` if there is none.
-    """
-    training = getattr(separator, "metadata", {}).get("training", {})
-    return training.get("config", {}).get("loss")
-
-
 def built_like(separator):
     """The `Preset` of the paper that a model is built like, or `None`.
 
@@ -104,14 +93,11 @@ def built_like(separator):
     """
     backbone = getattr(separator, "backbone", None)
     for preset in PRESETS.values():
-        if (
-            preset.paper
-            and type(separator).__name__ == preset.model
-            and all(
-                getattr(backbone, key, None) == value
-                for key, value in preset.backbone.items()
-                if key != "stems"
-            )
-        ):
-            return preset
+        if preset.paper and type(separator).__name__ == preset.model:
+            settings = {
+                k: v for k, v in preset.backbone.items() if k != "stems"
+            }
+            own = {key: getattr(backbone, key, None) for key in settings}
+            if own == settings:
+                return preset
     return None

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from keras_bandit.data.stem_reader import summed_stems
+from keras_bandit.data.stem_reader import mixture_sources
 from keras_bandit.evaluation.oracles import ORACLES
 from keras_bandit.evaluation.scores import check_metrics
 
@@ -15,20 +15,11 @@ ROWS = (MIXTURE, *ORACLES)
 COMPOSITES = {"mne": ("music", "effects")}
 """Targets of models with such a decoder, where the data has the parts."""
 
-# BandIt v2 calls effects as DnR's files are called.
-_ALIASES = {"sfx": "effects"}
-
 
 def stem_name(stem):
     """The name that a stem of a model has in datasets and results."""
-    return _ALIASES.get(stem, stem)
-
-
-def mixture_sources(track):
-    """Stored stems whose sum is a track's mixture: itself, if it is stored."""
-    if MIXTURE in track.stems:
-        return (MIXTURE,)
-    return summed_stems(track.stems)
+    # BandIt v2 calls effects as DnR's files are called.
+    return "effects" if stem == "sfx" else stem
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +57,7 @@ class Plan:
 
     @property
     def sources(self):
-        """Stems without those that are sums of others, such as "mne".
+        """Stems without sums of others, such as "mne".
 
         Averages and museval take these.
         """
@@ -87,26 +78,13 @@ class Plan:
     def read_in(self, track):
         """Stored stems of a track that its scores depend on."""
         targets = self.targets_in(track).values()
-        return [
-            *mixture_sources(track),
-            *(s for parts in targets for s in parts),
-        ]
+        return [*mixture_sources(track), *(s for x in targets for s in x)]
 
 
 def make_plan(available, stems, composites, oracles, metrics):
-    """Checks what is to be evaluated.
+    """The `Plan` of an evaluation; its arguments and errors are `evaluate`'s.
 
-    Args:
-        available: list of str. The model's stems.
-        stems: list of str, some of them, or `None`: all.
-        composites, oracles, metrics: as `evaluate` takes them.
-
-    Returns:
-        `Plan`.
-
-    Raises:
-        ValueError: for names that are unknown or not new, or no stems.
-        ImportError: if museval is wanted and not installed.
+    `available` are the model's stems.
     """
     available = [stem_name(stem) for stem in available]
     stems = _names("stems", available if stems is None else stems, available)

@@ -11,27 +11,23 @@ from keras_bandit.evaluation.tables import (
 
 
 def can_plot():
-    """Whether matplotlib is installed."""
+    """Whether matplotlib is installed (the extra `plot`)."""
     return importlib.util.find_spec("matplotlib") is not None
 
 
 def box_plot(scores, name, rows, score_names, model_name):
     """Draws how the scores of one stem spread over the tracks.
 
-    Needs matplotlib: `pip install "keras-bandit[plot]"`.
+    A box goes from the first to the third quartile, with a line at the median;
+    whiskers reach to the last track within 1.5 times its length, others are
+    points. NaN does not count.
 
     Args:
         scores: list of `{row: {score: {name: float}}}`, one for each track.
-            NaN does not count.
         name: str. Stem or composite.
         rows: list of str. One box for each.
         score_names: list of str. One panel for each.
         model_name: str. Title of the model's row.
-
-    Returns:
-        `matplotlib.figure.Figure`. A box goes from the first to the third
-        quartile, with a line at the median; whiskers reach to the last track
-        within 1.5 times its length, others are points.
     """
     from matplotlib.figure import Figure
 

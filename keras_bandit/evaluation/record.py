@@ -7,16 +7,7 @@ from keras_bandit.common.versions import versions
 
 
 def describe_model(separator):
-    """What tells a model from others, for a record: a dict for JSON.
-
-    Args:
-        separator: `AudioSeparator`.
-
-    Returns:
-        dict with `class`, `stems`, `sample_rate` (Hz), `dtype` (names of its
-        layers' policies), `parameters` and `weights_sha256`, a checksum of
-        the values.
-    """
+    """What tells an `AudioSeparator` from others: a dict for JSON."""
     digest = hashlib.sha256()
     for weight in separator.get_weights():
         digest.update(weight.tobytes())
@@ -41,10 +32,9 @@ def _dtypes(layer):
 
 
 def versions_of(engine):
-    """Versions of what computes: a dict for JSON.
+    """Versions of what computes, a dict for JSON.
 
-    Args:
-        engine: str. `"keras"`, or the name of another engine's package.
+    `engine` is `"keras"`, or the name of another engine's package.
     """
     names = ["keras-bandit", "numpy"]
     keras = sys.modules.get("keras")

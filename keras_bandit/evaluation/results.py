@@ -42,16 +42,6 @@ class Results:
         self.settings = json.loads(json.dumps(settings))
         self.versions = [versions]
         config = self.directory / CONFIG
-        foreign = [
-            name
-            for name in (SUMMARY, TABLES, TRACKS, PLOTS)
-            if (self.directory / name).exists() and not config.exists()
-        ]
-        if foreign:
-            raise ValueError(
-                f"{directory}: holds {', '.join(foreign)} but no {CONFIG}; "
-                "give another output_dir"
-            )
         if config.exists():
             former = _read_json(config, ("settings", "versions"))
             check_same_settings(
@@ -64,6 +54,14 @@ class Results:
                 self.versions = former["versions"]
                 return
             self.versions = [*former["versions"], versions]
+        else:
+            names = (SUMMARY, TABLES, TRACKS, PLOTS)
+            foreign = [x for x in names if (self.directory / x).exists()]
+            if foreign:
+                raise ValueError(
+                    f"{directory}: holds {', '.join(foreign)} but no {CONFIG}; "
+                    "give another output_dir"
+                )
         (self.directory / TRACKS).mkdir(parents=True, exist_ok=True)
         content = {"settings": self.settings, "versions": self.versions}
         self.write_json(CONFIG, content)
@@ -80,9 +78,6 @@ class Results:
             track: `Track`.
             stems: list of str. Stored stems that the scores were made of.
                 Their audio is read and compared by checksum.
-
-        Returns:
-            `{row: {score: {name: float}}}`; NaN where a score isn't defined.
 
         Raises:
             ValueError: if the file is not this track's.
@@ -101,11 +96,7 @@ class Results:
         return _numbers(record["scores"])
 
     def write(self, track, stems, scores):
-        """Writes a track's scores, NaN and infinity as null.
-
-        Returns:
-            the scores as `read` gives them.
-        """
+        """Writes a track's scores, and returns them as `read` gives them."""
         scores = for_json(scores)
         record = {**_describe(track, stems), "scores": scores}
         self.write_json(self._file_of(track), record)
@@ -122,13 +113,9 @@ def _describe(track, stems):
     for stem in sorted(set(stems)):
         audio.update(stem.encode())
         audio.update(np.ascontiguousarray(track.read(stem)))
-    return {
-        "name": track.name,
-        "sample_rate": track.sample_rate,
-        "num_channels": track.num_channels,
-        "num_samples": track.num_samples,
-        "audio_sha256": audio.hexdigest(),
-    }
+    keys = ("name", "sample_rate", "num_channels", "num_samples")
+    record = {key: getattr(track, key) for key in keys}
+    return {**record, "audio_sha256": audio.hexdigest()}
 
 
 def _read_json(path, keys):

@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import itertools
 import pathlib
 
 import numpy as np
@@ -20,12 +21,7 @@ convention; that of the others is the mean."""
 
 
 def check_metrics(metrics):
-    """Checks names of metrics, and that museval is there if it is wanted.
-
-    Raises:
-        ValueError: for unknown names or none.
-        ImportError: if museval is wanted and not installed.
-    """
+    """Checks names of metrics, and that museval is there if it is wanted."""
     if isinstance(metrics, str) or not metrics or set(metrics) - set(METRICS):
         raise ValueError(
             f"metrics must be a list of some of {list(METRICS)}; got "
@@ -37,20 +33,12 @@ def check_metrics(metrics):
 
 def score_names(metrics):
     """Names of the scores that metrics give, in order."""
-    names = []
-    for metric in metrics:
-        names.extend(MUSEVAL if metric == "museval" else [metric])
-    return names
+    names = [MUSEVAL if name == "museval" else (name,) for name in metrics]
+    return list(itertools.chain(*names))
 
 
 def _decibels(signal, noise, epsilon):
     return 10 * np.log10((signal + epsilon) / (noise + epsilon))
-
-
-def _channels(target, estimate):
-    # One channel at a time: in float64 a song's channel takes 100 MB.
-    for pair in zip(target, estimate, strict=True):
-        yield (x.astype("float64") for x in pair)
 
 
 def _snr(target, estimate):
@@ -65,22 +53,26 @@ def _si_snr(target, estimate):
     return _snr(scale * target, estimate)
 
 
+def _mean_over_channels(function, target, estimate):
+    # One channel at a time: in float64 a song's channel takes 100 MB.
+    pairs = zip(target, estimate, strict=True)
+    return float(
+        np.mean([function(*(x.astype("float64") for x in p)) for p in pairs])
+    )
+
+
 def snr(target, estimate):
     """`keras_bandit.metrics.snr` in NumPy and float64; mean over channels.
 
-    Args:
-        target: `(channels, samples)`.
-        estimate: `(channels, samples)`.
-
-    Returns:
-        float, dB.
+    Target and estimate of all scores here are `(channels, samples)`; the score
+    is a float in dB.
     """
-    return float(np.mean([_snr(*x) for x in _channels(target, estimate)]))
+    return _mean_over_channels(_snr, target, estimate)
 
 
 def si_snr(target, estimate):
     """`keras_bandit.metrics.si_snr`, as `snr`."""
-    return float(np.mean([_si_snr(*x) for x in _channels(target, estimate)]))
+    return _mean_over_channels(_si_snr, target, estimate)
 
 
 def usdr(target, estimate):
@@ -89,13 +81,6 @@ def usdr(target, estimate):
     `10 log10((sum s² + ε) / (sum (s - ŝ)² + ε))` over all samples of all
     channels, ε = 1e-7 (Music Demixing Challenge 2021, Mitsufuji et al.
     2022); its figure for a dataset is the mean over tracks (BSRNN's uSDR).
-
-    Args:
-        target: `(channels, samples)`.
-        estimate: `(channels, samples)`.
-
-    Returns:
-        float, dB.
     """
     signal, noise = _energies(target, estimate, target.shape[-1])
     return float(_decibels(signal[0], noise[0], _SDR_EPSILON))
@@ -109,15 +94,8 @@ def csdr(target, estimate, sample_rate):
     museval computes it (in which the distortion filters cancel) without its
     cost, except that museval leaves a chunk out as soon as any stem is
     silent, and that ε (as in `usdr`) keeps perfect estimates finite. Its
-    figure for a dataset is the median over tracks (BSRNN's cSDR).
-
-    Args:
-        target: `(channels, samples)`.
-        estimate: `(channels, samples)`.
-        sample_rate: int. Hz.
-
-    Returns:
-        float, dB; NaN if every chunk is silent.
+    figure for a dataset is the median over tracks (BSRNN's cSDR). It is NaN if
+    every chunk is silent.
     """
     chunk = min(sample_rate, target.shape[-1])
     signal, noise = _energies(target, estimate, chunk)
@@ -149,20 +127,17 @@ def museval_scores(targets, estimates, sample_rate):
     core.
 
     Args:
-        targets: `{stem: (channels, samples)}`, all stems of the mixture.
-        estimates: the same of the estimates.
+        targets, estimates: `{stem: (channels, samples)}`, all stems of the
+            mixture.
         sample_rate: int. Hz.
 
     Returns:
         `{score: {stem: float}}` in dB for the names of `MUSEVAL`. NaN for a
         stem whose target or estimate is silent throughout.
-
-    Raises:
-        ImportError: if museval is not installed.
     """
+    scores = {name: dict.fromkeys(targets, float("nan")) for name in MUSEVAL}
     # bss_eval refuses silent stems.
     stems = [s for s in targets if targets[s].any() and estimates[s].any()]
-    scores = {name: dict.fromkeys(targets, float("nan")) for name in MUSEVAL}
     if not stems:
         return scores
     references, estimated = (
@@ -206,28 +181,22 @@ def score(metrics, targets, estimates, stems, sample_rate):
 
     Args:
         metrics: list of str, of `METRICS`.
-        targets: `{name: (channels, samples)}`, stems and composites.
-        estimates: the same of the estimates.
-        stems: list of str. The names that are stems, not composites of
-            them: museval takes no others.
+        targets, estimates: `{name: (channels, samples)}`, stems and
+            composites.
+        stems: list of str. The names that are stems, which alone museval
+            takes.
         sample_rate: int. Hz.
 
     Returns:
         `{score: {name: float}}`, dB; NaN where a score isn't defined.
     """
-    functions = {
-        "snr": snr,
-        "si_snr": si_snr,
-        "usdr": usdr,
-        "csdr": functools.partial(csdr, sample_rate=sample_rate),
-    }
+    functions = {"snr": snr, "si_snr": si_snr, "usdr": usdr}
+    functions["csdr"] = functools.partial(csdr, sample_rate=sample_rate)
     scores = {}
     for metric in metrics:
         if metric == "museval":
-            sources = (
-                {stem: x[stem] for stem in stems} for x in (targets, estimates)
-            )
-            scores |= museval_scores(*sources, sample_rate)
+            wanted = {stem: targets[stem] for stem in stems}
+            scores |= museval_scores(wanted, estimates, sample_rate)
         else:
             scores[metric] = {
                 name: functions[metric](target, estimates[name])

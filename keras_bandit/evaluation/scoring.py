@@ -8,13 +8,9 @@ import threading
 
 import soundfile
 
+from keras_bandit.data.stem_reader import mixture_sources
 from keras_bandit.evaluation.oracles import oracle_estimate
-from keras_bandit.evaluation.plan import (
-    MIXTURE,
-    MODEL,
-    mixture_sources,
-    stem_name,
-)
+from keras_bandit.evaluation.plan import MIXTURE, MODEL, stem_name
 from keras_bandit.evaluation.scores import score
 from keras_bandit.inference.separation import check_audio
 
@@ -40,28 +36,8 @@ def read_mixture(track):
     return _sum(track.read(stem) for stem in mixture_sources(track))
 
 
-def _read_targets(track, plan):
-    """`{name: (channels, samples)}` float32 for `plan.scored`."""
-    targets = {}
-    for name, parts in plan.targets_in(track).items():
-        target = _sum(track.read(part) for part in parts)
-        try:
-            targets[name] = check_audio(target, track.sample_rate)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
-    return targets
-
-
 def estimates_of(outputs, plan):
-    """Estimates of what is scored, from what the model computes.
-
-    Args:
-        outputs: `{stem of the model: (channels, samples)}`.
-        plan: `Plan`.
-
-    Returns:
-        `{name: (channels, samples)}` for `plan.scored`.
-    """
+    """Estimates of `plan.scored` from the model's `{stem: audio}`."""
     outputs = {stem_name(stem): audio for stem, audio in outputs.items()}
     return {
         name: _sum(outputs[part] for part in plan.composites.get(name, [name]))
@@ -79,13 +55,14 @@ def score_track(track, estimates, plan):
 
     Returns:
         `{row: {score: {name: float}}}` in dB, NaN where it isn't defined.
-
-    Raises:
-        ValueError: if the track lacks a stem or has NaN or infinity, and if
-            estimates and targets differ in shape.
     """
-    mixture, targets = read_mixture(track), _read_targets(track, plan)
-    for name, target in targets.items():
+    mixture, targets = read_mixture(track), {}
+    for name, parts in plan.targets_in(track).items():
+        target = _sum(track.read(part) for part in parts)
+        try:
+            targets[name] = check_audio(target, track.sample_rate)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
         if estimates[name].shape != target.shape:
             raise ValueError(
                 f"estimate of {name} has shape {estimates[name].shape}, its "
@@ -119,8 +96,7 @@ def score_all(tracks, estimate, plan, num_workers):
 
     Args:
         tracks: list of `Track`.
-        estimate: function of a track that returns the model's estimates, as
-            `score_track` takes them.
+        estimate: function of a track that returns the model's estimates.
         plan: `Plan`.
         num_workers: int. Tracks that are scored, with their estimates in
             memory, while the next one is separated.
@@ -161,6 +137,6 @@ def _start(function, *args):
         except BaseException as error:
             future.set_exception(error)
 
-    # Of an executor, Ctrl-C would wait for the scores of its tracks.
+    # Ctrl-C would wait for the threads of an executor.
     threading.Thread(target=run, daemon=True).start()
     return future

@@ -1,5 +1,7 @@
 """Scores of many tracks as a few numbers, and those as Markdown."""
 
+import itertools
+
 import numpy as np
 from tabulate import tabulate
 
@@ -58,8 +60,8 @@ def summarize(scores, plan):
     Returns:
         `{"mean": …, "median": …, "defined": …}`, each `{row: {score: {name:
         value}}}`; `defined` counts the tracks. Mean and median also have
-        "average": the mean over `plan.sources`. NaN where no
-        track has the score.
+        "average": the mean over `plan.sources`. NaN where no track has the
+        score.
     """
     summary = {}
     for kind, function in (
@@ -67,19 +69,15 @@ def summarize(scores, plan):
         ("median", lambda x: float(np.median(x)) if x.size else float("nan")),
         ("defined", len),
     ):
-        summary[kind] = {
-            row: {
-                score: {
-                    name: function(defined_values(scores, row, score, name))
-                    for name in scores[0][row][score]
-                }
-                for score in score_names(plan.metrics)
+        summary[kind] = {row: {} for row in plan.rows}
+        for row, score in itertools.product(
+            plan.rows, score_names(plan.metrics)
+        ):
+            figures = summary[kind][row][score] = {
+                name: function(defined_values(scores, row, score, name))
+                for name in scores[0][row][score]
             }
-            for row in plan.rows
-        }
-    for kind in ("mean", "median"):
-        for row in summary[kind].values():
-            for figures in row.values():
+            if kind != "defined":
                 sources = [figures[stem] for stem in plan.sources]
                 figures[AVERAGE] = float(np.mean(sources))
     return summary
@@ -89,14 +87,14 @@ def result_tables(summary, plan, model_name, paper):
     """The tables of an evaluation: means and medians.
 
     Args:
-        summary: of `summarize`.
+        summary: what `summarize` returns.
         plan: `Plan`.
         model_name: str. Title of the model's row.
-        paper: of `paper_rows`.
+        paper: what `paper_rows` returns.
 
     Returns:
-        list of `(title, table)`. One table for SNR and SI-SNR, in the shape
-        of BandIt's Table 1; each other score has its own. The figure that is
+        list of `(title, table)`. SNR and SI-SNR share a table in the shape of
+        BandIt's Table 1; each other score has its own. The figure that is
         customary comes first: the mean, or the median for `MEDIANS`.
     """
     scores = score_names(plan.metrics)

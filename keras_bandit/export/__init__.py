@@ -4,11 +4,13 @@ Each export is a directory with `separator.json`, which says what the model is,
 beside the model's own files. Importing this costs neither Keras nor ONNX.
 """
 
-from keras_bandit.export.errors import UnsupportedModelError
-
 FORMATS = ("onnx", "openvino", "saved_model", "litert")
 
 __all__ = ["FORMATS", "UnsupportedModelError", "export_core"]
+
+
+class UnsupportedModelError(ValueError):
+    """A model that a format cannot hold; the message says which and why."""
 
 
 def __getattr__(name):

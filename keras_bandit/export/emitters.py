@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_bandit.export.errors import UnsupportedModelError
+from keras_bandit.export import UnsupportedModelError
 from keras_bandit.layers import (
     BandSplit,
     BatchNorm,

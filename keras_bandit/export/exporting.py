@@ -9,14 +9,13 @@ from keras import ops
 
 from keras_bandit.common.files import replace_directory, write_text
 from keras_bandit.common.hidden_modules import import_openvino
-from keras_bandit.export import FORMATS
+from keras_bandit.export import FORMATS, UnsupportedModelError
 from keras_bandit.export.description import (
     DESCRIPTION_FILE,
     MODEL_FILES,
     VERSION,
     check_replaceable,
 )
-from keras_bandit.export.errors import UnsupportedModelError
 
 
 def export_core(

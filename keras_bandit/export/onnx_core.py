@@ -4,8 +4,8 @@ import functools
 
 import keras
 
+from keras_bandit.export import UnsupportedModelError
 from keras_bandit.export.emitters import EMITTERS
-from keras_bandit.export.errors import UnsupportedModelError
 from keras_bandit.export.onnx_graph import OnnxGraph
 
 # Beyond this a protobuf message cannot be written.

@@ -1,4 +1,4 @@
-"""A core beside the weights of its preset, which it refers to.
+"""An ONNX core that refers to the weights in its preset's HDF5 files.
 
 So a preset that ships with the package has a core without holding its weights
 twice: ONNX lets a tensor lie in another file, here in a dataset of HDF5.

@@ -6,7 +6,7 @@ import tempfile
 import keras
 from keras import ops
 
-from keras_bandit.export.errors import UnsupportedModelError
+from keras_bandit.export import UnsupportedModelError
 
 
 def write_whole_model(separator, path, format, samples):

@@ -3,24 +3,22 @@
 What is named here is imported on first use: reading the defaults costs nothing.
 """
 
+from importlib import import_module
+
 DEFAULT_BATCH_SIZE = 2
 """Chunks per call of the model: small enough for a CPU, and a stereo file,
 whose two channels are two chunks, wastes none on padding the last batch."""
 
 
+_HOME = {
+    "separate": "separation",
+    "check_file": "files",
+    "separate_file": "files",
+    "CoreSeparator": "core_separator",
+}
+
+
 def __getattr__(name):
-    if name == "separate":
-        from keras_bandit.inference.separation import separate
-
-        return separate
-    if name == "separate_file":
-        from keras_bandit.inference.files import separate_file
-
-        return separate_file
-    if name == "CoreSeparator":
-        from keras_bandit.inference.core_separator import CoreSeparator
-
-        return CoreSeparator
-    raise AttributeError(
-        f"module 'keras_bandit.inference' has no attribute {name!r}"
-    )
+    if name in _HOME:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

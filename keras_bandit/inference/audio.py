@@ -283,7 +283,7 @@ def write_audio(path, audio, sample_rate, file_format, subtype):
     Args:
         path: str or path. Its suffix is not looked at.
         audio: `(channels, samples)` float, full scale ±1; PCM clips what
-            lies beyond (`count_clipped` tells).
+            lies beyond (`clipping` counts it).
         sample_rate: int. In Hz.
         file_format: "wav" or "flac".
         subtype: one of `SUBTYPES[file_format]`.

@@ -15,11 +15,11 @@ from keras_bandit.export.description import (
     is_exported_core,
     read_description,
 )
+from keras_bandit.inference.engines import find_preset
 from keras_bandit.inference.runtimes import RUNTIMES
 from keras_bandit.models.presets import (
     PRESETS,
     is_preset_directory,
-    means_built_in,
     weights_directory,
 )
 
@@ -51,8 +51,8 @@ class CoreSeparator:
         engine: `"openvino"` or `"onnxruntime"`.
         precision: `"float32"`, or with OpenVINO `"bfloat16"`.
         cache_dir: directory for cores compiled by OpenVINO, made if it does
-            not exist, or `None`. One that is found there is ready in about
-            half the time; each takes as much space as its weights.
+            not exist, or `None`. A core from there loads in about half the
+            time; each takes as much space as its weights.
 
     Raises:
         ValueError: for another engine or precision, or bfloat16 on a processor
@@ -102,11 +102,6 @@ class CoreSeparator:
             core, [f"mask_{stem}" for stem in self.stems], precision, cache_dir
         )
 
-    @property
-    def hop_length(self):
-        """Samples between frames of the STFT."""
-        return self.stft["hop_length"]
-
     @classmethod
     def from_directory(cls, directory, **kwargs):
         """Opens what `export_core` wrote.
@@ -151,8 +146,7 @@ class CoreSeparator:
         preset's files are the same.
 
         Args:
-            preset: path of a preset directory, which goes before a name; or
-                the name of a preset with trained weights.
+            preset: see `find_preset`.
             load: function that loads the Keras model of a path; `None`:
                 `AudioSeparator.from_preset`.
             note: function that is given a line if the core cannot be kept;
@@ -160,13 +154,13 @@ class CoreSeparator:
             **kwargs: `engine`, `precision`, `cache_dir`.
 
         Raises:
-            ValueError: if there is neither, or the name is that of a preset
-                without weights; as the class, too.
+            ValueError: as `find_preset` and the class.
             UnsupportedModelError: if the model cannot be exported.
             OSError: if a file cannot be read.
         """
-        folder = _preset_folder(preset)
-        found = find_core(folder)
+        folder = find_preset(preset)
+        remote = "://" in folder
+        found = None if remote else find_core(folder)
         if found is not None:
             return cls.from_directory(found, **kwargs)
         if load is None:
@@ -174,6 +168,8 @@ class CoreSeparator:
 
             load = AudioSeparator.from_preset
         separator = load(folder)
+        if remote:
+            return cls.from_separator(separator, **kwargs)
         try:
             return cls.from_directory(keep_core(separator, folder), **kwargs)
         except OSError as error:
@@ -240,19 +236,6 @@ class CoreSeparator:
         }
 
 
-def _preset_folder(preset):
-    preset = os.fspath(preset)
-    if os.path.isdir(preset) and not means_built_in(preset):
-        return preset
-    with_weights = [n for n in PRESETS if weights_directory(n) is not None]
-    if preset not in with_weights:
-        raise ValueError(
-            "preset must be a preset directory or a name with trained weights, "
-            f"one of {with_weights}; got {preset!r}"
-        )
-    return str(weights_directory(preset))
-
-
 # --------------------------------------------------------------------------
 # Cores of presets
 # --------------------------------------------------------------------------
@@ -283,7 +266,8 @@ def find_core(folder):
         path of a directory, or `None`.
     """
     own = is_exported_core(folder)
-    # A copied preset may have got other weights, and the former core.
+    # A copied preset may hold a core that is older than its weights: only
+    # that of a preset that ships is trusted.
     if own and (not is_preset_directory(folder) or _ships(folder)):
         return folder
     path = core_cache() / _checksum(folder)

@@ -8,6 +8,7 @@ import os
 import warnings
 
 from keras_bandit.export import UnsupportedModelError
+from keras_bandit.export.description import is_exported_core
 
 ENGINES = ("auto", "keras", "openvino", "onnxruntime")
 PRECISIONS = ("float32", "bfloat16")
@@ -34,8 +35,8 @@ def choose_engine(engine, precision):
         engine: `"keras"`, `"openvino"`, `"onnxruntime"`, or `"auto"`:
             OpenVINO in float32, or Keras where OpenVINO is not installed or
             there is a GPU. The results are the same to float32's precision.
-        precision: `"float32"`, or `"bfloat16"`, which OpenVINO alone offers
-            and `"auto"` therefore takes it for.
+        precision: `"float32"` or `"bfloat16"`. Only OpenVINO computes in
+            bfloat16, so that `"auto"` then means OpenVINO.
 
     Returns:
         `"keras"`, `"openvino"` or `"onnxruntime"`.
@@ -71,6 +72,47 @@ def choose_engine(engine, precision):
             f"pip install 'keras-bandit[{engine}]'"
         )
     return engine
+
+
+def find_preset(preset):
+    """Finds what holds a preset's weights.
+
+    Args:
+        preset: str or path. A preset directory or an export, which goes
+            before a name; a name with trained weights; or a URL such as
+            `hf://…`.
+
+    Returns:
+        str. A directory, or the URL.
+
+    Raises:
+        ValueError: if there is no such preset, or it has no weights.
+    """
+    from keras_bandit.models import presets
+
+    preset = os.fspath(preset)
+    if presets.means_built_in(preset):
+        folder = presets.weights_directory(preset)
+        if folder is None:
+            raise ValueError(
+                f"preset {preset} has an architecture but no trained weights; "
+                "convert a checkpoint with keras-bandit convert and give its "
+                "directory"
+            )
+        return str(folder)
+    if os.path.isdir(preset):
+        if is_exported_core(preset) or presets.is_preset_directory(preset):
+            return os.path.abspath(preset)
+        raise ValueError(
+            f"{preset}: not a preset directory (no config.json); make one "
+            "with keras-bandit convert"
+        )
+    if "://" not in preset:
+        raise ValueError(
+            f"preset {preset}: no such directory, and no such name (see "
+            "keras-bandit presets)"
+        )
+    return preset
 
 
 def may_stay_on_keras(engine, precision):

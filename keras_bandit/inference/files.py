@@ -43,7 +43,7 @@ def choose_stems(
 
     Args:
         available: list of str. The model's stems.
-        stems: as in `separate_file`, like the following ones.
+        stems: see `separate_file`, as for all other arguments.
         mne: bool.
         residual: bool.
         mixture_consistency: bool.
@@ -52,8 +52,8 @@ def choose_stems(
         `StemChoice`.
 
     Raises:
-        ValueError: if the model lacks a stem, or has one named as another
-            file is.
+        ValueError: if the model lacks a stem, or has a stem of its own that
+            is named `mne` or `residual`.
     """
     available = list(available)
     there = ", ".join(available)
@@ -83,7 +83,7 @@ def choose_stems(
 
 @dataclasses.dataclass(frozen=True)
 class SeparatedFile:
-    """What `separate_file` did, or found if it only checked.
+    """What `separate_file` did, or what `check_file` found.
 
     Args:
         source: path of the input.
@@ -187,6 +187,66 @@ def _warnings(written, file):
             )
 
 
+def check_file(
+    source,
+    output,
+    separator=None,
+    stems=None,
+    mne=False,
+    residual=False,
+    mixture_consistency=False,
+    chunk_seconds=None,
+    hop_seconds=None,
+    file_format="wav",
+    subtype=None,
+    overwrite=False,
+    inputs=(),
+):
+    """Checks all that can be known before a file is read and separated.
+
+    Args:
+        source: path of a file that libsndfile reads.
+        output: path of the directory of the stems.
+        separator: see `separate_file`; `None` checks only what needs no model.
+        stems: see `separate_file`, as for all other arguments.
+        mne: bool.
+        residual: bool.
+        mixture_consistency: bool.
+        chunk_seconds: float.
+        hop_seconds: float.
+        file_format: str.
+        subtype: str.
+        overwrite: bool.
+        inputs: list of paths.
+
+    Returns:
+        `SeparatedFile`.
+
+    Raises:
+        AudioFileError: see `separate_file`.
+        ValueError: see `separate_file`.
+        OSError: see `separate_file`.
+    """
+    source, output = pathlib.Path(source), pathlib.Path(output)
+    audio_format = audio_files.probe(source)
+    with _named(source, AudioFileError):
+        subtype = audio_files.choose_subtype(file_format, subtype, audio_format)
+    check_writable(output)
+    if separator is None:
+        return SeparatedFile(source, audio_format, subtype)
+    choice = choose_stems(
+        separator.stems, stems, mne, residual, mixture_consistency
+    )
+    separation.chunk_and_hop(separator, chunk_seconds, hop_seconds)
+    with _named(source, ValueError):
+        separation.check_channels(
+            audio_format.num_channels, separator.num_channels
+        )
+    paths = {name: output / f"{name}.{file_format}" for name in choice.written}
+    _check_paths(source, paths.values(), overwrite, inputs)
+    return SeparatedFile(source, audio_format, subtype, choice, paths)
+
+
 def separate_file(
     source,
     output,
@@ -203,7 +263,6 @@ def separate_file(
     overwrite=False,
     inputs=(),
     progress=False,
-    check_only=False,
 ):
     """Separates an audio file and writes a file for each stem, all or none.
 
@@ -217,8 +276,9 @@ def separate_file(
         separator: `AudioSeparator` or `CoreSeparator`.
         stems: list of str. Stems to write; `None` for all. Others are
             computed only for `mne` and `mixture_consistency`. For many files,
-            pass a separator of the `choice.computed` stems (`with_stems`),
-            as each call that has to leave out stems compiles a model.
+            pass a separator of the stems that `check_file` returns as
+            `choice.computed` (`with_stems`): each call that has to leave out
+            stems compiles a model.
         mne: bool. Whether to write `mne` too: music plus effects (or sfx).
         residual: bool. Whether to write `residual` too: the mixture minus
             `stems`.
@@ -231,9 +291,6 @@ def separate_file(
         overwrite: bool. Whether to replace files that exist.
         inputs: list of paths that are never replaced, beside `source`.
         progress: see `separate`; True labels the bar with the file's name.
-        check_only: bool. Whether to check all that can be checked before the
-            file is read, and do no more. If `separator` is `None`, only what
-            needs no model is checked.
 
     Returns:
         `SeparatedFile`.
@@ -248,27 +305,22 @@ def separate_file(
         FloatingPointError: if the model returns NaN or infinity. Names the
             file.
     """
-    source, output = pathlib.Path(source), pathlib.Path(output)
-    audio_format = audio_files.probe(source)
-    with _named(source, AudioFileError):
-        subtype = audio_files.choose_subtype(file_format, subtype, audio_format)
-    check_writable(output)
-    if separator is None and check_only:
-        return SeparatedFile(source, audio_format, subtype)
-    choice = choose_stems(
-        separator.stems, stems, mne, residual, mixture_consistency
+    file = check_file(
+        source,
+        output,
+        separator,
+        stems,
+        mne,
+        residual,
+        mixture_consistency,
+        chunk_seconds,
+        hop_seconds,
+        file_format,
+        subtype,
+        overwrite,
+        inputs,
     )
-    separation.chunk_and_hop(separator, chunk_seconds, hop_seconds)
-    with _named(source, ValueError):
-        separation.check_channels(
-            audio_format.num_channels, separator.num_channels
-        )
-    paths = {name: output / f"{name}.{file_format}" for name in choice.written}
-    _check_paths(source, paths.values(), overwrite, inputs)
-    file = SeparatedFile(source, audio_format, subtype, choice, paths)
-    if check_only:
-        return file
-
+    source, choice = file.source, file.choice
     mixture, audio_format = audio_files.read_audio(source)
     sample_rate = audio_format.sample_rate
     with _named(source, ValueError):

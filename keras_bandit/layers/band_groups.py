@@ -17,27 +17,19 @@ MIN_WIDTH_RATIO = 0.5
 class BandGroup:
     """Bands of similar width, padded to the widest.
 
-    Attributes:
-        members: `(size,)` int. Which bands.
-        index: `(size, width)` int. Where each of a band's values stands in
-            the flat order (band after band); padding points to `total`, one
-            past the last.
-        valid: `(size, width)` float32, 1 for values and 0 for padding.
+    In `index` is where each of a band's values stands in the flat order (band
+    after band); padding points one past the last.
     """
 
-    members: np.ndarray
-    index: np.ndarray
-    valid: np.ndarray
+    members: np.ndarray  # (size,) int, which bands
+    index: np.ndarray  # (size, width) int
+    valid: np.ndarray  # (size, width) float32, 1 for values, 0 for padding
 
 
 def group_bands(sizes):
-    """Sorts ragged bands into a few groups of similar size.
+    """Sorts bands of these sizes, at least 1, into a few `BandGroup`s.
 
-    Args:
-        sizes: list of int, at least 1. Values of each band.
-
-    Returns:
-        list of `BandGroup`, narrowest first; every band is in one of them.
+    The narrowest comes first.
     """
     sizes = np.asarray(sizes)
     starts = np.concatenate([[0], np.cumsum(sizes)])
@@ -62,13 +54,10 @@ def band_positions(groups):
 
 
 def padded_index(groups):
-    """The groups' indices one after the other, padding at a valid place.
+    """The groups' `(index, valid)` one after the other, flat.
 
     Padding goes on where its band ends, so that a band and its padding are
     one run, which is copied at once.
-
-    Returns:
-        `(index, valid)`, both `(padded values of all groups,)`.
     """
     valid = np.concatenate([g.valid.ravel() for g in groups])
     index = np.concatenate(
@@ -78,7 +67,7 @@ def padded_index(groups):
 
 
 def inverse_index(index, valid):
-    """Where each value stands in `index`, which holds it once if valid."""
+    """Inverse permutation: `index[inverse[v]] == v`; padding is ignored."""
     positions = np.flatnonzero(valid)
     return positions[np.argsort(index[positions])]
 
@@ -86,13 +75,8 @@ def inverse_index(index, valid):
 def split_groups(x, groups, rows=1):
     """Cuts a flat first axis into the groups' padded bands.
 
-    Args:
-        x: `(rows * padded values of all groups, …)`.
-        groups: list of `BandGroup`.
-        rows: int. Entries of `x` for each value.
-
-    Returns:
-        list of `(size, rows * width, …)`.
+    `(rows * padded values of all groups, …)`, with `rows` entries for each
+    value, to a list of `(size, rows * width, …)`.
     """
     shapes = [
         (group.index.shape[0], rows * group.index.shape[1], *x.shape[1:])

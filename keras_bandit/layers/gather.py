@@ -6,21 +6,13 @@ from keras_bandit.backend import take
 
 
 def gather(x, index, inverse, axis):
-    """Takes elements along an axis where the way back is known.
+    """`ops.take(x, index, axis)` where the way back is known.
 
     The gradient of `ops.take` adds up at arbitrary places, which is slow: on
-    TensorFlow it took most of a training step. Where every element of `x`
-    goes to one known place, the gradient can be taken from there instead.
-
-    Args:
-        x: tensor.
-        index: `(n,)` int array. Elements to take.
-        inverse: `(x.shape[axis],)` int array. Where each element of `x` went;
-            what else `index` took it for is padding, and gets no gradient.
-        axis: int, 0 or -1.
-
-    Returns:
-        `ops.take(x, index, axis)`.
+    TensorFlow it took most of a training step. Here `inverse` says where
+    each element of `x` went, and the gradient is taken from there; other
+    copies of an element are padding, and get none. `index` and `inverse` are
+    int arrays, `axis` is 0 or -1.
     """
 
     @ops.custom_gradient

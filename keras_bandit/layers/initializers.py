@@ -29,15 +29,12 @@ class FanInUniform(keras.initializers.Initializer):
         if not np.all(self.fan_in >= 1):
             raise ValueError(f"fan_in must be at least 1; got {fan_in}")
         self.seed = seed
+        self._generator = None
         if seed is None:
             self._generator = np.random.default_rng(random.getrandbits(64))
 
     def __call__(self, shape, dtype=None):
-        generator = (
-            self._generator
-            if self.seed is None
-            else np.random.default_rng(self.seed)
-        )
+        generator = self._generator or np.random.default_rng(self.seed)
         unit = 2.0 * generator.random(shape, "float32") - 1.0
         values = unit / np.sqrt(self.fan_in)
         return ops.cast(values, dtype or keras.config.floatx())
@@ -52,15 +49,7 @@ def initializer_for(initializer, fan_in):
     Keras's random initializers return the same values whenever they are
     called with the same shape: shared by two variables, one instance would
     make twins of them. So each variable gets a copy, which draws anew unless
-    the user gave a seed.
-
-    Args:
-        initializer: what a layer was given: an initializer, a function of
-            shape and dtype, or `None`.
-        fan_in: number or array, as in `FanInUniform`.
-
-    Returns:
-        an initializer, or the function.
+    the user gave a seed. `fan_in` is as in `FanInUniform`.
     """
     if initializer is None:
         return FanInUniform(fan_in)

@@ -88,9 +88,8 @@ class MaskDecoder(keras.layers.Layer):
     def _output_rows(self):
         """Rows of the output layer in the groups' padded order.
 
-        A band's rows are its values, then its gates: with `starts` counted
-        in values, value `i` of band `b` is in row `2 * starts[b] + i` and its
-        gate one size later.
+        With `starts` counted in values, value `i` of band `b` is in row
+        `2 * starts[b] + i` and its gate one size later.
         """
         sizes = np.asarray(self._sizes)
         starts = np.concatenate([[0], np.cumsum(sizes)])

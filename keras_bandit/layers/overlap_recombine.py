@@ -10,11 +10,7 @@ from keras_bandit.common.checks import check_integer
 
 
 def recombination_table(bands, num_bins):
-    """For each bin the band values that cover it, as gather indices.
-
-    Args:
-        bands: list of `Band`.
-        num_bins: int.
+    """For each bin the band values that cover it.
 
     Returns:
         `(offsets, weights)`, both `(overlap, num_bins)` with `overlap` the
@@ -104,17 +100,12 @@ class OverlapRecombine(keras.layers.Layer):
         return 2 * index[..., None] + np.arange(2)
 
     def _targets(self):
-        """For the gradient: where each value of the masks goes, its weight.
-
-        Each goes to one place in (channel, bin, part), so the gradient needs
-        no adding up.
-        """
+        """Where each value of the masks goes, one place, and its weight."""
         places, weights = [], []
         for band in self.bands:
             for channel in range(self.num_channels):
-                bins = channel * self.num_bins + np.arange(
-                    band.start, band.stop
-                )
+                first = channel * self.num_bins
+                bins = np.arange(first + band.start, first + band.stop)
                 places.append((2 * bins[:, None] + np.arange(2)).ravel())
                 weights.append(np.repeat(band.weights, 2))
         return np.concatenate(places), np.concatenate(weights)

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_bandit import backend
-from keras_bandit.backend.compilation import recurrence_supports_jit
+from keras_bandit.backend.trainer import recurrence_supports_jit
 from keras_bandit.common.checks import check_integer
 from keras_bandit.layers.initializers import initializer_for
 
@@ -105,8 +105,8 @@ class BidirectionalLSTM(_Recurrent):
     """Long short-term memory over the first axis, in both directions.
 
     Equations, gate order (input, forget, cell, output) and initial weights
-    are those of `torch.nn.LSTM`. Variables as in `BidirectionalGRU`, with
-    four gates.
+    are those of `torch.nn.LSTM`. Variables have four gates; all else is as in
+    `BidirectionalGRU`.
 
     Example:
 
@@ -114,20 +114,6 @@ class BidirectionalLSTM(_Recurrent):
     layer = keras_bandit.layers.BidirectionalLSTM(units=4)
     layer(np.zeros((10, 2, 3), "float32")).shape  # (10, 2, 8)
     ```
-
-    Args:
-        units: int. Size of each direction's state.
-        kernel_initializer: initializer of all variables. `None`: uniform in
-            ±1 / sqrt(units).
-
-    Call arguments:
-        inputs: `(steps, batch, features)`, time-major.
-
-    Returns:
-        `(steps, batch, 2 * units)`: forward, then backward state.
-
-    Raises:
-        ValueError: if `units` is below 1.
     """
 
     num_gates = 4

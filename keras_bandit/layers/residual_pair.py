@@ -9,14 +9,7 @@ from keras_bandit.layers.recurrent import BidirectionalGRU, BidirectionalLSTM
 
 
 class _ResidualBlock(keras.layers.Layer):
-    """Normalization, recurrence over the first axis, projection, residual.
-
-    Call arguments:
-        inputs: `(steps, …, embed_dim)`.
-
-    Returns:
-        the inputs' shape.
-    """
+    """Normalization, recurrence, projection, residual: `(steps, …, embed_dim)`."""
 
     def __init__(self, recurrent, **kwargs):
         super().__init__(**kwargs)
@@ -137,7 +130,7 @@ class ResidualLSTMPair(_ResidualPair):
     """Models time, then frequency, each by a residual bidirectional LSTM.
 
     `ResidualGRUPair` with LSTM units, as in BSRNN (arXiv:2209.15174, Sec. II,
-    which stacks 12 pairs).
+    which stacks 12 pairs); arguments and shapes are the same.
 
     Example:
 
@@ -146,20 +139,6 @@ class ResidualLSTMPair(_ResidualPair):
     features = np.zeros((1, 4, 10, 6), "float32")
     pair(features).shape  # (1, 4, 10, 6)
     ```
-
-    Args:
-        rnn_dim: int. Units of each direction.
-        kernel_initializer: initializer of the recurrent and dense variables.
-            `None`: PyTorch's defaults.
-
-    Call arguments:
-        inputs: `(batch, bands, frames, embed_dim)`.
-
-    Returns:
-        `(batch, bands, frames, embed_dim)`.
-
-    Raises:
-        ValueError: if `rnn_dim` is below 1.
     """
 
     recurrent_layer = BidirectionalLSTM

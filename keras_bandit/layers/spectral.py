@@ -14,32 +14,13 @@ from keras_bandit.common.numpy_spectral import (
 PAD_MODES = ("constant", "reflect")
 
 
-def check_frame_sizes(n_fft, hop_length):
-    """Raises `ValueError` unless every sample lies in two frames or more."""
-    if n_fft < 2 or n_fft % 2:
-        raise ValueError(f"n_fft must be even and positive; got n_fft={n_fft}")
-    if not 1 <= hop_length <= n_fft // 2:
-        raise ValueError(
-            "hop_length must be 1 … n_fft / 2; got "
-            f"hop_length={hop_length}, n_fft={n_fft}"
-        )
-
-
 def overlap_add(frames):
     """Adds up frames that start one block after the other.
 
-    ```
-    frame 0   a0 a1 a2
-    frame 1      b0 b1 b2
-    output    a0 a1 a2
-               + b0 b1 b2
-    ```
+    `(…, frames, blocks, hop)` to `(…, frames + blocks - 1, hop)`:
 
-    Args:
-        frames: `(…, frames, blocks, hop)`.
-
-    Returns:
-        `(…, frames + blocks - 1, hop)`.
+        frame 0   a0 a1 a2
+        frame 1    + b0 b1 b2
     """
     blocks = frames.shape[-2]
     leading = [[0, 0]] * (len(frames.shape) - 3)
@@ -50,15 +31,42 @@ def overlap_add(frames):
     return total
 
 
+class _Transform(keras.layers.Layer):
+    """What both directions share: frames, in float32."""
+
+    def __init__(self, n_fft, hop_length, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        if n_fft < 2 or n_fft % 2:
+            raise ValueError(
+                f"n_fft must be even and positive; got n_fft={n_fft}"
+            )
+        # Every sample lies in two frames or more.
+        if not 1 <= hop_length <= n_fft // 2:
+            raise ValueError(
+                "hop_length must be 1 … n_fft / 2; got "
+                f"hop_length={hop_length}, n_fft={n_fft}"
+            )
+        self.n_fft = n_fft
+        self.hop_length = hop_length
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "n_fft": self.n_fft,
+            "hop_length": self.hop_length,
+        }
+
+
 @keras.saving.register_keras_serializable(package="keras_bandit")
-class STFT(keras.layers.Layer):
+class STFT(_Transform):
     """Short-time Fourier transform with a periodic Hann window.
 
     Frame `t` is centred on sample `t * hop_length` of the input and divided
     by the root of the window's energy, so that white noise of standard
     deviation σ gives bins of standard deviation σ and losses on waveform and
-    spectrogram are on one scale (BandIt, arXiv:2309.02539, Sec. III-F). The spectrogram is
-    float32 whatever the dtype policy.
+    spectrogram are on one scale (BandIt, arXiv:2309.02539, Sec. III-F). The
+    spectrogram is float32 whatever the dtype policy.
 
     Example:
 
@@ -89,15 +97,11 @@ class STFT(keras.layers.Layer):
     def __init__(
         self, n_fft=2048, hop_length=512, pad_mode="constant", **kwargs
     ):
-        kwargs["dtype"] = "float32"
-        super().__init__(**kwargs)
-        check_frame_sizes(n_fft, hop_length)
+        super().__init__(n_fft, hop_length, **kwargs)
         if pad_mode not in PAD_MODES:
             raise ValueError(
                 f"pad_mode must be one of {PAD_MODES}; got {pad_mode!r}"
             )
-        self.n_fft = n_fft
-        self.hop_length = hop_length
         self.pad_mode = pad_mode
         self.input_spec = keras.layers.InputSpec(ndim=3)
         window = hann_window(n_fft).astype("float32")
@@ -108,8 +112,12 @@ class STFT(keras.layers.Layer):
         hop = self.hop_length
         half = self.n_fft // 2
         samples = ops.shape(waveform)[-1]
-        if self.pad_mode == "reflect" and waveform.shape[-1] is not None:
-            self._check_reflectable(waveform.shape[-1])
+        known = waveform.shape[-1] is not None
+        if self.pad_mode == "reflect" and known and samples <= half:
+            raise ValueError(
+                f"pad_mode='reflect' needs more than n_fft // 2 = {half} "
+                f"samples; got {samples}"
+            )
         padded = ops.pad(
             waveform, [[0, 0], [0, 0], [half, half]], mode=self.pad_mode
         )
@@ -135,13 +143,6 @@ class STFT(keras.layers.Layer):
         window = ops.convert_to_tensor(self._window, dtype="float32")
         return rfft(framed * window)
 
-    def _check_reflectable(self, samples):
-        if samples <= self.n_fft // 2:
-            raise ValueError(
-                "pad_mode='reflect' needs more than n_fft // 2 = "
-                f"{self.n_fft // 2} samples; got {samples}"
-            )
-
     def compute_output_shape(self, waveform_shape):
         batch, channels, samples = waveform_shape
         frames = None
@@ -150,21 +151,15 @@ class STFT(keras.layers.Layer):
         return (batch, channels, frames, self.n_fft // 2 + 1, 2)
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "n_fft": self.n_fft,
-            "hop_length": self.hop_length,
-            "pad_mode": self.pad_mode,
-        }
+        return {**super().get_config(), "pad_mode": self.pad_mode}
 
 
 @keras.saving.register_keras_serializable(package="keras_bandit")
-class ISTFT(keras.layers.Layer):
+class ISTFT(_Transform):
     """Inverse of `STFT`, exact to the very edges.
 
-    Windowed frames are added up and divided by the sum of squared windows.
-    `ISTFT(n_fft, hop)(STFT(n_fft, hop)(x), x)` returns `x` to about 1e-6 of
-    its peak for either pad mode.
+    Windowed frames are added up and divided by the sum of squared windows:
+    `istft(stft(x), x)` returns `x` to about 1e-6 of its peak.
 
     Example:
 
@@ -195,11 +190,7 @@ class ISTFT(keras.layers.Layer):
     """
 
     def __init__(self, n_fft=2048, hop_length=512, **kwargs):
-        kwargs["dtype"] = "float32"
-        super().__init__(**kwargs)
-        check_frame_sizes(n_fft, hop_length)
-        self.n_fft = n_fft
-        self.hop_length = hop_length
+        super().__init__(n_fft, hop_length, **kwargs)
         # An inverse FFT would cut or pad other numbers of bins without error.
         self.input_spec = keras.layers.InputSpec(
             ndim=5, axes={3: n_fft // 2 + 1, 4: 2}
@@ -259,10 +250,3 @@ class ISTFT(keras.layers.Layer):
             return (batch, channels, waveform_shape[-1])
         samples = None if frames is None else (frames - 1) * self.hop_length
         return (batch, channels, samples)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "n_fft": self.n_fft,
-            "hop_length": self.hop_length,
-        }

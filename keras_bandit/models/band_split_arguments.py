@@ -23,8 +23,23 @@ def describe_bands(band_layout, bands):
     return f"{len(bands)} {name}"
 
 
-def layout_config(band_layout):
-    """A layout's name, or the user's own bands as lists, for `get_config`."""
-    if isinstance(band_layout, str):
-        return band_layout
-    return [band.to_list() for band in as_bands(band_layout)]
+def backbone_config(backbone):
+    """What the configurations of both backbones have in common."""
+
+    def plain(layout):
+        if isinstance(layout, str):
+            return layout
+        if isinstance(layout, dict):
+            return {stem: plain(value) for stem, value in layout.items()}
+        return [band.to_list() for band in as_bands(layout)]
+
+    return {
+        "band_layout": plain(backbone.band_layout),
+        "num_bands": backbone.num_bands,
+        "n_fft": backbone.n_fft,
+        "sample_rate": backbone.sample_rate,
+        "embed_dim": backbone.embed_dim,
+        "rnn_dim": backbone.rnn_dim,
+        "num_pairs": backbone.num_pairs,
+        "rnn_type": backbone.rnn_type,
+    }

@@ -11,81 +11,52 @@ from keras_bandit.models.preset import Sizes
 GATES = {"gru": 3, "lstm": 4}
 
 
-def encoder_parameters(widths, embed_dim, rnn_dim, rnn_type, num_pairs):
-    """Parameters of band split and residual pairs.
+def encoder_sizes(widths, embed_dim, rnn_dim, rnn_type, num_pairs):
+    """An encoder's parameters, and multiply-adds for a frame of one item.
 
-    Args:
-        widths: list of int, `channels * bins` of each band.
-        embed_dim: int.
-        rnn_dim: int.
-        rnn_type: `"gru"` or `"lstm"`.
-        num_pairs: int.
-
-    Returns:
-        int.
+    `widths` are `channels * bins` of each band.
     """
     values = 2 * sum(widths)
-    split = 2 * values + values * embed_dim + len(widths) * embed_dim
-    recurrent = 2 * GATES[rnn_type] * rnn_dim * (embed_dim + rnn_dim + 2)
-    projection = (2 * rnn_dim + 1) * embed_dim
-    return split + 2 * num_pairs * (2 * embed_dim + recurrent + projection)
-
-
-def decoder_parameters(widths, embed_dim, mlp_dim):
-    """Parameters of one stem's decoder; arguments as in the encoder's."""
-    hidden = len(widths) * (2 * embed_dim + (embed_dim + 1) * mlp_dim)
-    return hidden + 4 * sum(widths) * (mlp_dim + 1)
-
-
-def encoder_multiply_adds(widths, embed_dim, rnn_dim, rnn_type, num_pairs):
-    """Multiply-adds of the encoder for one frame of one item, int."""
-    split = 2 * sum(widths) * embed_dim
+    split = values * embed_dim
     recurrent = 2 * GATES[rnn_type] * rnn_dim * (embed_dim + rnn_dim)
     projection = 2 * rnn_dim * embed_dim
-    return split + 2 * num_pairs * len(widths) * (recurrent + projection)
+    biases = 4 * GATES[rnn_type] * rnn_dim + embed_dim
+    block = recurrent + projection + biases + 2 * embed_dim
+    return (
+        split + 2 * values + len(widths) * embed_dim + 2 * num_pairs * block,
+        split + 2 * num_pairs * len(widths) * (recurrent + projection),
+    )
 
 
-def decoder_multiply_adds(widths, embed_dim, mlp_dim):
-    """Multiply-adds of one decoder for one frame of one item, int."""
-    return len(widths) * embed_dim * mlp_dim + 4 * sum(widths) * mlp_dim
+def decoder_sizes(widths, embed_dim, mlp_dim):
+    """The same of one stem's decoder."""
+    hidden = len(widths) * embed_dim * mlp_dim
+    output = 4 * sum(widths) * mlp_dim
+    biases = len(widths) * (2 * embed_dim + mlp_dim) + 4 * sum(widths)
+    return hidden + output + biases, hidden + output
 
 
 def band_split_sizes(encoders, backbone, separator, seconds):
-    """Sizes of a separator.
+    """`Sizes` of a separator for an input of some seconds.
 
-    Args:
-        encoders: list of `(band layout, number of decoders behind it)`.
-        backbone: dict, arguments of the backbone.
-        separator: dict, arguments of the separator.
-        seconds: float. Length of the input.
-
-    Returns:
-        `Sizes`.
+    `encoders` are `(band layout, number of decoders behind it)`; `backbone`
+    and `separator` the arguments of both.
     """
+    n_fft, sample_rate = backbone["n_fft"], backbone["sample_rate"]
     embed_dim, mlp_dim = backbone["embed_dim"], separator["mlp_dim"]
-    shape = [
-        backbone[key]
-        for key in ("embed_dim", "rnn_dim", "rnn_type", "num_pairs")
-    ]
-    samples = int(seconds * backbone["sample_rate"])
-    frames = 1 + samples // separator["hop_length"]
+    network = ("embed_dim", "rnn_dim", "rnn_type", "num_pairs")
+    network = [backbone[key] for key in network]
+    # BandIt takes channels as items.
+    channels = backbone.get("num_channels", 1)
     parameters = multiply_adds = 0
     numbers = []
     for layout, decoders in encoders:
-        bands = band_layout(
-            layout,
-            backbone["num_bands"],
-            backbone["n_fft"],
-            backbone["sample_rate"],
-        )
-        # BandIt takes channels as items.
-        channels = backbone.get("num_channels", 1)
+        bands = band_layout(layout, backbone["num_bands"], n_fft, sample_rate)
         widths = [channels * band.width for band in bands]
-        parameters += encoder_parameters(widths, *shape)
-        parameters += decoders * decoder_parameters(widths, embed_dim, mlp_dim)
-        multiply_adds += frames * (
-            encoder_multiply_adds(widths, *shape)
-            + decoders * decoder_multiply_adds(widths, embed_dim, mlp_dim)
-        )
+        encoder = encoder_sizes(widths, *network)
+        decoder = decoder_sizes(widths, embed_dim, mlp_dim)
+        parameters += encoder[0] + decoders * decoder[0]
+        multiply_adds += encoder[1] + decoders * decoder[1]
         numbers.append(len(bands))
-    return Sizes(parameters, multiply_adds, numbers)
+    frames = 1 + int(seconds * sample_rate) // separator["hop_length"]
+    return Sizes(parameters, frames * multiply_adds, numbers)

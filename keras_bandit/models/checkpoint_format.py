@@ -8,22 +8,16 @@ from collections.abc import Callable
 class CheckpointFormat:
     """One layout of checkpoint files.
 
-    Attributes:
-        name: str, kept in the metadata of what is converted.
-        keys: str, what its tensors' names look like, for messages.
-        recognizes: function of the tensors' names, a list of str, to bool.
-        sample_rates: tuple of int, Hz: its usual rates, most likely first.
-        build: function of `({name: float32 array}, sample_rates)` to an
-            `AudioSeparator` with these weights; raises `ValueError` where the
-            tensors do not fit. `sample_rates` is the one rate that is known,
-            or the usual ones.
-        settings: tuple of str, what the files cannot say and `build` takes
-            by name: `"hop_length"`, `"stems"`.
+    `build` is a function of `({name: float32 array}, sample_rates)` to an
+    `AudioSeparator` with these weights; it raises `ValueError` where the
+    tensors do not fit. It is given the one rate that is known, or all of
+    `sample_rates`.
     """
 
-    name: str
-    keys: str
-    recognizes: Callable
-    sample_rates: tuple
+    name: str  # kept in the metadata of what is converted
+    keys: str  # what its tensors' names look like, for messages
+    recognizes: Callable  # of the tensors' names, a list of str, to bool
+    sample_rates: tuple  # Hz, its usual rates, most likely first
     build: Callable
+    # What the files cannot say and `build` takes by name: hop_length, stems
     settings: tuple = ()

@@ -7,16 +7,6 @@ import sys
 READ_AHEAD = 8
 
 
-def _length(dataset):
-    """Batches of a dataset's epoch, `None` where it does not say."""
-    try:
-        length = len(dataset)
-    except TypeError:
-        return None
-    # That of a dataset that is repeated without end.
-    return None if length == sys.maxsize else length
-
-
 def as_steps(dataset, steps, epochs=1, name="steps"):
     """A grain dataset as a stream of which the trainer knows the length.
 
@@ -24,24 +14,19 @@ def as_steps(dataset, steps, epochs=1, name="steps"):
     warn, and begin each epoch with the first one's batches. KerasHub does
     ask, and reads it in a way that makes grain warn (0.32).
 
-    Args:
-        dataset: `grain.MapDataset` of batches. Its epochs go on from each
-            other; all else is returned as it is.
-        steps: int, batches in an epoch, or `None`: all there are.
-        epochs: int. Epochs that are read.
-        name: str. The argument's name, for messages.
-
-    Returns:
-        `(dataset, steps)` for `fit`, `evaluate` or `predict`.
-
-    Raises:
-        ValueError: if there are fewer batches than steps.
+    Takes and returns `(dataset, steps)` of `fit`, `evaluate` or `predict`:
+    what is no `grain.MapDataset` of batches is returned as it is, and its
+    epochs go on from each other. Raises `ValueError`, about the argument
+    `name`, if there are fewer batches than steps.
     """
     module = sys.modules.get("grain")
     if module is None or not isinstance(dataset, module.MapDataset):
         return dataset, steps
-    length = _length(dataset)
-    if length is None:
+    try:
+        length = len(dataset)
+    except TypeError:
+        return dataset, steps
+    if length == sys.maxsize:  # repeated without end
         return dataset, steps
     if steps is not None and steps > length:
         raise ValueError(

@@ -15,17 +15,10 @@ from keras_bandit.models.separator import AudioSeparator, check_stem_names
 def apply_masks(
     stft, spectrogram, masks, waveform, post_filter=None, more_domains=None
 ):
-    """The end of a graph, from masks to stems.
+    """The end of a graph: `{stem: waveform}` and `{domain: {stem: tensor}}`.
 
-    Args:
-        stft: `STFT` that made the spectrogram.
-        spectrogram: of the mixture.
-        masks: `{stem: mask}`.
-        waveform: the mixture.
-        post_filter, more_domains: as in `MaskSeparator`.
-
-    Returns:
-        `{stem: waveform}` and `{domain: {stem: …}}`.
+    `stft` is the layer that made the mixture's `spectrogram` of `waveform`;
+    `post_filter` and `more_domains` are those of `MaskSeparator`.
     """
     spectrograms = {
         stem: ApplyMask(name=f"{stem}_masking")(spectrogram, mask)
@@ -155,8 +148,8 @@ class MaskSeparator(AudioSeparator):
         """What lies between the transforms, for engines without Keras.
 
         Returns:
-            `keras.Model`, `spectrogram (batch, channels, frames, bins, 2)` to
-            `{"mask_<stem>": mask of that shape}`.
+            `keras.Model` of real tensors, `spectrogram (batch, channels,
+            frames, bins, 2)` to `{"mask_<stem>": mask of that shape}`.
         """
         return self.core
 
@@ -180,8 +173,8 @@ class MaskSeparator(AudioSeparator):
     def _like(self, decoders, **changed):
         """A separator of this class and these arguments, other decoders.
 
-        What the two have in common is shared; layers outside encoder and
-        decoders, which a subclass may have, get the values of this one's.
+        Layers outside encoder and decoders, which a subclass may have, get
+        the values of this one's.
         """
         config = self.get_config()
         del config["name"]
@@ -197,25 +190,12 @@ class MaskSeparator(AudioSeparator):
         return separator
 
     def with_stems(self, stems):
-        """A separator that computes these stems only.
-
-        Encoder and decoders are shared with this one, not copied.
-
-        Args:
-            stems: list of str.
-
-        Returns:
-            separator of the same class, not compiled.
-
-        Raises:
-            ValueError: if a stem has no decoder here.
-        """
         check_stem_names(stems)
         self.check_has(stems)
         return self._like({stem: self.decoders[stem] for stem in stems})
 
     def add_decoder(self, stem, decoder=None):
-        """A separator with one more stem.
+        """A separator of the same class with one more stem, not compiled.
 
         Encoder and the other decoders are shared with this one, which stays
         as it is: a functional model cannot change its graph.
@@ -224,9 +204,6 @@ class MaskSeparator(AudioSeparator):
             stem: str. Name of the new output.
             decoder: `keras.Model` as in `decoders`, or `None` for a new one
                 with initial weights.
-
-        Returns:
-            separator of the same class, not compiled.
 
         Raises:
             ValueError: if the stem has a decoder already.

@@ -5,61 +5,36 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class PaperFigures:
-    """A model's row in its paper; scores in dB, by stem and `"average"`.
+    """A model's row in its paper; scores in dB, by stem and `"average"`."""
 
-    Attributes:
-        parameters_m: float. Parameters in millions.
-        gflops: float. "GFlops" for 6 s of mono; multiply-adds in fact.
-        snr_db: dict of float, SNR on the paper's test set.
-        si_snr_db: dict of float, SI-SNR.
-        loss: str. Class of `keras_bandit.losses` that it was trained with.
-    """
-
-    parameters_m: float
-    gflops: float
-    snr_db: dict
+    parameters_m: float  # millions
+    gflops: float  # "GFlops" for 6 s of mono, multiply-adds in fact
+    snr_db: dict  # on the paper's test set
     si_snr_db: dict
-    loss: str
+    loss: str  # class of `keras_bandit.losses` that it was trained with
 
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """Sizes of a model.
-
-    Attributes:
-        parameters: int.
-        multiply_adds: int. Of one input, with as many channels as the model
-            takes together.
-        bands: list of int, the bands of each encoder; empty without bands.
-    """
+    """Sizes of a model."""
 
     parameters: int
-    multiply_adds: int
-    bands: list = dataclasses.field(default_factory=list)
+    multiply_adds: int  # of one input of as many channels as are taken together
+    bands: list = dataclasses.field(default_factory=list)  # of each encoder
 
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """A built-in architecture; a subclass for each model counts its sizes.
+    """A built-in architecture; a subclass for each model counts its sizes."""
 
-    Attributes:
-        name: str, for `AudioSeparator.from_preset`.
-        description: str, one line.
-        separator: dict, arguments of the separator.
-        backbone: dict, arguments of its backbone; empty without one.
-        weights: str, folder of trained weights in the package, or `None`.
-        paper: `PaperFigures`, or `None` where no paper has a row for it.
-    """
-
-    name: str
-    description: str
-    separator: dict
-    backbone: dict = dataclasses.field(default_factory=dict)
-    weights: str | None = None
+    name: str  # for `AudioSeparator.from_preset`
+    description: str  # one line
+    separator: dict  # arguments of the separator
+    backbone: dict = dataclasses.field(default_factory=dict)  # of its backbone
+    weights: str | None = None  # folder of trained weights in the package
     paper: PaperFigures | None = None
 
-    model = None
-    """Name of the separator's class."""
+    model = None  # name of the separator's class
 
     @property
     def stems(self):
@@ -72,12 +47,5 @@ class Preset:
         return {**self.separator, **self.backbone}["sample_rate"]
 
     def sizes(self, seconds=6.0):
-        """Sizes, counted without building the model.
-
-        Args:
-            seconds: float. Length of the input that multiply-adds are for.
-
-        Returns:
-            `Sizes`.
-        """
+        """`Sizes`, counted without building, for an input of this length."""
         raise NotImplementedError

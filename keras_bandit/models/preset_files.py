@@ -19,19 +19,11 @@ def decoder_file(stem):
     return f"decoder_{stem}.weights.h5"
 
 
-def find_preset_file(preset, name):
+def find_preset_file(preset, name, optional=False):
     """Local path of a preset's file, downloaded if the preset is remote.
 
-    Args:
-        preset: directory, or a handle that KerasHub knows (`hf://…`,
-            `kaggle://…`).
-        name: file name inside the preset.
-
-    Returns:
-        str.
-
-    Raises:
-        ValueError: if the preset has no such file.
+    A preset is a directory or a handle that KerasHub knows (`hf://…`). A file
+    that is missing is a `ValueError`, or `None` if it is optional.
     """
     if "://" not in preset:
         path = os.path.join(preset, name)
@@ -43,27 +35,13 @@ def find_preset_file(preset, name):
 
         with contextlib.suppress(FileNotFoundError):
             return get_file(preset, name)
+    if optional:
+        return None
     raise ValueError(f"preset {preset!r} has no file {name}")
 
 
-def has_preset_file(preset, name):
-    """Whether a preset has a file of that name."""
-    try:
-        find_preset_file(preset, name)
-    except ValueError:
-        return False
-    return True
-
-
 def read_preset_json(preset, name):
-    """Reads one of a preset's JSON files.
-
-    Returns:
-        dict.
-
-    Raises:
-        ValueError: if it is missing, or no JSON object.
-    """
+    """Reads a preset's JSON file, a dict, or raises `ValueError`."""
     path = find_preset_file(preset, name)
     try:
         with open(path, encoding="utf-8") as file:
@@ -77,53 +55,24 @@ def read_preset_json(preset, name):
     return content
 
 
-def check_task(task, cls, where):
-    """Checks the description of a separator before anything is built of it.
+def check_object(description, expected, where):
+    """Checks what Keras wrote of an object before anything is built of it.
 
     Args:
-        task: dict, the content of `task.json`.
-        cls: class that the separator must be of.
-        where: str, the file, for the error.
-
-    Returns:
-        the separator's class.
-
-    Raises:
-        ValueError: if it is not a description of a `cls`, or has an argument
-            that its class does not take, or code in the place of a value.
-    """
-    found = check_object(task, where)
-    if not issubclass(found, cls):
-        raise ValueError(
-            f"{where} describes a {found.__name__}, not a {cls.__name__}"
-        )
-    if found.backbone_cls is None:
-        return found
-    backbone = task["config"].get("backbone")
-    if not isinstance(backbone, dict):
-        raise ValueError(f"{where}: backbone must be an object; got {backbone}")
-    found_backbone = check_object(backbone, f"{where}: backbone")
-    if not issubclass(found_backbone, found.backbone_cls):
-        raise ValueError(
-            f"{where}: backbone must be a {found.backbone_cls.__name__}; got "
-            f"a {found_backbone.__name__}"
-        )
-    return found
-
-
-def check_object(description, where):
-    """Checks what Keras wrote of an object.
-
-    Args:
-        description: dict.
+        description: dict, such as the content of `task.json`.
+        expected: class that it must be of.
         where: str, the file, for the error.
 
     Returns:
         its class.
 
     Raises:
-        ValueError: as `check_task`.
+        ValueError: if it is not the description of an `expected`, or has an
+            argument that its class does not take, or lacks one, or has code
+            in the place of a value; for its backbone too.
     """
+    if not isinstance(description, dict):
+        raise ValueError(f"{where} must be an object; got {description!r:.99}")
     name, config = description.get("registered_name"), description.get("config")
     found = None
     if isinstance(name, str):
@@ -132,6 +81,10 @@ def check_object(description, where):
         raise ValueError(
             f"{where} must name a registered class and its config; got "
             f"registered_name {name!r}"
+        )
+    if not issubclass(found, expected):
+        raise ValueError(
+            f"{where} describes a {found.__name__}, not a {expected.__name__}"
         )
     accepted = _arguments(found)
     for key, value in config.items():
@@ -151,6 +104,9 @@ def check_object(description, where):
     ]
     if missing:
         raise ValueError(f"{where} lacks {missing}")
+    backbone_cls = getattr(found, "backbone_cls", None)
+    if backbone_cls is not None:
+        check_object(config.get("backbone"), backbone_cls, f"{where}: backbone")
     return found
 
 
@@ -217,10 +173,7 @@ def building(preset):
 def load_weights(model, path, skip=None):
     """Reads a model's weights file, all of it or nothing.
 
-    Args:
-        model: `keras.Model`.
-        path: path of a `.weights.h5` file.
-        skip: layers whose weights are elsewhere, or `None`.
+    `skip` are layers whose weights are elsewhere.
 
     Raises:
         ValueError: if the file is damaged or does not fit; the model is as
@@ -258,30 +211,14 @@ def write_task(task, directory):
 
     In the place of the encoder's description `config.json` has the
     separator's.
-
-    Args:
-        task: `AudioSeparator`.
-        directory: path of an empty directory.
     """
-    description = describe_object(task)
-    metadata = {
+    files = dict.fromkeys((CONFIG_FILE, TASK_FILE), describe_object(task))
+    files[METADATA_FILE] = {
         "keras_version": keras.version(),
         "parameter_count": task.count_params(),
-    }
-    files = {
-        CONFIG_FILE: description,
-        TASK_FILE: description,
-        METADATA_FILE: metadata,
     }
     for name, content in files.items():
         with open(os.path.join(directory, name), "w") as file:
             json.dump(content, file, indent=4)
     if task.has_task_weights():
         task.save_task_weights(os.path.join(directory, TASK_WEIGHTS_FILE))
-
-
-def move_files(source, target):
-    """Moves a directory's files into another one, replacing namesakes."""
-    os.makedirs(target, exist_ok=True)
-    for name in sorted(os.listdir(source)):
-        os.replace(os.path.join(source, name), os.path.join(target, name))

@@ -17,10 +17,8 @@ def _row(preset):
         "multiply-adds / 6 s": f"{sizes.multiply_adds / 1e9:.1f} G",
         "paper's GFlops": f"{paper.gflops} G" if paper else "",
         "paper's SNR / dB": " / ".join(
-            str(paper.snr_db[stem]) for stem in preset.stems
-        )
-        if paper
-        else "",
+            str(paper.snr_db[stem]) for stem in (preset.stems if paper else ())
+        ),
         "description": preset.description,
     }
 

@@ -22,14 +22,7 @@ PRESETS = {
 
 
 def weights_directory(name):
-    """Where the trained weights of a preset are: a preset directory.
-
-    Args:
-        name: str, in `list_presets()`.
-
-    Returns:
-        `pathlib.Path`, or `None` for an architecture without weights.
-    """
+    """A preset's directory of trained weights, a path, or `None` without."""
     folder = PRESETS[name].weights
     if folder is None:
         return None
@@ -47,12 +40,6 @@ def means_built_in(preset):
     A preset directory in the current directory goes before a name: weights
     that somebody converted to `bandit_musical64` are not passed over for
     initial ones.
-
-    Args:
-        preset: str, a name, a directory's path or a handle.
-
-    Returns:
-        bool.
     """
     return preset in PRESETS and not is_preset_directory(preset)
 

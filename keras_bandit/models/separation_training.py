@@ -5,9 +5,9 @@ import functools
 import keras
 from keras import ops
 
-from keras_bandit.backend.interruption import keeps_variables
-from keras_bandit.backend.optimizers import build_optimizer
-from keras_bandit.backend.predictions import (
+from keras_bandit.backend.trainer import (
+    build_optimizer,
+    keeps_variables,
     predict_on_batch,
     predict_untraced,
     tracing_pays_off,
@@ -17,15 +17,11 @@ from keras_bandit.metrics import SeparationMetric
 from keras_bandit.models.grain_datasets import as_steps
 
 
-def packages_of(x):
-    """Names of the packages that an object's class and its bases come from."""
-    return {base.__module__.partition(".")[0] for base in type(x).__mro__}
-
-
 def is_dataset(x):
     """Whether `x` brings its own order: `tf.data`, grain, `DataLoader`."""
-    packages = {"tensorflow", "grain", "torch"}
-    return bool(packages_of(x) & packages) and not hasattr(x, "shape")
+    packages = {base.__module__.partition(".")[0] for base in type(x).__mro__}
+    known = packages & {"tensorflow", "grain", "torch"}
+    return bool(known) and not hasattr(x, "shape")
 
 
 def _asking_for_domains(args):
@@ -70,8 +66,8 @@ class SeparationTraining:
 
     def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):
         metrics = metrics or []
-        if not isinstance(metrics, (list, tuple)):
-            metrics = [metrics] if not isinstance(metrics, dict) else metrics
+        if not isinstance(metrics, (dict, list, tuple)):
+            metrics = [metrics]
         own, other = [], metrics
         if not isinstance(metrics, dict):
             own = [m for m in metrics if isinstance(m, SeparationMetric)]
@@ -202,13 +198,8 @@ class SeparationTraining:
     def predictor(self, calls):
         """The faster prediction function for `calls` batches of one shape.
 
-        Args:
-            calls: int. How many batches there are.
-
-        Returns:
-            `predict_on_batch`, or a function that returns the same without
-            compiling. That is for the first few batches only: many
-            recordings, each short, compile as well.
+        `predict_on_batch`, or for the first few batches of this model a
+        function that returns the same without compiling.
         """
         calls += getattr(self, "_untraced_calls", 0)
         if self.preprocessor is not None or tracing_pays_off(self, calls):

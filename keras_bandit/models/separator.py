@@ -1,5 +1,6 @@
 """The contract of the zoo: waveform in, one waveform per stem out."""
 
+import contextlib
 import functools
 import json
 import math
@@ -10,6 +11,7 @@ import tempfile
 import keras
 import keras_hub
 
+from keras_bandit.backend.process import without_tensorflow
 from keras_bandit.losses import WAVEFORM
 from keras_bandit.models import register_all
 from keras_bandit.models.preset_files import (
@@ -19,13 +21,10 @@ from keras_bandit.models.preset_files import (
     TASK_WEIGHTS_FILE,
     building,
     check_object,
-    check_task,
     decoder_file,
     describe_object,
     find_preset_file,
-    has_preset_file,
     load_weights,
-    move_files,
     read_preset_json,
     write_task,
 )
@@ -160,11 +159,8 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
     def domains(self, waveforms):
         """Targets in the domains that losses see beside waveforms.
 
-        Args:
-            waveforms: `{stem: (batch, channels, samples)}`.
-
-        Returns:
-            `{domain: {stem: tensor}}`, with the domains of the constructor.
+        `{stem: (batch, channels, samples)}` to `{domain: {stem: tensor}}`,
+        with the domains of the constructor.
         """
         return {}
 
@@ -193,10 +189,7 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
         return StemSelection(self, stems)
 
     def core_model(self):
-        """What lies between the transforms, for engines without Keras.
-
-        Returns:
-            `keras.Model` of real tensors; see `MaskSeparator`.
+        """What lies between the transforms; see `MaskSeparator.core_model`.
 
         Raises:
             ValueError: this kind of model has none.
@@ -209,8 +202,7 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
     def export_core(self, directory, format="onnx", **kwargs):
         """Writes this model for an engine without Keras.
 
-        `keras_bandit.export.export_core` with this separator; arguments,
-        files and errors are described there.
+        See `keras_bandit.export.export_core`.
         """
         # Export stands above models; only a call reaches up to it.
         from keras_bandit.export import export_core
@@ -220,8 +212,7 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
     def separate(self, audio, sample_rate, **kwargs):
         """Separates audio of any length, rate and number of channels.
 
-        `keras_bandit.inference.separate` with this separator; arguments,
-        returned values and errors are described there.
+        See `keras_bandit.inference.separate`.
         """
         # As above.
         from keras_bandit.inference import separate
@@ -240,11 +231,7 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
         )
 
     def describe(self):
-        """What this model is, for people.
-
-        Returns:
-            `{label: text}`; models add lines of their own.
-        """
+        """What this model is, for people: `{label: text}`."""
         return {
             "class": type(self).__name__,
             "stems": ", ".join(self.stems),
@@ -266,27 +253,18 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
         }
 
     def stem_parts(self):
-        """Parts that serve one stem each and are saved in files of their own.
-
-        Returns:
-            `{stem: keras.Model}`.
-        """
+        """`{stem: keras.Model}`, parts that are saved in files of their own."""
         return {}
 
     def _saved_elsewhere(self):
         """Layers whose weights are not in `task.weights.h5`."""
-        parts = list(self.stem_parts().values())
-        if self.backbone is not None:
-            parts.append(self.backbone)
-        return [layer for part in parts for layer in part._flatten_layers()]
+        parts = [self.backbone, *self.stem_parts().values()]
+        return [x for part in parts if part for x in part._flatten_layers()]
 
     def rest_of_weights(self):
         """Weights outside the encoder and the stems' parts, as a list."""
-        elsewhere = {
-            id(weight)
-            for layer in self._saved_elsewhere()
-            for weight in layer.weights
-        }
+        layers = self._saved_elsewhere()
+        elsewhere = {id(weight) for layer in layers for weight in layer.weights}
         return [w for w in self.weights if id(w) not in elsewhere]
 
     def has_task_weights(self):
@@ -329,10 +307,13 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
             metadata["keras_bandit"] = self.metadata
             with open(path, "w") as file:
                 json.dump(metadata, file, indent=4)
-            written = set(os.listdir(partial))
-            move_files(partial, preset_dir)
+            written = sorted(os.listdir(partial))
+            os.makedirs(preset_dir, exist_ok=True)
+            for name in written:
+                target = os.path.join(preset_dir, name)
+                os.replace(os.path.join(partial, name), target)
         own = f"{decoder_file('.*')}|{re.escape(TASK_WEIGHTS_FILE)}"
-        for name in set(os.listdir(preset_dir)) - written:
+        for name in set(os.listdir(preset_dir)) - set(written):
             if re.fullmatch(own, name):
                 os.remove(os.path.join(preset_dir, name))
 
@@ -363,37 +344,42 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
             if weights is None or not load_weights:
                 return cls._from_architecture(preset, **kwargs)
             preset = str(weights)
-        if "://" not in preset and not os.path.isdir(preset):
+        remote = "://" in preset
+        if not remote and not os.path.isdir(preset):
             raise ValueError(
                 f"preset must be a name of keras_bandit.list_presets(), a "
                 f"directory or a handle such as hf://user/model; got {preset!r}"
             )
+        # To find out that a path is local KerasHub would import TensorFlow.
+        with contextlib.nullcontext() if remote else without_tensorflow():
+            return cls._from_files(preset, load_weights, **kwargs)
+
+    @classmethod
+    def _from_files(cls, preset, load, **kwargs):
         task = read_preset_json(preset, TASK_FILE)
-        found = check_task(task, cls, f"{preset}/{TASK_FILE}")
+        found = check_object(task, cls, f"{preset}/{TASK_FILE}")
         config = read_preset_json(preset, CONFIG_FILE)
-        check_object(config, f"{preset}/{CONFIG_FILE}")
+        check_object(config, keras.Model, f"{preset}/{CONFIG_FILE}")
         with building(preset):
             if "backbone" in task["config"]:
                 # For `cls` KerasHub would take any class with this backbone.
                 separator = super(AudioSeparator, found).from_preset(
-                    preset, load_weights, **kwargs
+                    preset, load, **kwargs
                 )
             else:
                 task["config"] |= kwargs
                 separator = keras.saving.deserialize_keras_object(task)
-                if load_weights and has_preset_file(preset, TASK_WEIGHTS_FILE):
-                    separator.load_task_weights(
-                        find_preset_file(preset, TASK_WEIGHTS_FILE)
-                    )
+                rest = find_preset_file(
+                    preset, TASK_WEIGHTS_FILE, optional=True
+                )
+                if load and rest:
+                    separator.load_task_weights(rest)
             metadata = read_preset_json(preset, METADATA_FILE)
             separator.metadata = dict(metadata.get("keras_bandit", {}))
-        if load_weights:
-            separator._load_stem_parts(preset)
+        if load:
+            for stem, part in separator.stem_parts().items():
+                load_weights(part, find_preset_file(preset, decoder_file(stem)))
         return separator
-
-    def _load_stem_parts(self, preset):
-        for stem, part in self.stem_parts().items():
-            load_weights(part, find_preset_file(preset, decoder_file(stem)))
 
     @classmethod
     def _from_architecture(cls, name, dtype=None, **kwargs):
@@ -417,9 +403,6 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
             backbone: dict, arguments of `backbone_cls`; without one, ignored.
             separator: dict, the other arguments.
             dtype: dtype policy or `None`.
-
-        Returns:
-            separator.
         """
         if cls.backbone_cls is None:
             return cls(**separator, dtype=dtype)
@@ -430,14 +413,7 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
 class StemSelection(AudioSeparator):
     """Some stems of a separator whose stems are not made of parts.
 
-    The graph is that of the other separator, ending earlier.
-
-    Args:
-        separator: `AudioSeparator`. Its weights are shared.
-        stems: list of str, some of its stems.
-
-    Raises:
-        ValueError: if a stem is unknown there.
+    The graph is that of the other `separator`, ending earlier.
     """
 
     def __init__(self, separator, stems, **kwargs):

@@ -7,28 +7,23 @@ from keras_bandit.common.checks import check_whole
 from keras_bandit.metrics import SeparationMetric
 
 
-def separation_metrics(separator):
-    """Those metrics of a separator that have a value for each stem."""
+def _separation_metrics(separator):
+    """The separator's metrics that have a value for each stem."""
     return [m for m in separator.metrics if isinstance(m, SeparationMetric)]
 
 
 class _SubsetOptimizer:
-    """What JAX's training step needs of an optimizer, for fewer variables.
+    """Lets JAX's training step use an optimizer for some of its variables.
 
     Keras's `stateless_apply` wants gradients of all variables that the
     optimizer was built with; its `apply` takes some of them.
     """
 
     def __init__(self, optimizer, variables):
-        self.optimizer = optimizer
         self.subset = list(variables)
-
-    @property
-    def variables(self):
-        return self.optimizer.variables
-
-    def scale_loss(self, loss):
-        return self.optimizer.scale_loss(loss)
+        self.variables = optimizer.variables
+        self.scale_loss = optimizer.scale_loss
+        self.apply = optimizer.apply
 
     def stateless_apply(self, optimizer_variables, grads, trainable_variables):
         mapping = [
@@ -36,34 +31,39 @@ class _SubsetOptimizer:
             *zip(self.variables, optimizer_variables, strict=True),
         ]
         with keras.StatelessScope(state_mapping=mapping) as scope:
-            self.optimizer.apply(grads, self.subset)
-        return (
-            [scope.get_current_value(v) for v in self.subset],
-            [scope.get_current_value(v) for v in self.variables],
-        )
+            self.apply(grads, self.subset)
+        value = scope.get_current_value
+        return [*map(value, self.subset)], [*map(value, self.variables)]
 
 
 class _Learner:
-    """A separator of some stems, whose training steps another one can take."""
+    """A separator of some stems; `step` replaces the whole's training step."""
 
     def __init__(self, separator, stems):
-        self.stems = stems
+        self.separator, self.stems = separator, stems
         self.model = separator.with_stems(stems)
         self.model.compile(
             separator.optimizer,
             loss=separator.loss,
-            metrics=separation_metrics(separator),
+            metrics=_separation_metrics(separator),
             jit_compile=separator.jit_compile,
             run_eagerly=separator.run_eagerly,
             # The optimizer given is scaling already, if any is.
             auto_scale_loss=False,
         )
-        self.step = self.make_step(separator)
-
-    def make_step(self, separator):
-        """What replaces the separator's training step."""
+        self.prepare()
         self.model.make_train_function()
-        return self.model.train_function
+        self.function = self.model.train_function
+
+    def prepare(self):
+        """Before the training step is made."""
+
+    def step(self, data):
+        if keras.config.backend() == "torch":
+            # Gradients add up until they are cleared. Keras clears those of
+            # a model that was built by `fit`, which the learner's was not.
+            self.separator.zero_grad()
+        return self.function(data)
 
     def begin_epoch(self):
         self.steps = 0
@@ -74,45 +74,25 @@ class _Learner:
         return {name: float(value) for name, value in results.items()}
 
 
-class _TorchLearner(_Learner):
-    """The same on PyTorch, where gradients add up until they are cleared."""
-
-    def make_step(self, separator):
-        function = super().make_step(separator)
-
-        def step(data):
-            # Keras clears those of a model that was built by `fit`, which
-            # the learner's own model was not.
-            separator.zero_grad()
-            return function(data)
-
-        return step
-
-
 class _JaxLearner(_Learner):
     """The same on JAX, where a step takes all state and returns it."""
 
-    def make_step(self, separator):
-        model = self.model
-        model.optimizer = _SubsetOptimizer(
-            separator.optimizer, model.trainable_variables
+    def prepare(self):
+        model, optimizer = self.model, self.separator.optimizer
+        model.optimizer = _SubsetOptimizer(optimizer, model.trainable_variables)
+        self.whole, self.part = _groups(self.separator), _groups(model)
+
+    def step(self, state, iterator):
+        values = dict(self.metrics)
+        for group, own in zip(self.whole, state, strict=True):
+            values.update(zip(group, own, strict=True))
+        logs, new = self.function(
+            tuple([values[i] for i in group] for group in self.part), iterator
         )
-        function = super().make_step(separator)
-        whole, part = _groups(separator), _groups(model)
-
-        def step(state, iterator):
-            values = dict(self.metrics)
-            for group, own in zip(whole, state, strict=True):
-                values.update(zip(group, own, strict=True))
-            logs, new = function(
-                tuple([values[i] for i in group] for group in part), iterator
-            )
-            for group, own in zip(part, new, strict=True):
-                values.update(zip(group, own, strict=True))
-            self.metrics = {i: values[i] for i in self.metrics}
-            return logs, tuple([values[i] for i in group] for group in whole)
-
-        return step
+        for group, own in zip(self.part, new, strict=True):
+            values.update(zip(group, own, strict=True))
+        self.metrics = {i: values[i] for i in self.metrics}
+        return logs, tuple([values[i] for i in group] for group in self.whole)
 
     def begin_epoch(self):
         super().begin_epoch()
@@ -143,8 +123,8 @@ class AlternatingStems(keras.callbacks.Callback):
     subset of the decoders at each optimization step and alternating over
     them" (BandIt, Sec. III-A), where not all decoders fit into memory. The
     encoder learns at every step. A decoder that is not attached is not
-    computed: its weights and what the optimizer knows of them stay as they
-    are. Adam's bias correction counts all steps.
+    computed: its weights and their optimizer state stay as they are. Adam's
+    bias correction counts all steps.
 
     A callback for the `fit` of an `AudioSeparator` compiled with a loss of
     `keras_bandit.losses`; `evaluate` and validation see all stems. The
@@ -175,15 +155,13 @@ class AlternatingStems(keras.callbacks.Callback):
 
     def __init__(self, subsets=None, steps_per_turn=1):
         super().__init__()
-        steps_per_turn = check_whole("steps_per_turn", steps_per_turn, 1)
         self.subsets = subsets
-        self.steps_per_turn = steps_per_turn
+        self.steps_per_turn = check_whole("steps_per_turn", steps_per_turn, 1)
         # What the learners were made of, to keep them from `fit` to `fit`.
         self._compiled = None
 
     def _check(self, separator, subsets):
-        seen = {stem for subset in subsets for stem in subset}
-        if seen != set(separator.stems):
+        if set().union(*subsets) != set(separator.stems):
             raise ValueError(
                 f"subsets must hold the separator's stems {separator.stems}, "
                 f"each in one or more; got {subsets}"
@@ -206,12 +184,11 @@ class AlternatingStems(keras.callbacks.Callback):
             separator.optimizer.build(separator.trainable_variables)
         self._all_stems_step = separator.train_function
         compiled = (separator, separator.optimizer, separator.loss, subsets)
-        if compiled == self._compiled:
-            return
-        kinds = {"jax": _JaxLearner, "torch": _TorchLearner}
-        kind = kinds.get(keras.config.backend(), _Learner)
-        self._learners = [kind(separator, stems) for stems in subsets]
-        self._compiled = compiled
+        if compiled != self._compiled:
+            on_jax = keras.config.backend() == "jax"
+            kind = _JaxLearner if on_jax else _Learner
+            self._learners = [kind(separator, stems) for stems in subsets]
+            self._compiled = compiled
 
     def turn(self, epoch, step, count):
         """Which of `count` subsets is trained at a step of an epoch."""
@@ -244,29 +221,29 @@ class AlternatingStems(keras.callbacks.Callback):
 
     def _merge(self, learners, results):
         """The epoch's logs, from those of the learners that had a turn."""
-        pairs = list(zip(learners, results, strict=True))
 
-        def mean(stem, value):
-            """Of `value(learner, result)`, over the steps of a stem."""
-            own = [pair for pair in pairs if stem in pair[0].stems]
-            weights = [learner.steps for learner, _ in own]
-            return float(np.average([value(*p) for p in own], weights=weights))
+        def means(value):
+            """For each stem that was computed, over its steps."""
+            found = {}
+            for stem in self.model.stems:
+                own = [
+                    (learner.steps, value(stem, learner, result))
+                    for learner, result in zip(learners, results, strict=True)
+                    if stem in learner.stems
+                ]
+                if own:
+                    steps, values = zip(*own, strict=True)
+                    found[stem] = float(np.average(values, weights=steps))
+            return found
 
-        stems = self.model.stems
-        present = [s for s in stems if any(s in x.stems for x in learners)]
         # A stem's share of a subset's loss; the sum over a partition is that
         # of its losses.
-        shares = [
-            mean(stem, lambda x, result: result["loss"] / len(x.stems))
-            for stem in present
-        ]
-        merged = {"loss": float(np.mean(shares)) * len(stems)}
-        for metric in separation_metrics(self.model):
-            values = {
-                stem: mean(stem, lambda _, result, key=key: result[key])
-                for stem in present
-                for key in [f"{metric.name}_{stem}"]
-            }
-            merged[metric.name] = float(np.mean([*values.values()]))
-            merged |= {f"{metric.name}_{s}": v for s, v in values.items()}
+        shares = means(lambda _, x, result: result["loss"] / len(x.stems))
+        mean_share = float(np.mean([*shares.values()]))
+        merged = {"loss": mean_share * len(self.model.stems)}
+        for metric in _separation_metrics(self.model):
+            name = metric.name
+            values = means(lambda s, _, result, n=name: result[f"{n}_{s}"])
+            merged[name] = float(np.mean([*values.values()]))
+            merged |= {f"{name}_{s}": v for s, v in values.items()}
         return merged

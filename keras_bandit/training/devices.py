@@ -1,8 +1,4 @@
-"""Training on several devices that share each batch.
-
-JAX and PyTorch each have a way of their own; both give the steps that one
-device would make of the whole batch.
-"""
+"""Training on several devices that share each batch."""
 
 import atexit
 import contextlib
@@ -17,11 +13,8 @@ from keras_bandit.training.shared_batches import even_batches, share_of
 class Devices:
     """One device; the base of several. Make them with `open_devices`.
 
-    Attributes:
-        count: int. Devices that share a batch.
-        process_index: int. Number of this process, 0 for the first, the one
-            that writes files.
-        process_count: int. Processes, each with a part of the devices.
+    `count` devices share a batch. `process_count` processes each have a part
+    of them; number `process_index` 0 is the one that writes files.
     """
 
     count = 1
@@ -33,35 +26,21 @@ class Devices:
         return contextlib.nullcontext()
 
     def prepare(self, model):
-        """Makes a compiled model's optimizer use the gradients of all."""
+        """Makes a compiled model's optimizer average gradients over devices."""
 
     def share_training(self, data):
         """What this process reads of a dataset's batches."""
         return data
 
     def share_validation(self, data, batch_size=None):
-        """The same for validation, whose last batch may be smaller.
-
-        Args:
-            data: what `fit` takes as `validation_data`.
-            batch_size: int. Items in a batch of arrays, on each device;
-                `None`: 32. Datasets have batches already.
-        """
+        """The same for validation; see `even_batches`."""
         return data
 
     def share_logs(self, logs):
         """Replaces an epoch's logs by those of all processes."""
 
     def evaluate(self, model, data):
-        """Evaluates a compiled model as `fit` does after an epoch.
-
-        Args:
-            model: made in `scope()`.
-            data: a dataset as for `share_validation`.
-
-        Returns:
-            dict of the loss and metrics, the same in all processes.
-        """
+        """The logs that `fit` gives after an epoch of validation."""
         logs = model.evaluate(
             self.share_validation(data), return_dict=True, verbose=0
         )
@@ -69,7 +48,7 @@ class Devices:
         return logs
 
     def barrier(self):
-        """Waits until all processes have come here."""
+        """Waits until all processes have called it."""
 
 
 class _JaxDevices(Devices):
@@ -109,16 +88,12 @@ class _TorchProcesses(Devices):
         if self._distributed.is_initialized():
             self._distributed.destroy_process_group()
 
-    def _mean(self, tensors):
+    def _average(self, tensors):
         """Means over the processes of a list of tensors of one dtype."""
         flat = self._torch.cat([tensor.reshape(-1) for tensor in tensors])
-        # Gloo knows no mean.
-        self._distributed.all_reduce(flat)
+        self._distributed.all_reduce(flat)  # a sum: Gloo knows no mean
         parts = (flat / self.count).split([x.numel() for x in tensors])
-        return [
-            part.view_as(tensor)
-            for part, tensor in zip(parts, tensors, strict=True)
-        ]
+        return [x.view_as(y) for x, y in zip(parts, tensors, strict=True)]
 
     def barrier(self):
         self._distributed.barrier()
@@ -137,7 +112,7 @@ class _TorchProcesses(Devices):
         def apply_mean(gradients, variables=None):
             with self._torch.no_grad():
                 present = [g for g in gradients if g is not None]
-                means = iter(self._mean(present))
+                means = iter(self._average(present))
                 gradients = [
                     None if g is None else next(means) for g in gradients
                 ]
@@ -154,8 +129,8 @@ class _TorchProcesses(Devices):
 
     def share_logs(self, logs):
         values = np.array([float(value) for value in logs.values()], "float32")
-        (means,) = self._mean([keras.ops.convert_to_tensor(values)])
-        logs.update(zip(logs, map(float, means), strict=True))
+        (values,) = self._average([keras.ops.convert_to_tensor(values)])
+        logs.update(zip(logs, map(float, values), strict=True))
 
 
 def open_devices(count=None):
@@ -191,21 +166,21 @@ def open_devices(count=None):
     backend = keras.config.backend()
     if backend == "torch":
         world = int(os.environ.get("WORLD_SIZE", 1))
-        if count not in (None, world):
-            raise ValueError(
-                f"count must be the number of processes, {world}; got {count}. "
-                f"Start {count} with torchrun --nproc-per-node {count}"
-            )
-        return _TorchProcesses() if world > 1 else Devices()
+        if count in (None, world):
+            return _TorchProcesses() if world > 1 else Devices()
+        raise ValueError(
+            f"count must be the number of processes, {world}; got {count}. "
+            f"Start {count} with torchrun --nproc-per-node {count}"
+        )
     if backend == "jax":
         listed = keras.distribution.list_devices()
-        if count is not None and not 1 <= count <= len(listed):
-            raise ValueError(
-                f"count must be 1 … {len(listed)}, the devices there are; got "
-                f"{count}"
-            )
-        devices = listed[:count]
-        return _JaxDevices(devices) if len(devices) > 1 else Devices()
+        if count is None or 1 <= count <= len(listed):
+            devices = listed[:count]
+            return _JaxDevices(devices) if len(devices) > 1 else Devices()
+        raise ValueError(
+            f"count must be 1 … {len(listed)}, the devices there are; got "
+            f"{count}"
+        )
     if count not in (None, 1):
         raise ValueError(
             "count must be 1 on TensorFlow (several devices train on JAX and "

@@ -1,30 +1,29 @@
 """Scalars, sounds and pictures for TensorBoard."""
 
 import io
-import pathlib
 import time
 
 import keras
 import numpy as np
 import soundfile
 
-from keras_bandit.common.checks import check_whole
+from keras_bandit.common.quiet import quiet_tensorflow
 from keras_bandit.training.feature_learner import separator_of
 
-TRAIN, VALIDATION = "train", "validation"
+# Epochs between two estimates of the clip.
+CLIP_EVERY = 10
 
 
-def spectrogram_image(audio, n_fft=1024, floor_db=-80.0):
+def spectrogram_image(audio, n_fft=1024):
     """Picture of a spectrogram, low frequencies below.
 
     Args:
         audio: `(channels, samples)`; the first channel is drawn.
         n_fft: int. Frame length; frames follow each half of it.
-        floor_db: float. Level relative to a full-scale sine that is black;
-            0 dB is white.
 
     Returns:
-        `(n_fft // 2 + 1, frames)`, 0 … 1.
+        `(n_fft // 2 + 1, frames)`, 0 … 1: black at 80 dB below a full-scale
+        sine, which is white.
     """
     padded = np.pad(audio[0], (0, n_fft))
     frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)
@@ -32,7 +31,7 @@ def spectrogram_image(audio, n_fft=1024, floor_db=-80.0):
     spectrum = np.fft.rfft(frames[:: n_fft // 2] * window)
     magnitude = np.abs(spectrum) * 2 / window.sum()
     level_db = 20 * np.log10(magnitude + 1e-10)
-    return np.clip(1 - level_db / floor_db, 0, 1).T[::-1]
+    return np.clip(1 + level_db / 80, 0, 1).T[::-1]
 
 
 def first_example(dataset):
@@ -64,31 +63,26 @@ class EventLog(keras.callbacks.Callback):
 
     Args:
         folder: path.
-        start_epoch: int. Epoch at which training goes on; what former files
-            say of it and of later epochs counts no more.
+        start: int. Epoch at which training goes on. TensorBoard forgets what
+            former files say of it and of later epochs.
         clip: `(mixture, {stem: target})`, `(channels, samples)` each, or
             `None`.
-        clip_every: int. Epochs between two estimates of the clip.
-
-    Raises:
-        ValueError: for `clip_every` below 1.
     """
 
-    def __init__(self, folder, start_epoch=0, clip=None, clip_every=10):
+    def __init__(self, folder, start=0, clip=None):
         super().__init__()
-        self.folder = pathlib.Path(folder)
-        self.start_epoch = start_epoch
-        self.clip = clip
-        self.clip_every = check_whole("clip_every", clip_every, 1)
+        self.folder, self.start, self.clip = folder, start, clip
 
     def on_train_begin(self, logs=None):
-        # Only those who write events load TensorFlow.
-        import tensorflow as tf
+        with quiet_tensorflow():
+            # Only those who write events load TensorFlow.
+            import tensorflow as tf
 
-        self._tf = tf
+        self._tf, self._summary = tf, tf.compat.v1.Summary
         self._writers = {}
-        start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
-        for name in (TRAIN, VALIDATION):
+        session = tf.compat.v1.SessionLog
+        session = session(status=session.START)
+        for name in ("train", "validation"):
             # The writer needs no graph, but refuses to be made without one.
             with tf.Graph().as_default():
                 writer = tf.compat.v1.summary.FileWriter(
@@ -96,18 +90,17 @@ class EventLog(keras.callbacks.Callback):
                     # Names hold seconds: a restart may come within one.
                     filename_suffix=f".{time.time_ns()}",
                 )
-            writer.add_session_log(start, self.start_epoch)
+            writer.add_session_log(session, self.start)
             self._writers[name] = writer
-        if self.clip is not None and self.start_epoch == 0:
+        if self.clip is not None and self.start == 0:
             mixture, targets = self.clip
             self._write_clip("mixture", mixture, 0)
             for stem, target in targets.items():
                 self._write_clip(f"{stem}/target", target, 0)
 
     def _write(self, name, step, **value):
-        summary = self._tf.compat.v1.Summary
-        value = summary.Value(**value)
-        self._writers[name].add_summary(summary(value=[value]), step)
+        summary = self._summary(value=[self._summary.Value(**value)])
+        self._writers[name].add_summary(summary, step)
 
     def _write_clip(self, tag, audio, step):
         audio = np.asarray(audio, "float32")  # (channels, samples)
@@ -115,39 +108,39 @@ class EventLog(keras.callbacks.Callback):
         rate = self.model.sample_rate
         wav = io.BytesIO()
         soundfile.write(wav, audio.T / peak, rate, format="WAV")
-        sound = self._tf.compat.v1.Summary.Audio(
+        sound = self._summary.Audio(
             sample_rate=rate,
             num_channels=audio.shape[0],
             length_frames=audio.shape[1],
             encoded_audio_string=wav.getvalue(),
             content_type="audio/wav",
         )
-        self._write(VALIDATION, step, tag=tag, audio=sound)
+        self._write("validation", step, tag=tag, audio=sound)
         gray = np.round(255 * spectrogram_image(audio)).astype("uint8")
-        png = self._tf.io.encode_png(gray[..., None]).numpy()
-        picture = self._tf.compat.v1.Summary.Image(
+        picture = self._summary.Image(
             height=gray.shape[0],
             width=gray.shape[1],
             colorspace=1,
-            encoded_image_string=png,
+            encoded_image_string=self._tf.io.encode_png(
+                gray[..., None]
+            ).numpy(),
         )
-        self._write(VALIDATION, step, tag=tag, image=picture)
+        self._write("validation", step, tag=tag, image=picture)
 
     def on_epoch_end(self, epoch, logs=None):
         for name, value in (logs or {}).items():
             self._write(
-                VALIDATION if name.startswith("val_") else TRAIN,
+                "validation" if name.startswith("val_") else "train",
                 epoch,
                 tag=name.removeprefix("val_"),
                 simple_value=float(value),
             )
-        if self.clip is not None and epoch % self.clip_every == 0:
+        if self.clip is not None and epoch % CLIP_EVERY == 0:
             mixture = np.asarray(self.clip[0], "float32")[None]
             # A `FeatureLearner` has no encoder, its separator has.
             separator = separator_of(self.model)
-            estimates = separator.predict_on_batch(mixture)
-            for stem, estimate in estimates.items():
-                audio = keras.ops.convert_to_numpy(estimate)[0]
+            for stem, x in separator.predict_on_batch(mixture).items():
+                audio = keras.ops.convert_to_numpy(x)[0]
                 self._write_clip(f"{stem}/estimate", audio, epoch)
         for writer in self._writers.values():
             writer.flush()

@@ -9,7 +9,7 @@ import pathlib
 import keras
 import numpy as np
 
-from keras_bandit.backend.predictions import predict_on_batch
+from keras_bandit.backend.trainer import predict_on_batch
 from keras_bandit.common.files import replace_file, write_text
 from keras_bandit.common.settings import check_same_settings
 from keras_bandit.training.devices import Devices
@@ -18,7 +18,7 @@ from keras_bandit.training.shared_batches import batch_items
 INDEX = "index.json"
 
 
-def encoder_digest(separator):
+def _encoder_digest(separator):
     """SHA-256 of all that features depend on: weights and transform."""
     digest = hashlib.sha256()
     sizes = [
@@ -56,23 +56,13 @@ def encoder_of(separator):
 
 
 @dataclasses.dataclass(frozen=True)
-class CachedBatches:
-    """Batches of a `FeatureCache`, in a new order in each epoch.
-
-    Args:
-        cache: `FeatureCache`.
-        batch_size: int. Examples that do not fill a last batch are left out.
-        seed: int: of the order, a function of seed and epoch; `None`: the
-            order of the cache, and a last batch that may be smaller.
-        start_epoch: int.
-        process, processes: ints. Every how many examples of a batch are read,
-            and from which on.
-    """
+class _CachedBatches:
+    """Source of `FeatureCache.batches`: every `processes`-th example."""
 
     cache: "FeatureCache"
     batch_size: int
-    seed: int | None = 0
-    start_epoch: int = 0
+    seed: int | None
+    start_epoch: int
     process: int = 0
     processes: int = 1
 
@@ -86,10 +76,8 @@ class CachedBatches:
         return dataclasses.replace(self, process=index, processes=count)
 
     def __len__(self):
-        count = len(self.cache)
-        if self.seed is None:
-            return -(-count // self.batch_size)
-        return count // self.batch_size
+        last = self.batch_size - 1 if self.seed is None else 0
+        return (len(self.cache) + last) // self.batch_size
 
     def item(self, index):
         """Batch `index`, counted from the start of epoch `start_epoch`."""
@@ -98,8 +86,7 @@ class CachedBatches:
         if self.seed is not None:
             rng = np.random.default_rng([self.seed, self.start_epoch + epoch])
             order = rng.permutation(len(self.cache))
-        start = step * self.batch_size
-        numbers = order[start : start + self.batch_size]
+        numbers = order[step * self.batch_size :][: self.batch_size]
         numbers = numbers[self.process :: self.processes]
         examples = [self.cache.read(number) for number in numbers]
         return keras.tree.map_structure(lambda *x: np.stack(x), *examples)
@@ -153,7 +140,7 @@ class FeatureCache:
             `({"features": (channels, bands, frames, embed_dim), "waveform":
             (channels, samples)}, {stem: (channels, samples)})`, float32.
         """
-        with np.load(self.directory / example_file(number)) as arrays:
+        with np.load(_example_path(self.directory, number)) as arrays:
             inputs = {
                 "features": arrays["features"].astype("float32"),
                 "waveform": arrays["waveform"],
@@ -162,17 +149,26 @@ class FeatureCache:
             return inputs, {stem: arrays[f"stem_{stem}"] for stem in stems}
 
     def batches(self, batch_size, seed=0, start_epoch=0):
-        """A grain dataset for `fit`; see `CachedBatches`."""
+        """A grain dataset of batches for `fit`.
+
+        Args:
+            batch_size: int. Examples that do not fill a last batch are left
+                out.
+            seed: int. Each epoch has an order of its own, a function of seed
+                and epoch. `None`: the order of the cache, and a last batch
+                that may be smaller.
+            start_epoch: int. The first epoch's number.
+        """
         # Importing grain takes a second and loads JAX.
         from keras_bandit.data.indexed_dataset import IndexedDataset
 
         return IndexedDataset(
-            CachedBatches(self, batch_size, seed, start_epoch)
+            _CachedBatches(self, batch_size, seed, start_epoch)
         )
 
 
-def example_file(number):
-    return f"{number:07}.npz"
+def _example_path(directory, number):
+    return directory / f"{number:07}.npz"
 
 
 def cache_features(
@@ -183,10 +179,8 @@ def cache_features(
     They are large: an example takes `4 * channels * bands * frames *
     embed_dim` bytes, 17 MB for 6 s of mono and `bandit_musical64`, half of
     that in float16. Random crops that are new in every epoch cannot be cached;
-    fixed ones can.
-
-    A complete cache is used as it is. An incomplete one, of a process that
-    was killed, is made again.
+    fixed ones can. A complete cache is used as it is, an incomplete one, of a
+    process that was killed, is made again.
 
     Args:
         separator: `MaskSeparator` with one encoder for all stems.
@@ -208,9 +202,8 @@ def cache_features(
     """
     if dtype not in ("float32", "float16"):
         raise ValueError(f"dtype must be float32 or float16; got {dtype!r}")
-    encoder = encoder_of(separator)
+    encoder, digest = encoder_of(separator), _encoder_digest(separator)
     directory = pathlib.Path(directory)
-    digest = encoder_digest(separator)
     if (directory / INDEX).exists():
         cache = FeatureCache(directory)
         check_same_settings(
@@ -241,17 +234,13 @@ def cache_features(
                 **{f"stem_{stem}": x[i] for stem, x in targets.items()},
             }
             replace_file(
-                directory / example_file(first + i),
+                _example_path(directory, first + i),
                 functools.partial(np.savez, **arrays),
             )
     if not count:
         raise ValueError("dataset must have a batch or more; got none")
-    index = {
-        "examples": count,
-        "stems": stems,
-        "dtype": dtype,
-        "encoder": digest,
-    }
+    index = {"examples": count, "stems": stems, "dtype": dtype}
+    index["encoder"] = digest
     devices.barrier()
     if devices.process_index == 0:
         # The last file: with it the cache is complete.

@@ -32,10 +32,9 @@ class FoldFeatureChannels(keras.layers.Layer):
 class FeatureLearner(SeparationTraining, keras.Model):
     """Decoders of a separator, trained on features from a `FeatureCache`.
 
-    What they learn is what they would learn behind the frozen encoder, which
-    is computed no more. The decoders are those of the separator, not copies.
-    Compiled with the same losses and metrics; for training alone: separate
-    with the separator.
+    They learn what they would learn behind the frozen encoder, without
+    computing it again. The decoders are those of the separator, not copies.
+    Compile it with the same losses and metrics; separate with the separator.
 
     Example:
 
@@ -72,16 +71,13 @@ class FeatureLearner(SeparationTraining, keras.Model):
         decoders = {stem: separator.decoders[stem] for stem in stems}
         channels = separator.num_channels
         size = decoders[stems[0]].input.shape[1:]
-        # === Layers ===
-        fold_channels = FoldFeatureChannels(name="fold_channels")
-        unfold_channels = UnfoldChannels(name="unfold_channels")
-        # === Functional model ===
         inputs = {
             "features": keras.Input((channels, *size), name="features"),
             "waveform": keras.Input((channels, None), name="waveform"),
         }
         spectrogram = separator.stft(inputs["waveform"])
-        features = fold_channels(inputs["features"])
+        features = FoldFeatureChannels(name="fold_channels")(inputs["features"])
+        unfold_channels = UnfoldChannels(name="unfold_channels")
         masks = {
             stem: unfold_channels(decoder(features), spectrogram)
             for stem, decoder in decoders.items()
@@ -90,7 +86,6 @@ class FeatureLearner(SeparationTraining, keras.Model):
             separator.stft, spectrogram, masks, inputs["waveform"]
         )
         super().__init__(inputs, {WAVEFORM: waveforms, **domains})
-        # === Config ===
         self.stems = stems
         self.decoders = decoders
         self.sample_rate = separator.sample_rate
@@ -107,12 +102,12 @@ class FeatureLearner(SeparationTraining, keras.Model):
         return self._separator()
 
     def save_decoder(self, stem, path):
-        """The separator's: as `AudioSeparator.save_decoder`."""
+        """The separator's: as `MaskSeparator.save_decoder`."""
         self.get_separator().save_decoder(stem, path)
 
-    def save_to_preset(self, preset_dir, max_shard_size=10):
+    def save_to_preset(self, preset_dir):
         """The separator's: encoder and all of its decoders."""
-        self.get_separator().save_to_preset(preset_dir, max_shard_size)
+        self.get_separator().save_to_preset(preset_dir)
 
 
 def separator_of(model):

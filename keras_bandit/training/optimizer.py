@@ -13,14 +13,15 @@ def paper_optimizer(
     """Adam as the authors of BandIt train.
 
     As `configs/optimizer/bsrnn.yaml` and `configs/trainer/bsrnn-noaccum.yaml`
-    of `karnwatcharasupat/bandit` (735a57c) have it: PyTorch's ε of 1e-8 in
-    place of Keras's 1e-7, and gradients clipped by their global norm. With accumulation the gradients of several batches are
-    averaged, then clipped: the step of one batch as large as all of them.
+    of `karnwatcharasupat/bandit` (735a57c): PyTorch's ε of 1e-8 in place of
+    Keras's 1e-7, and gradients clipped by their global norm.
 
     Args:
         learning_rate: float. See `paper_schedule`.
         global_clipnorm: float, or `None`: not clipped.
-        accumulation_steps: int. Batches to one step of the optimizer.
+        accumulation_steps: int. Batches to one step of the optimizer. Their
+            gradients are averaged, then clipped: the step of one batch as
+            large as all of them.
 
     Returns:
         `keras.optimizers.Adam`.
@@ -28,17 +29,13 @@ def paper_optimizer(
     Raises:
         ValueError: for fewer than one accumulation step.
     """
-    accumulation_steps = check_whole(
-        "accumulation_steps", accumulation_steps, 1
-    )
+    steps = check_whole("accumulation_steps", accumulation_steps, 1)
     return keras.optimizers.Adam(
         learning_rate,
         epsilon=1e-8,
         global_clipnorm=global_clipnorm,
         # Keras takes 2 or more, or None.
-        gradient_accumulation_steps=(
-            accumulation_steps if accumulation_steps > 1 else None
-        ),
+        gradient_accumulation_steps=steps if steps > 1 else None,
     )
 
 

@@ -3,69 +3,66 @@
 import functools
 import json
 import pathlib
+import platform
 import sys
+import time
 
 import keras
 
 from keras_bandit.backend.process import tune_process
-from keras_bandit.common.files import (
-    recover_directory,
-    replace_directory,
-    write_text,
-)
+from keras_bandit.common.files import recover_directory, write_text
 from keras_bandit.common.settings import check_same_settings
-from keras_bandit.training.backup import Backup
-from keras_bandit.training.configuration import as_json, describe_session
+from keras_bandit.common.versions import versions
+from keras_bandit.training.callbacks import (
+    Backup,
+    Checkpoints,
+    EarlyStopping,
+    HistoryFile,
+    Progress,
+    read_history,
+)
 from keras_bandit.training.devices import Devices
-from keras_bandit.training.early_stopping import EarlyStopping
 from keras_bandit.training.event_log import EventLog
 from keras_bandit.training.feature_learner import separator_of
-from keras_bandit.training.history import HistoryFile, read_history
-from keras_bandit.training.progress import Progress
+
+PACKAGES = ("keras-bandit", "keras", "keras-hub", "tensorflow", "jax", "torch")
+PACKAGES += ("numpy", "grain", "soundfile", "soxr")
 
 
-def training_metadata(initial, record):
-    """Metadata of weights that were trained.
+def _describe_session():
+    """The command, machine and versions of this process, for the record."""
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "command": list(sys.argv),
+        "backend": keras.config.backend(),
+        "dtype_policy": keras.config.dtype_policy().name,
+        "platform": platform.platform(),
+        "packages": versions(*PACKAGES),
+    }
 
-    Args:
-        initial: dict. Metadata of the weights that training began with. What
-            it says, such as scores, is not true of the trained ones.
-        record: dict. How the weights were trained.
 
-    Returns:
-        `{"initial": initial, "training": record}`, without `"initial"` if
-        there is none.
-    """
-    return {**({"initial": initial} if initial else {}), "training": record}
+def _as_json(config):
+    """A configuration as it comes back from a file: lists for tuples."""
+    try:
+        return json.loads(json.dumps(config, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "config must be a dict of numbers, strings, booleans, None, lists "
+            f"and dicts; got {config!r}: {error}"
+        ) from error
 
 
 def _json(record):
     return json.dumps(record, indent=2) + "\n"
 
 
-class Checkpoints(keras.callbacks.Callback):
-    """Saves the last weights after each epoch, and the best.
+def _training_metadata(initial, record):
+    """Metadata of trained weights.
 
-    Args:
-        best: directory of the best weights.
-        last: directory of the last weights.
-        stopping: `EarlyStopping` that knows which are the best.
-        save: function of (directory, logs) that fills a directory.
+    `initial`, the metadata of the weights before, are kept apart: their
+    scores are not those of the trained weights.
     """
-
-    def __init__(self, best, last, stopping, save):
-        super().__init__()
-        self.best = best
-        self.last = last
-        self.stopping = stopping
-        self.save = save
-
-    def on_epoch_end(self, epoch, logs=None):
-        logs = {n: float(v) for n, v in (logs or {}).items()}
-        write = functools.partial(self.save, logs={"epoch": epoch, **logs})
-        replace_directory(self.last, write)
-        if self.stopping.is_best(epoch):
-            replace_directory(self.best, write)
+    return {**({"initial": initial} if initial else {}), "training": record}
 
 
 class TrainingRun:
@@ -121,24 +118,22 @@ class TrainingRun:
 
     def __init__(self, directory, config, seed=0, may_change=(), devices=None):
         self.directory = pathlib.Path(directory)
-        self.config = as_json(config)
+        self.config = _as_json(config)
         self.seed = seed
-        self.may_change = tuple(may_change)
+        self.may_change = may_change
         self.devices = devices or Devices()
         self.best = self.directory / "best"
         self.last = self.directory / "last"
-        self.logs = self.directory / "logs"
         self._backup = self.directory / "backup" / "latest.weights.h5"
         self._writes = self.devices.process_index == 0
-        self.sessions = [describe_session()]
+        self.sessions = [_describe_session()]
         if self._writes:
             self._open()
         # Wait until process 0 has made the directory.
         self.devices.barrier()
         keras.utils.set_random_seed(seed)
 
-    @property
-    def record(self):
+    def _record(self):
         """What `config.json` holds."""
         return {
             "config": self.config,
@@ -158,7 +153,7 @@ class TrainingRun:
                 if list(self.directory.iterdir()) != [path]:
                     check_same_settings(
                         self._fixed(former),
-                        self._fixed(self.record),
+                        self._fixed(self._record()),
                         f"the run {self.directory}",
                         "choose a new directory, or the former values",
                     )
@@ -176,34 +171,24 @@ class TrainingRun:
         self.directory.mkdir(parents=True, exist_ok=True)
         recover_directory(self.best)
         recover_directory(self.last)
-        write_text(path, _json(self.record))
+        write_text(path, _json(self._record()))
 
     def _fixed(self, record):
         """What a run must be opened again with."""
-        items = record["config"].items()
-        return {
-            "config": {k: v for k, v in items if k not in self.may_change},
-            "seed": record["seed"],
-            "backend": record["backend"],
-        }
+        config = dict(record["config"])
+        for name in self.may_change:
+            config.pop(name, None)
+        return {"config": config, **{k: record[k] for k in ("seed", "backend")}}
 
     @property
     def history(self):
         """The epochs so far: a list of dicts, text by column."""
         return read_history(self.directory / "history.csv")
 
-    def _record_with(self, model, logs):
-        """What the weights of an epoch were made with, and its logs."""
-        record = {**self.record, "sessions": self.sessions[-1:]}
-        if hasattr(model, "stems"):
-            # Other decoders of its separator stay as they were.
-            record["stems"] = list(model.stems)
-        return {**record, "logs": logs}
-
     def describe_best(self, initial):
         """Metadata of a preset made of other weights and those in `best`.
 
-        Of a run whose `fit` was given `save`; else `best` is such a preset.
+        For a run whose `fit` was given `save`; else `best` is such a preset.
 
         Args:
             initial: dict. Metadata of the preset that training began from.
@@ -212,20 +197,23 @@ class TrainingRun:
             dict, `{"initial": initial, "training": record}`; the record's
             `"stems"` are those that were trained.
         """
-        path = self.best / "training.json"
-        record = json.loads(path.read_text(encoding="utf-8"))
-        return training_metadata(initial, record)
+        record = json.loads((self.best / "training.json").read_text("utf-8"))
+        return _training_metadata(initial, record)
 
     def _save(self, directory, logs, model, save):
         """Fills a directory with an epoch's weights and how they were made."""
-        record = self._record_with(model, logs)
+        record = {**self._record(), "sessions": self.sessions[-1:]}
+        if hasattr(model, "stems"):
+            # Other decoders of its separator stay as they were.
+            record["stems"] = list(model.stems)
+        record["logs"] = logs
         if save is not None:
             save(directory)
             write_text(directory / "training.json", _json(record))
             return
         separator = separator_of(model)
         former = separator.metadata
-        separator.metadata = training_metadata(former, record)
+        separator.metadata = _training_metadata(former, record)
         try:
             separator.save_to_preset(directory)
         finally:
@@ -238,42 +226,38 @@ class TrainingRun:
         validation=None,
         *,
         epochs,
-        monitor="val_loss",
         patience=20,
         callbacks=(),
         save=None,
         clip=None,
-        clip_every=10,
         **kwargs,
     ):
         """Trains, or goes on training, for `epochs` or until it stops early.
 
-        The process is tuned for it, see `keras_bandit.backend.process`.
+        Tunes the process, see `keras_bandit.backend.process`.
 
         Args:
             model: compiled `AudioSeparator` or `FeatureLearner`, or any
                 compiled `keras.Model` if `save` is given.
             train: a dataset that `fit` takes (on several devices see
                 `open_devices`), the same in every epoch; or a function of
-                the epoch to start with, from 0, that returns one. Its order
-                is kept, not shuffled.
+                the epoch to start with, from 0, that returns one. It is not
+                shuffled.
             validation: what `fit` takes as `validation_data`, or `None`. On
                 several devices arrays, or a dataset with a length, all of
                 which is used.
             epochs: int. Epochs in all, those of former starts included.
-            monitor: str. What to be low, of the logs; `"loss"` without
-                `validation`.
-            patience: int. Epochs without a new lowest value after which
-                training stops, or `None`: never.
+            patience: int. Epochs without a new lowest `val_loss`, or `loss`
+                without `validation`, after which training stops, or `None`:
+                never.
             callbacks: Keras callbacks, such as `paper_schedule()`. The state
                 of those with `get_state` and `set_state` is kept, by class
                 name.
-            save: function of a path that fills an empty directory with what
-                is to be kept, to which `training.json` is added; `None`:
+            save: function that saves the model in an empty directory, whose
+                path it is given; `training.json` is added there. `None`:
                 `model.save_to_preset`, with the same in its metadata.
             clip: `(mixture, {stem: target})`, `(channels, samples)` each,
-                that TensorBoard shows, or `None`.
-            clip_every: int. Epochs between two of them.
+                whose estimates TensorBoard shows every ten epochs, or `None`.
             **kwargs: for the model's `fit`: `steps_per_epoch`,
                 `validation_steps` (on one device), …
                 `validation_batch_size` is, on several devices, that of each.
@@ -294,13 +278,11 @@ class TrainingRun:
                 "all of validation (take a part of the data instead); got "
                 f"validation_steps={kwargs['validation_steps']}"
             )
-        if validation is None and monitor == "val_loss":
-            monitor = "loss"
+        monitor = "loss" if validation is None else "val_loss"
         stopping, progress = EarlyStopping(monitor, patience), Progress()
-        stateful = _stateful([stopping, progress, *callbacks])
-        backup = Backup(self._backup, stateful)
-        start_epoch, stopped = backup.restore(model)
-        if stopped or start_epoch >= epochs:
+        backup = Backup(self._backup, [stopping, progress, *callbacks])
+        start, stopped = backup.restore(model)
+        if stopped or start >= epochs:
             return self.history
         self.devices.prepare(model)
         tune_process()
@@ -310,8 +292,8 @@ class TrainingRun:
             # What is written of an epoch comes before its backup: killed in
             # between, the epoch is repeated and written again.
             own += [
-                HistoryFile(self.directory / "history.csv", start_epoch),
-                EventLog(self.logs, start_epoch, clip, clip_every),
+                HistoryFile(self.directory / "history.csv", start),
+                EventLog(self.directory / "logs", start, clip),
                 Checkpoints(self.best, self.last, stopping, write),
                 progress,
                 backup,
@@ -325,10 +307,10 @@ class TrainingRun:
         )
         model.fit(
             self.devices.share_training(
-                train(start_epoch) if callable(train) else train
+                train(start) if callable(train) else train
             ),
             validation_data=validation,
-            initial_epoch=start_epoch,
+            initial_epoch=start,
             epochs=epochs,
             # Callbacks such as `AlternatingStems` read logs and write their
             # own. Means of means are the same.
@@ -342,17 +324,3 @@ class TrainingRun:
         # Wait until process 0 has written the last epoch.
         self.devices.barrier()
         return self.history
-
-
-def _stateful(callbacks):
-    """Those callbacks that have a state, by class name."""
-    found = {}
-    for callback in [c for c in callbacks if hasattr(c, "get_state")]:
-        name = type(callback).__name__
-        if name in found:
-            raise ValueError(
-                "callbacks with a state must be of different classes; got "
-                f"{name} twice"
-            )
-        found[name] = callback
-    return found

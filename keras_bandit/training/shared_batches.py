@@ -3,9 +3,6 @@
 import keras
 import numpy as np
 
-# Items in a batch of arrays: Keras's own number.
-ARRAY_BATCH = 32
-
 
 def batch_items(batch):
     """Items in a batch."""
@@ -13,17 +10,8 @@ def batch_items(batch):
 
 
 def _take(batch, places):
-    """Those items of a batch."""
+    """The items of a batch at `places`."""
     return keras.tree.map_structure(lambda x: x[places], batch)
-
-
-def has_batches(data):
-    """Whether a dataset has a length, and a batch for every index."""
-    return isinstance(data, keras.utils.PyDataset) or (
-        hasattr(data, "__len__")
-        and hasattr(data, "__getitem__")
-        and hasattr(data, "map")
-    )
 
 
 class _ReadAsWanted(keras.utils.PyDataset):
@@ -42,12 +30,10 @@ class _ReadAsWanted(keras.utils.PyDataset):
         self.data = data
 
     def on_epoch_begin(self):
-        if isinstance(self.data, keras.utils.PyDataset):
-            self.data.on_epoch_begin()
+        getattr(self.data, "on_epoch_begin", lambda: None)()
 
     def on_epoch_end(self):
-        if isinstance(self.data, keras.utils.PyDataset):
-            self.data.on_epoch_end()
+        getattr(self.data, "on_epoch_end", lambda: None)()
 
 
 class _MappedPyDataset(_ReadAsWanted):
@@ -69,16 +55,8 @@ def share_of(data, index, count):
     """A process's share of the items of each batch: every `count`-th one.
 
     Datasets with a method `share(index, count)`, such as `random_crops` and
-    a `FeatureCache`'s batches, read nothing else. Of others every process
-    reads all and takes its part.
-
-    Args:
-        data: `PyDataset` or grain dataset of batches.
-        index: int. The process's number, from 0.
-        count: int. Processes.
-
-    Returns:
-        a dataset of the same kind.
+    a `FeatureCache`'s batches, read nothing else. Of a `PyDataset` or another
+    grain dataset every process reads all and takes its part.
 
     Raises:
         ValueError: for other data, and for a batch that is no multiple of
@@ -122,8 +100,8 @@ class EvenBatches(_ReadAsWanted):
     rows that all devices see, R. So each of the N items weighs R / N in all.
 
     Args:
-        data: `PyDataset` or grain dataset of batches `(x, y)`. All have as
-            many items as the first, except the last, which may have fewer.
+        data: dataset of batches `(x, y)` with a length. All have as many
+            items as the first, except the last, which may have fewer.
         count: int. Devices.
         index: int. The process's number, for its share; `None`: all of it.
 
@@ -133,20 +111,15 @@ class EvenBatches(_ReadAsWanted):
 
     def __init__(self, data, count, index=None):
         super().__init__(data)
-        self.count = count
-        self.index = index
+        self.count, self.index = count, index
         last = len(data) - 1
-        self.size, self.last_size = (
-            batch_items(data[0]),
-            batch_items(data[last]),
-        )
-        full = last + (self.last_size == self.size)
+        self.sizes = [batch_items(data[0])] * last + [batch_items(data[last])]
+        full = last + (self.sizes[last] == self.sizes[0])
         self.dealt = full // count
-        sizes = [*[self.size] * last, self.last_size]
-        rows = self.dealt * self.size + sum(
-            size // count + size % count for size in sizes[self.dealt * count :]
+        rows = self.dealt * self.sizes[0] + sum(
+            n // count + n % count for n in self.sizes[self.dealt * count :]
         )
-        self.weight = count * rows / sum(sizes)
+        self.weight = count * rows / sum(self.sizes)
 
     def __len__(self):
         return self.dealt + len(self.data) - self.dealt * self.count
@@ -160,7 +133,7 @@ class EvenBatches(_ReadAsWanted):
         x, y = keras.tree.map_structure(
             lambda *arrays: np.concatenate(arrays), *map(self._read, numbers)
         )
-        return x, y, self._weights(len(numbers) * self.size)
+        return x, y, self._weights(len(numbers) * self.sizes[0])
 
     def _split(self, number):
         """The items of one batch, dealt out."""
@@ -181,20 +154,17 @@ class EvenBatches(_ReadAsWanted):
     def _read(self, number):
         batch = self.data[int(number)]
         items, parts = batch_items(batch), len(batch)
-        expected = self.size
-        if number == len(self.data) - 1:
-            expected = self.last_size
-        if (items, parts) != (expected, 2):
+        if (items, parts) != (self.sizes[number], 2):
             raise ValueError(
                 "batches must be pairs (x, y), all but the last with the "
-                f"items of the first, {self.size}; got {parts} parts with "
+                f"items of the first, {self.sizes[0]}; got {parts} parts with "
                 f"{items} items in batch {number}"
             )
         return keras.tree.map_structure(np.asarray, batch)
 
 
 def even_batches(data, count, index=None, batch_size=None):
-    """Validation data of `fit` for several devices; see `EvenBatches`.
+    """Validation data of `fit` for several devices, as `EvenBatches`.
 
     Args:
         data: `PyDataset` or grain dataset of batches, or arrays `(x, y)`.
@@ -202,19 +172,18 @@ def even_batches(data, count, index=None, batch_size=None):
         batch_size: int. Items in a batch of arrays, on each device; `None`:
             32, as Keras has it.
 
-    Returns:
-        `EvenBatches`.
-
     Raises:
         ValueError: for data of other kinds.
     """
     if isinstance(data, (tuple, list)) and len(data) == 2:
-        size = batch_size or ARRAY_BATCH
+        size = batch_size or 32
         data = [
             _take(data, slice(start, start + size))
             for start in range(0, batch_items(data), size)
         ]
-    elif not has_batches(data):
+    elif not isinstance(data, keras.utils.PyDataset) and not all(
+        hasattr(data, name) for name in ("__len__", "__getitem__", "map")
+    ):
         raise ValueError(
             "on several devices validation must be arrays (x, y), or a "
             "PyDataset or grain dataset with a length; got "

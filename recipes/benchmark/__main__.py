@@ -7,7 +7,7 @@ Command: python recipes/benchmark --output RUN
     karnwatcharasupat/bandit, of whose dependencies PyTorch is enough; --device
     gpu; --tasks, --presets, --backends, … choose: --help)
 Hardware: any CPU with 16 GB for Music 64 (training at batch 2), or one GPU;
-    for pipeline and fit 4 GB of disk and as much page cache.
+    for pipeline 4 GB of disk and as much page cache.
 Time: see docs/performance.md; most of it is the whole file at a hop of 0.5 s.
 Expected score: docs/performance.md has the tables of a dated run.
 
@@ -19,19 +19,16 @@ to benchmark.json and benchmark.md; a case that fails or is interrupted says so.
 import argparse
 import contextlib
 import datetime
-import math
-import os
+import itertools
 import signal
-import subprocess
 import sys
 import tempfile
-import threading
-import time
 import traceback
 from pathlib import Path
 
-import numpy as np
-import soundfile
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from options import add_options
 from report import (
     case_name,
     commit,
@@ -41,9 +38,8 @@ from report import (
     summarize,
     write,
 )
-from sides import CaseError, Side, environment, last_line, snr_db
+from sides import CaseError, Side, snr_db
 
-from keras_bandit.data.film_clip import film_clip
 from keras_bandit.models.presets import PRESETS
 
 CONFIG = {
@@ -60,35 +56,26 @@ CONFIG = {
     "chunk_seconds": 6.0,
     "turns": 5,
     # A whole file at the authors' hop takes minutes: one turn.
-    "file_turns": 1,
     "file_seconds": 60.0,
-    "file_batch": 2,
     # The first is the authors', with which the others are compared.
     "hops": [0.5, 1.5, 3.0],
-    # That of the authors' configs/inference/default.yaml.
-    "reference_batch": 24,
     # "highest" is float32 throughout, as equal outputs need it; the authors'
     # scripts set "medium".
     "reference_matmul": "highest",
     # Rows of the matrix product that speed is compared with; 8192 on a GPU.
     "matmul_size": 2048,
-    # For startup and memory: the preset with trained weights.
-    "command_preset": "bandit_demo",
-    "command_seconds": 10.0,
+    # Recordings that `memory` separates with `bandit_demo`; `startup`: 10 s.
     "memory_minutes": [1.0, 5.0, 20.0],
-    # For pipeline and fit: tracks like those of DnR, crops of four stems.
+    # For pipeline: tracks like those of DnR, crops of four stems.
     "releases": ["v2", "v3"],
-    "storages": ["paths", "segments"],
     "pipeline_tracks": 24,
     "track_seconds": 60.0,
     "crop_seconds": 6.0,
-    "pipeline_batch": 2,
     "pipeline_batches": 40,
-    "fit_steps": 8,
     "limit_minutes": 60.0,
 }
 CHOICES = {
-    "tasks": [*CONFIG["tasks"], "fit", "memory"],
+    "tasks": [*CONFIG["tasks"], "memory"],
     "device": ["cpu", "gpu"],
     "backends": CONFIG["backends"],
     "precisions": ["float32", "bfloat16", "float16"],
@@ -117,56 +104,44 @@ def plan(config):
         first = {"task": task, "backend": config["backends"][0]}
         if task == "pipeline":
             yield first
-        elif task == "fit":
-            for backend in config["backends"]:
-                yield {"task": task, "backend": backend}
         elif task in ("startup", "memory"):
             lengths = [60 * x for x in config["memory_minutes"]]
             if task == "startup":
-                lengths = [config["command_seconds"]]
+                lengths = [10.0]
                 yield {**first, "command": "--help"}
-            for engine in engines:
-                for seconds in lengths:
-                    yield {
-                        "task": task,
-                        "command": "separate",
-                        "preset": config["command_preset"],
-                        **engine,
-                        "seconds_of_audio": seconds,
-                    }
+            same = {"task": task, "command": "separate"}
+            same["preset"] = "bandit_demo"
+            for engine, seconds in itertools.product(engines, lengths):
+                yield {**same, **engine, "seconds_of_audio": seconds}
         else:
             yield from plan_models(task, config, engines)
 
 
 def plan_models(task, config, engines):
     """Cases of a task that runs a model."""
-    batches = config["training_batches" if task == "training" else "batches"]
-    for preset in config["presets"]:
+    batches = config["batches"] if task == "inference" else [1]
+    if task == "training":
+        batches = config["training_batches"]
+        engines = [x for x in engines if x["engine"] == "keras"]
+    for preset, batch, precision, engine in itertools.product(
+        config["presets"], batches, config["precisions"], engines
+    ):
         known = PRESETS.get(preset)
         new = known is not None and known.weights is None
         theirs = new and known.model == "BanditAudioSeparator"
-        for batch in batches if task != "separate" else [1]:
-            for precision in config["precisions"]:
-                for engine in engines:
-                    if task == "training" and engine["engine"] != "keras":
-                        continue
-                    yield {
-                        "task": task,
-                        "preset": preset,
-                        **engine,
-                        "precision": precision,
-                        "batch": batch,
-                        "trained": not new,
-                        "reference": config["reference"] if theirs else None,
-                    }
+        yield {
+            "task": task,
+            "preset": preset,
+            **engine,
+            "precision": precision,
+            "batch": batch,
+            "trained": not new,
+            "reference": config["reference"] if theirs else None,
+        }
 
 
 def agreement_db(expected, found, least):
-    """Smallest SNR of a stem.
-
-    Raises:
-        CaseError: if it is below `least`.
-    """
+    """Smallest SNR of a stem, in dB, which must not be below `least`."""
     smallest = min(snr_db(expected[stem], found[stem]) for stem in expected)
     if not smallest >= least:
         raise CaseError(
@@ -179,17 +154,11 @@ def agreement_db(expected, found, least):
 def run_model(case, config, known, scratch, logs):
     """Runs the sides of a case in turns; returns what was measured.
 
-    Args:
-        case: dict.
-        config: dict.
-        known: dict, of earlier cases: outputs to agree with, and what the
-            authors' whole file took, which runs once per preset.
-        scratch: path, for weights.
-        logs: path, for what processes print.
+    `known` are results of earlier cases: outputs to agree with, and what the
+    authors' whole file took, which runs once per preset.
     """
     whole_file = case["task"] == "separate"
     hops = config["hops"] if whole_file else [None]
-    turns = config["file_turns" if whole_file else "turns"]
     of_file = "whole file", case["preset"]
     sides = ["ours"]
     if case["reference"] and not (whole_file and of_file in known):
@@ -223,9 +192,9 @@ def run_model(case, config, known, scratch, logs):
             result["agreement_db"] = agree(outputs, least)
         calls = [(side, hops[0]) for side in reversed(sides)]
         calls += [("ours", hop) for hop in hops[1:]]
-        for _ in range(turns):
+        for _ in range(1 if whole_file else config["turns"]):
             for side, hop in calls:
-                answer = processes[side].ask(hop)
+                answer = processes[side].ask("time", hop)
                 times.setdefault((side, hop), []).append(answer["seconds"])
                 quality[side, hop] = answer.get("snr_db")
                 if hop == hops[0]:
@@ -242,7 +211,7 @@ def run_model(case, config, known, scratch, logs):
                 outputs, LEAST_TRAINED_AGREEMENT_DB
             )
         for side in sides:
-            result[side] |= processes[side].ask(method="facts")
+            result[side] |= processes[side].ask("facts")
             result[side] |= summarize(times[side, hops[0]])
     if whole_file and case["reference"]:
         result["theirs"] = known[of_file]
@@ -268,87 +237,21 @@ def run_model(case, config, known, scratch, logs):
     return result
 
 
-def run_pipeline(case, config, scratch, logs):
-    """Crops per second, or `fit` with and without the pipeline."""
-    settings, method = {**config, **case}, "crops"
-    if case["task"] == "fit":
-        method = "fit"
-        settings |= {"releases": ["v2"], "storages": ["paths"]}
-    log = logs / f"{case_name(case)}.txt"
-    with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        side = Side({**settings, "scratch": folder}, "pipeline", log)
-        with contextlib.closing(side):
-            return {method: side.ask(method=method)}
-
-
-def run_command(command, case, log):
-    """Runs a command to its end.
-
-    Returns:
-        wall seconds from start to end, and bytes of its largest resident
-        size, at least that of this process.
-
-    Raises:
-        CaseError: if it fails, or takes longer than the limit.
-    """
-    before = time.perf_counter()
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            command,
-            stdout=output,
-            stderr=output,
-            env=environment(case["backend"], case["device"]),
-            start_new_session=True,
-        )
-    timer = threading.Timer(60 * case["limit_minutes"], process.kill)
-    timer.start()
-    try:
-        _, status, usage = os.wait4(process.pid, 0)
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
-    finally:
-        timer.cancel()
-    seconds = time.perf_counter() - before
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode == -signal.SIGKILL:
-        raise CaseError("killed: out of time or memory")
-    if process.returncode:
-        raise CaseError(f"{last_line(log)} (see {log})")
-    unit = 1 if sys.platform == "darwin" else 1024
-    return seconds, usage.ru_maxrss * unit
-
-
-def run_commands(case, config, scratch, logs):
-    """Start-up or memory: `keras-bandit` as a user runs it."""
-    command = [sys.executable, "-m", "keras_bandit", case["command"]]
-    if case["command"] == "separate":
-        clip = sum(film_clip(10).values())[0]
-        clip = np.resize(clip, round(case["seconds_of_audio"] * 44100))
-        soundfile.write(scratch / "clip.wav", clip, 44100, "PCM_16")
-        command += [str(scratch / "clip.wav"), "--preset", case["preset"]]
-        command += ["--engine", case["engine"], "--overwrite"]
-        command += ["--output", str(scratch / "separated")]
-        if case["engine"] == "keras":
-            command += ["--backend", case["backend"]]
-    turns = config["turns"]
-    if case["task"] == "memory":  # the fewest chunks: time does not matter
-        command += ["--hop-seconds", str(config["chunk_seconds"])]
-        turns = 1
-    log = logs / f"{case_name(case)}.txt"
-    runs = [run_command(command, {**config, **case}, log) for _ in range(turns)]
-    seconds, sizes = zip(*runs, strict=True)
-    return {**summarize(list(seconds)), "peak_bytes": max(sizes)}
-
-
 def run_case(case, config, known, scratch, logs):
-    """Measures one case; see the function of its task."""
-    if "command" in case:
-        return run_commands(case, config, scratch, logs)
-    if case["task"] in ("pipeline", "fit"):
-        return run_pipeline(case, config, scratch, logs)
-    return run_model(case, config, known, scratch, logs)
+    """Measures one case."""
+    if "engine" in case and "command" not in case:
+        return run_model(case, config, known, scratch, logs)
+    side = "command" if "command" in case else "pipeline"
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        settings = {**config, **case, "scratch": folder}
+        process = Side(settings, side, logs / f"{case_name(case)}.txt")
+        with contextlib.closing(process):
+            if side == "pipeline":
+                return {"crops": process.ask("crops")}
+            # Of memory the time does not matter.
+            turns = 1 if case["task"] == "memory" else config["turns"]
+            times = [process.ask()["seconds"] for _ in range(turns)]
+            return {**summarize(times), **process.ask("facts")}
 
 
 def run_all(config, output):
@@ -358,7 +261,7 @@ def run_all(config, output):
     """
     reference = config["reference"]
     report = {
-        "format": 2,
+        "format": 3,
         "date": datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
         "commit": commit(Path(__file__).parent),
         "reference_commit": commit(reference) if reference else None,
@@ -388,61 +291,22 @@ def run_all(config, output):
     return report
 
 
-def value_of(kind, choices):
-    """A parser of positive numbers, or of words among `choices`."""
-
-    def parse(text):
-        value = kind(text.strip())
-        allowed = value in choices if choices else value
-        if not allowed or (kind is not str and not 0 < value < math.inf):
-            among = f"among {', '.join(choices)}" if choices else "positive"
-            raise argparse.ArgumentTypeError(f"must be {among}; got {text!r}")
-        return value
-
-    parse.__name__ = kind.__name__
-    return parse
-
-
-def parse_arguments(argv, config):
-    """The configuration with the command's arguments, and the output."""
+def main(argv=None, config=CONFIG):
+    """Runs the benchmark; returns 1 if a case failed, 130 if interrupted."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
-    for name, default in config.items():
-        several = isinstance(default, list)
-        kind = type(default[0] if several else default or "")
-        parse = one = value_of(kind, CHOICES.get(name))
-        shown = default
-        if several:
-
-            def parse(text, one=one):
-                return [one(part) for part in text.split(",")]
-
-            parse.__name__ = kind.__name__
-            shown = ",".join(map(str, default))
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=parse,
-            default=default,
-            metavar="X",
-            help=f"default: {shown}",
-        )
-    arguments = vars(parser.parse_args(argv))
-    output, reference = arguments.pop("output"), arguments["reference"]
+    add_options(parser, config, CHOICES)
+    config = vars(parser.parse_args(argv))
+    output, reference = config.pop("output"), config["reference"]
     file = Path("core", "model", "bsrnn", "core.py")
     if reference and not Path(reference, file).is_file():
         parser.error(
             "--reference must be a checkout of karnwatcharasupat/bandit; got "
             f"{reference!r}, which has no {file}"
         )
-    return {**config, **arguments}, output
-
-
-def main(argv=None, config=CONFIG):
-    """Runs the benchmark; returns 1 if a case failed, 130 if interrupted."""
-    config, output = parse_arguments(argv, config)
     report = run_all(config, output)
     print(markdown(report))
     statuses = {result["status"] for result in report["results"]}

@@ -15,8 +15,7 @@ from keras_bandit.common.versions import versions
 
 PACKAGES = ("keras-bandit", "keras", "keras-hub", "tensorflow", "jax", "torch")
 PACKAGES += ("openvino", "onnxruntime", "numpy", "grain", "soundfile")
-
-CPU_FLAGS = r"avx2|avx512f|avx512_bf16|avx512_vnni|amx_(tile|bf16|int8)|asimd"
+CPU_FLAGS = r"\b(?:avx2|avx512(?:f|_bf16|_vnni)|amx_(?:tile|bf16|int8)|asimd)\b"
 
 
 def commit(folder):
@@ -30,28 +29,21 @@ def commit(folder):
 
 def machine():
     """Processor, memory, how busy they are, and versions of packages."""
-    facts = {
+    info = Path("/proc/cpuinfo")
+    text = info.read_text() if info.exists() else ""
+    name = re.search(r"^model name\s*: (.*)", text, re.M)
+    affinity = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count()))
+    pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
         "system": f"{platform.system()} {platform.machine()}",
-        "cpu": platform.processor() or None,
-        "cpu_flags": [],
-        "cores": os.cpu_count(),
-        "memory_gib": os.sysconf("SC_PAGE_SIZE")
-        * os.sysconf("SC_PHYS_PAGES")
-        / 2**30,
+        "cpu": name[1] if name else platform.processor() or None,
+        "cpu_flags": sorted(set(re.findall(CPU_FLAGS, text))),
+        "cores": len(affinity(0)),
+        "memory_gib": pages / 2**30,
         "load_average": list(os.getloadavg()),
         "threads": os.environ.get("OMP_NUM_THREADS"),
         "versions": versions(*PACKAGES),
     }
-    if hasattr(os, "sched_getaffinity"):
-        facts["cores"] = len(os.sched_getaffinity(0))
-    if Path("/proc/cpuinfo").exists():
-        text = Path("/proc/cpuinfo").read_text()
-        name = re.search(r"^model name\s*: (.*)", text, re.M)
-        facts["cpu"] = name[1] if name else facts["cpu"]
-        words = re.search(r"^(?:flags|Features)\s*: (.*)", text, re.M)
-        words = words[1].split() if words else []
-        facts["cpu_flags"] = [w for w in words if re.fullmatch(CPU_FLAGS, w)]
-    return facts
 
 
 def summarize(times):
@@ -83,26 +75,25 @@ def number(value, scale=1.0):
 
 def spread(facts, scale=1.0):
     """`median (smallest-largest)` of seconds."""
-    names = ("median_seconds", "min_seconds", "max_seconds")
-    if not facts or names[0] not in facts:
+    if "median_seconds" not in facts:
         return None
-    middle, low, high = (number(facts[name], scale) for name in names)
+    middle, low, high = (
+        number(facts[f"{name}_seconds"], scale)
+        for name in ("median", "min", "max")
+    )
     return f"{middle} ({low}-{high})" if low != high else middle
 
 
 def model_rows(result):
-    """A row for each hop of a whole file, else one; see `markdown`."""
+    """A row for each hop of a whole file, else one."""
     ours, theirs = result["ours"], result.get("theirs", {})
     share = ours.get("matmul_share")
     # Whole calls are measured, seconds of a chunk are shown.
     batch = result["batch"] if result["task"] == "inference" else 1
+    keys = ("preset", "backend", "engine", "precision", "batch")
     for timed in result.get("hops", [{**ours, **result}]):
         low, high = map(number, timed.get("ratio_range", (None, None)))
-        yield {
-            **{
-                key: result[key]
-                for key in ("preset", "backend", "engine", "precision", "batch")
-            },
+        yield {key: result[key] for key in keys} | {
             "hop / s": number(timed.get("hop_seconds")),
             "build / s": number(ours.get("build_seconds")),
             "first / s": number(ours["first_seconds"]),
@@ -121,23 +112,8 @@ def model_rows(result):
 
 
 def crop_rows(result):
-    for source, row in result["crops"].items():
-        yield {
-            "source": source,
-            "crops/s and core": number(row["crops_per_second_and_core"]),
-            "ms per read": number(row["read_ms"]),
-        }
-
-
-def fit_rows(result):
-    for clock, row in result["fit"].items():
-        yield {
-            "backend": result["backend"],
-            "clock": clock,
-            "s per step": number(row["pipeline"]),
-            "with batches in memory": number(row["in memory"]),
-            "ratio": number(row["ratio"]),
-        }
+    for source, crops in result["crops"].items():
+        yield {"source": source, "crops/s and core": number(crops)}
 
 
 def command_rows(result):
@@ -152,15 +128,8 @@ def command_rows(result):
     }
 
 
-ROWS = {
-    "inference": model_rows,
-    "training": model_rows,
-    "separate": model_rows,
-    "pipeline": crop_rows,
-    "fit": fit_rows,
-    "startup": command_rows,
-    "memory": command_rows,
-}
+ROWS = dict.fromkeys(("inference", "training", "separate"), model_rows)
+ROWS |= {"pipeline": crop_rows, "startup": command_rows, "memory": command_rows}
 
 
 def case_name(case):
@@ -174,20 +143,18 @@ def case_name(case):
 def markdown(report):
     """The report as Markdown, str. Columns that stay empty are left out."""
     about = report["machine"]
-    lines = [
+    packages = ", ".join(f"{k} {v}" for k, v in about["versions"].items())
+    parts = [
         f"# Benchmark of {report['date']}",
-        "",
         f"{about['cpu']} ({' '.join(about['cpu_flags'])}), {about['cores']} "
         f"cores, {about['memory_gib']:.0f} GiB, {about['system']}, load "
-        f"{about['load_average'][0]:.1f} at the start; "
-        + ", ".join(f"{k} {v}" for k, v in about["versions"].items())
-        + f"; commit {report['commit']}",
-        "",
+        f"{about['load_average'][0]:.1f} at the start; {packages}; commit "
+        f"{report['commit']}",
         f"Chunks of {report['config']['chunk_seconds']:g} s; medians, smallest "
         "and largest in parentheses.",
     ]
     if report["reference_commit"]:
-        lines += ["", f"Authors' code at {report['reference_commit']}."]
+        parts.append(f"Authors' code at {report['reference_commit']}.")
     done = [r for r in report["results"] if r["status"] == "done"]
     for task, rows_of in ROWS.items():
         rows = [x for r in done if r["task"] == task for x in rows_of(r)]
@@ -195,15 +162,15 @@ def markdown(report):
             used = [k for k in rows[0] if any(x[k] is not None for x in rows)]
             cells = [[row[key] for key in used] for row in rows]
             table = tabulate(cells, used, "pipe", disable_numparse=True)
-            lines += ["", f"## {task}", "", table]
+            parts += [f"## {task}", table]
     missing = [
         f"- {case_name(r)}: {r['status']} {r.get('error', '')}".rstrip()
         for r in report["results"]
         if r["status"] != "done"
     ]
     if missing:
-        lines += ["", "## not measured", "", *missing]
-    return "\n".join(lines) + "\n"
+        parts += ["## not measured", "\n".join(missing)]
+    return "\n\n".join(parts) + "\n"
 
 
 def write(report, folder):

@@ -9,23 +9,19 @@ import os
 import resource
 import signal
 import statistics
+import subprocess
 import sys
 import time
 import types
 from pathlib import Path
 
 import numpy as np
+import soundfile
 
 from keras_bandit.bands import band_layout
 from keras_bandit.data.film_clip import film_clip
 from keras_bandit.inference.engines import choose_engine, with_engine
 from keras_bandit.models.presets import PRESETS
-
-DTYPES = {
-    "float32": "float32",
-    "bfloat16": "mixed_bfloat16",
-    "float16": "mixed_float16",
-}
 
 
 class CaseError(Exception):
@@ -35,7 +31,6 @@ class CaseError(Exception):
 def environment(backend, device):
     """Variables of a process; no cache hides compilation."""
     variables = {
-        **os.environ,
         "JAX_ENABLE_COMPILATION_CACHE": "false",
         "KERAS_BACKEND": backend,
         "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -48,23 +43,11 @@ def environment(backend, device):
     return variables
 
 
-def last_line(path):
-    """Last line that a process logged: with Python, the exception."""
-    lines = path.read_text(errors="replace").split("\n")
-    return next((line for line in reversed(lines) if line.strip()), "no output")
-
-
 class Side:
     """The process of one side of a case; `ask` waits for its answer.
 
-    Args:
-        case: dict. What to time, and how.
-        side: str, of `SIDES`.
-        log: path. Takes what the process prints.
-
-    Raises:
-        CaseError: here and in `ask`, if it fails or takes longer than
-            `limit_minutes`.
+    Raises `CaseError` if the process fails, which `log` explains, or takes
+    longer than `limit_minutes`.
     """
 
     def __init__(self, case, side, log):
@@ -76,69 +59,64 @@ class Side:
         )
         self.process.start()
         other.close()
-        try:
-            self._receive()
-        except BaseException:
-            self.close()
-            raise
 
-    def ask(self, hop=None, method="time"):
-        """Runs the case once, or another method of the side.
+    def ask(self, method="time", *arguments):
+        """Calls a method of the side; the first call waits until it is built.
 
-        Args:
-            hop: float. Seconds between chunks of a whole file; `None`: of its
-                first chunk alone.
-            method: str. `"facts"`, the last request, says what is known of
-                the process.
-
-        Returns:
-            what the method returns.
+        `time(hop_seconds)` runs the case once, of a whole file without a hop
+        its first chunk alone; `facts()` is what is known of the process.
         """
         with contextlib.suppress(BrokenPipeError):  # its log says why
-            self.connection.send((method, hop))
-        return self._receive()
-
-    def _receive(self):
+            self.connection.send((method, arguments))
         if not self.connection.poll(self.limit):
             raise CaseError(f"no answer after {self.limit:g} s")
         try:
             return self.connection.recv()
         except (EOFError, ConnectionResetError):
-            self.process.join()
-            reason = last_line(self.log)
-            raise CaseError(f"{reason} (see {self.log})") from None
+            lines = self.log.read_text(errors="replace").splitlines()
+            said = [line for line in lines if line.strip()] or ["no output"]
+            raise CaseError(f"{said[-1]} (see {self.log})") from None
 
     def close(self):
-        self.connection.close()  # idle, it ends by itself
-        self.process.join(5)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
         self.process.join()
 
 
 def serve(connection, case, side, log):
-    """The process of a side: answers requests until they end."""
-    # Ctrl-C ends the case, which kills this process.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """The process of a side: answers requests until it is ended."""
+    os.setsid()  # Ctrl-C ends the case, which kills this group
     os.environ.update(environment(case["backend"], case["device"]))
     with open(log, "w") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
     subject = make_subject(case, side)
-    connection.send({})
-    with contextlib.suppress(EOFError):
-        while True:
-            method, hop = connection.recv()
-            run = getattr(subject, method)
-            connection.send(run(hop) if method == "time" else run())
+    while True:
+        method, arguments = connection.recv()
+        connection.send(getattr(subject, method)(*arguments))
 
 
 def make_subject(case, side):
-    """`Ours`, `Theirs` or `Pipeline`, ready to be timed."""
+    """What a side times: `Ours`, `Theirs`, `Command` or `Pipeline`."""
     if side == "pipeline":
         from pipeline import Pipeline
 
         return Pipeline(case)
-    return {"ours": Ours, "theirs": Theirs}[side](case)
+    return {"ours": Ours, "theirs": Theirs, "command": Command}[side](case)
+
+
+def timed(function):
+    """What a function returns, and the seconds it takes."""
+    before = time.perf_counter()
+    found = function()
+    return found, time.perf_counter() - before
+
+
+def peak_bytes(who):
+    """The largest resident size of this process or of those that it ran."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(who).ru_maxrss * unit
 
 
 def snr_db(target, estimate):
@@ -150,23 +128,20 @@ def snr_db(target, estimate):
 
 
 def make_audio(case, stems, sample_rate, channels):
-    """A mixture and its stems, the same on both sides.
+    """Mixture and stems, `(batch, channels, samples)`, alike on both sides.
 
-    Returns:
-        `(batch, channels, samples)` float32 and `{stem: of that shape}`; items
-        are one clip, rolled. Stems of other names than the clip's get one of
-        its stems each.
+    Items are one clip, rolled. Stems of other names than the clip's get one
+    of its stems each.
     """
     whole_file = case["task"] == "separate"
     seconds = case["file_seconds" if whole_file else "chunk_seconds"]
     clip = film_clip(max(seconds, 1), sample_rate, channels)
     samples = round(seconds * sample_rate)
-    batch = {
-        name: np.stack(
-            [np.roll(x, i * 997, -1)[:, :samples] for i in range(case["batch"])]
-        )
-        for name, x in clip.items()
-    }
+    items = [
+        {name: np.roll(x, 997 * i, -1)[:, :samples] for name, x in clip.items()}
+        for i in range(case["batch"])
+    ]
+    batch = {name: np.stack([x[name] for x in items]) for name in clip}
     names = list(clip)
     targets = {
         stem: batch[stem if stem in clip else names[i % len(names)]]
@@ -176,59 +151,74 @@ def make_audio(case, stems, sample_rate, channels):
 
 
 def gpu_facts(backend):
-    """Name of the GPU and the most memory held there.
-
-    Raises:
-        RuntimeError: if the backend sees none.
-    """
-    name = None
+    """Name of the GPU and the most memory held there."""
     if backend == "torch":
-        import torch
+        from torch import cuda
 
-        if torch.cuda.is_available():
-            name = torch.cuda.get_device_name()
-            peak = torch.cuda.max_memory_allocated()
+        if cuda.is_available():
+            peak = cuda.max_memory_allocated()
+            return {"device_name": cuda.get_device_name(), "peak_bytes": peak}
     elif backend == "jax":
         import jax
 
         device = jax.devices()[0]
         if device.platform == "gpu":
-            name = device.device_kind
             peak = device.memory_stats()["peak_bytes_in_use"]
+            return {"device_name": device.device_kind, "peak_bytes": peak}
     else:
         from tensorflow import config
 
         for device in config.list_physical_devices("GPU")[:1]:
-            details = config.experimental.get_device_details(device)
-            name = details.get("device_name", device.name)
+            name = config.experimental.get_device_details(device)
             peak = config.experimental.get_memory_info("GPU:0")["peak"]
-    if name is None:
-        raise RuntimeError(f"--device gpu: {backend} finds no GPU")
-    return {"device_name": name, "peak_bytes": peak}
+            return {
+                "device_name": name.get("device_name", device.name),
+                "peak_bytes": peak,
+            }
+    raise RuntimeError(f"--device gpu: {backend} finds no GPU")
+
+
+class Command:
+    """`keras-bandit` as a user runs it, from start to end."""
+
+    def __init__(self, case):
+        self.command = [sys.executable, "-m", "keras_bandit", case["command"]]
+        self.limit = 54 * case["limit_minutes"]  # before that of the side
+        if case["command"] != "separate":
+            return
+        clip = sum(film_clip(10).values())[0]
+        clip = np.resize(clip, round(case["seconds_of_audio"] * 44100))
+        path = Path(case["scratch"], "clip.wav")
+        soundfile.write(path, clip, 44100, "PCM_16")
+        options = {
+            "preset": case["preset"],
+            "engine": case["engine"],
+            "output": path.with_name("separated"),
+        }
+        if case["engine"] == "keras":
+            options["backend"] = case["backend"]
+        if case["task"] == "memory":  # the fewest chunks
+            options["hop-seconds"] = case["chunk_seconds"]
+        self.command += [str(path), "--overwrite"]
+        self.command += [f"--{k}={value}" for k, value in options.items()]
+
+    def time(self):
+        run = subprocess.run
+        done, seconds = timed(lambda: run(self.command, timeout=self.limit))
+        if done.returncode < 0:
+            sys.exit("killed: out of memory?")
+        if done.returncode:
+            sys.exit(done.returncode)  # its last line says why
+        return {"seconds": seconds}
+
+    def facts(self):
+        return {"peak_bytes": peak_bytes(resource.RUSAGE_CHILDREN)}
 
 
 class Model:
-    """What both sides have in common.
+    """What both sides have in common."""
 
-    Args:
-        case: dict, see CONFIG of `__main__` and what `plan` adds.
-        backend: str.
-    """
-
-    def __init__(self, case, backend):
-        self.case, self.backend = case, backend
-        self.times = {}
-
-    @contextlib.contextmanager
-    def building(self):
-        before = time.perf_counter()
-        yield
-        elapsed = time.perf_counter() - before
-        self.times["build_seconds"] = (
-            self.times.get("build_seconds", 0) + elapsed
-        )
-
-    def time(self, hop):
+    def time(self, hop_seconds=None):
         """Runs the task once.
 
         Returns:
@@ -236,46 +226,26 @@ class Model:
             whole file, `snr_db` of the estimates against the true stems.
         """
         run = getattr(self, self.case["task"])
-        before = time.perf_counter()
-        outputs = run(hop)
-        found = {"seconds": time.perf_counter() - before}
-        found["outputs"] = {
+        outputs, seconds = timed(lambda: run(hop_seconds))
+        outputs = {
             stem: np.atleast_1d(np.asarray(x, "float32"))[:1]
             for stem, x in outputs.items()
         }
-        if self.case["task"] == "separate" and hop:
+        found = {"seconds": seconds, "outputs": outputs}
+        if hop_seconds:
             found["snr_db"] = statistics.mean(
-                snr_db(x[0], found["outputs"][stem][0])
+                snr_db(x[0], outputs[stem][0])
                 for stem, x in self.targets.items()
             )
         return found
 
     def facts(self):
-        """Times, peak memory, multiply-adds if known, and their best rate."""
-        unit = 1 if sys.platform == "darwin" else 1024
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-        facts = {**self.times, "peak_bytes": peak}
-        if self.case["preset"] in PRESETS:
-            sizes = PRESETS[self.case["preset"]].sizes
-            seconds = self.case["chunk_seconds"]
-            facts["multiply_adds"] = sizes(seconds).multiply_adds
+        """Time to build, and peak memory."""
+        facts = {"build_seconds": self.build_seconds}
+        facts["peak_bytes"] = peak_bytes(resource.RUSAGE_SELF)
         if self.case["device"] == "gpu":
             facts |= gpu_facts(self.backend)
-        return {**facts, "matmul_rate": self.matmul_rate()}
-
-    def matmul_rate(self):
-        """Multiply-adds per second of a matrix product, best of a second."""
-        size = self.case["matmul_size"]
-        product = self.product(
-            np.random.default_rng(0).standard_normal((size, size), "float32")
-        )
-        product()
-        times, end = [], time.perf_counter() + 1.0
-        while not times or time.perf_counter() < end:
-            before = time.perf_counter()
-            product()
-            times.append(time.perf_counter() - before)
-        return size**3 / min(times)
+        return facts
 
 
 class Ours(Model):
@@ -289,35 +259,34 @@ class Ours(Model):
         import keras
 
         from keras_bandit.backend.process import tune_process
+        from keras_bandit.losses import L1SNR
         from keras_bandit.models import AudioSeparator
+        from keras_bandit.training import paper_optimizer
 
-        super().__init__(case, keras.config.backend())
+        self.case, self.backend = case, keras.config.backend()
+        dtype = "float32"
         if engine == "keras":  # as the command line and training runs do
             tune_process()
+            dtype = {"float32": "float32"}.get(precision, f"mixed_{precision}")
         # Initial weights are the same on every backend.
         keras.utils.set_random_seed(0)
-        dtype = DTYPES[precision if engine == "keras" else "float32"]
-        with self.building():
-            self.separator = AudioSeparator.from_preset(
-                case["preset"], dtype=dtype
-            )
+        self.separator, self.build_seconds = timed(
+            lambda: AudioSeparator.from_preset(case["preset"], dtype=dtype)
+        )
         self.sample_rate = self.separator.sample_rate
         if case["reference"]:
             self.take_weights(case["weights"])
+        channels = self.separator.num_channels or 1
         self.mixture, self.targets = make_audio(
-            case,
-            self.separator.stems,
-            self.sample_rate,
-            self.separator.num_channels or 1,
+            case, self.separator.stems, self.sample_rate, channels
         )
         if case["task"] == "training":
-            from keras_bandit.losses import L1SNR
-            from keras_bandit.training import paper_optimizer
-
             self.separator.compile(paper_optimizer(), loss=L1SNR())
         if engine != "keras":
-            with self.building():
-                self.separator = with_engine(self.separator, engine, precision)
+            self.separator, seconds = timed(
+                lambda: with_engine(self.separator, engine, precision)
+            )
+            self.build_seconds += seconds
 
     def take_weights(self, path):
         """Takes the weights of the authors' side."""
@@ -347,22 +316,37 @@ class Ours(Model):
             self.sample_rate,
             chunk_seconds=chunk_seconds,
             hop_seconds=hop_seconds,
-            batch_size=self.case["file_batch"],
+            batch_size=2,
         )
         return {stem: x[np.newaxis] for stem, x in estimates.items()}
 
-    def product(self, matrix):
-        """A function that multiplies the matrix with itself, and waits."""
+    def facts(self):
+        """Also multiply-adds, if known, and their best rate here."""
+        facts = {**super().facts(), "matmul_rate": self.matmul_rate()}
+        if self.case["preset"] in PRESETS:
+            sizes = PRESETS[self.case["preset"]].sizes
+            seconds = self.case["chunk_seconds"]
+            facts["multiply_adds"] = sizes(seconds).multiply_adds
+        return facts
+
+    def matmul_rate(self):
+        """Multiply-adds per second of a matrix product, best of a second."""
         from keras import ops
 
+        size = self.case["matmul_size"]
+        matrix = np.random.default_rng(0).standard_normal((size, size))
         matrix = ops.cast(ops.convert_to_tensor(matrix), self.case["precision"])
 
         def product():
             # NumPy does not take TensorFlow's scalars in bfloat16.
             element = ops.cast(ops.matmul(matrix, matrix)[0, 0], "float32")
-            return ops.convert_to_numpy(element)
+            return ops.convert_to_numpy(element)  # waits
 
-        return product
+        product()
+        times, end = [], time.perf_counter() + 1.0
+        while not times or time.perf_counter() < end:
+            times.append(timed(product)[1])
+        return size**3 / min(times)
 
 
 def import_reference(folder):
@@ -372,33 +356,34 @@ def import_reference(folder):
     spafe) serve datasets, other losses and the making of bands; none of it
     runs here. Packages come up empty, and four helpers on bands are replaced.
     """
-    for name in ("core", "core.model", "core.loss", "core.utils"):
-        package = types.ModuleType(name)
-        package.__path__ = [str(Path(folder, *name.split(".")))]
-        sys.modules[name] = package
-    bands = types.ModuleType("core.model.bsrnn.utils")
+    names = ("core", "core.model", "core.loss", "core.utils")
+    for name in (*names, "core.model.bsrnn.utils", "asteroid"):
+        sys.modules[name] = types.ModuleType(name)
+        if name in names:
+            sys.modules[name].__path__ = [str(Path(folder, *name.split(".")))]
+    bands = sys.modules["core.model.bsrnn.utils"]
     bands.band_widths_from_specs = lambda specs: [b - a for a, b in specs]
     for check in ("no_gap", "no_overlap", "nonzero_bandwidth"):
         setattr(bands, f"check_{check}", lambda specs: None)
-    sys.modules[bands.__name__] = bands
-    asteroid = types.ModuleType("asteroid")
-    asteroid.losses = types.ModuleType("asteroid.losses")
-    sys.modules |= {"asteroid": asteroid, "asteroid.losses": asteroid.losses}
+    losses = sys.modules["asteroid.losses"] = types.ModuleType("losses")
+    sys.modules["asteroid"].losses = losses
 
 
 class Theirs(Model):
     """The authors' modules with our bands, in float32, as they run them."""
 
+    backend = "torch"
+
     def __init__(self, case):
         import torch
 
-        super().__init__(case, "torch")
         import_reference(case["reference"])
+        from core.loss._timefreq import TimeFreqSignalNoisePNormRatioLoss
         from core.model.bsrnn.core import MultiSourceMultiMaskBandSplitCoreRNN
 
         torch.set_float32_matmul_precision(case["reference_matmul"])
         torch.manual_seed(0)
-        self.torch = torch
+        self.case, self.torch = case, torch
         self.device = "cuda" if case["device"] == "gpu" else "cpu"
         preset = PRESETS[case["preset"]]
         network, separator = preset.backbone, preset.separator
@@ -411,8 +396,8 @@ class Theirs(Model):
         # These two make their weights in float64, and multiply in it.
         exact = layout in ("musical", "bark")
         dtype = torch.float64 if exact else torch.float32
-        with self.building():
-            self.model = MultiSourceMultiMaskBandSplitCoreRNN(
+        self.model, self.build_seconds = timed(
+            lambda: MultiSourceMultiMaskBandSplitCoreRNN(
                 in_channel=1,
                 stems=stems,
                 band_specs=[(band.start, band.stop) for band in bands],
@@ -427,6 +412,7 @@ class Theirs(Model):
                 ],
                 n_freq=1025,
             ).to(self.device)
+        )
         self.window = torch.hann_window(2048, device=self.device)
         state = self.model.state_dict()
         arrays = {f"bsrnn.{key}": x.cpu().numpy() for key, x in state.items()}
@@ -434,19 +420,11 @@ class Theirs(Model):
         mixture, targets = make_audio(case, stems, self.sample_rate, 1)
         self.mixture = torch.from_numpy(mixture)
         self.targets = {s: torch.from_numpy(x) for s, x in targets.items()}
-        if case["task"] == "training":
-            self.prepare_training()
-        else:
-            self.model.eval()
-
-    def prepare_training(self):
-        """Loss, optimizer and clipping of their configurations."""
-        from core.loss._timefreq import TimeFreqSignalNoisePNormRatioLoss
-
-        self.loss = TimeFreqSignalNoisePNormRatioLoss(
-            tkwargs={"p": 1}, fkwargs={"p": 1}
-        )
-        self.optimizer = self.torch.optim.Adam(self.model.parameters(), lr=1e-3)
+        self.model.train(case["task"] == "training")
+        # Loss, optimizer and clipping of their configurations.
+        one = {"p": 1}
+        self.loss = TimeFreqSignalNoisePNormRatioLoss(tkwargs=one, fkwargs=one)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
 
     def stft(self, audio):
         """`torchaudio.transforms.Spectrogram`, normalized by the window."""
@@ -467,6 +445,7 @@ class Theirs(Model):
         )[:, None]
 
     def forward(self, mixture):
+        mixture = mixture.to(self.device)
         with self.torch.no_grad():
             spectrogram = self.stft(mixture)
         output = self.model(spectrogram)
@@ -476,17 +455,20 @@ class Theirs(Model):
         }
         return output
 
-    def inference(self, _):
+    def estimate(self, mixture):
         with self.torch.inference_mode():
-            estimates = self.forward(self.mixture.to(self.device))["audio"]
-            return {stem: x.cpu().numpy() for stem, x in estimates.items()}
+            output = self.forward(mixture)["audio"]
+            return {stem: x.cpu() for stem, x in output.items()}
+
+    def inference(self, _):
+        return self.estimate(self.mixture)
 
     def training(self, _):
         targets = {s: x.to(self.device) for s, x in self.targets.items()}
         with self.torch.no_grad():
             spectra = {stem: self.stft(x) for stem, x in targets.items()}
         self.optimizer.zero_grad()
-        output = self.forward(self.mixture.to(self.device))
+        output = self.forward(self.mixture)
         loss = self.loss(output, {"audio": targets, "spectrogram": spectra})
         loss.backward()
         self.torch.nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
@@ -494,30 +476,12 @@ class Theirs(Model):
         return {"loss": loss.item()}
 
     def separate(self, hop_seconds):
-        """Their overlap-add on the whole file."""
+        """Their overlap-add on the whole file, in their batches of 24."""
         from core.utils.audio import OverlapAddFader
 
-        chunk_seconds = self.case["chunk_seconds"]
-
-        def model(chunks):
-            output = self.forward(chunks.to(self.device))["audio"]
-            return {stem: x.cpu() for stem, x in output.items()}
-
+        seconds, rate = self.case["chunk_seconds"], self.sample_rate
+        if hop_seconds is None:  # the first call: one chunk
+            return self.estimate(self.mixture[..., : round(seconds * rate)])
+        fader = OverlapAddFader("hann", seconds, hop_seconds, rate, 24)
         with self.torch.inference_mode():
-            if hop_seconds is None:  # the first call: one chunk
-                samples = round(chunk_seconds * self.sample_rate)
-                return model(self.mixture[..., :samples])
-            fader = OverlapAddFader(
-                "hann",
-                chunk_seconds,
-                hop_seconds,
-                self.sample_rate,
-                self.case["reference_batch"],
-            )
-            estimates = fader(self.mixture, model)["audio"]
-            return {stem: x.numpy() for stem, x in estimates.items()}
-
-    def product(self, matrix):
-        """As `Ours.product`."""
-        matrix = self.torch.from_numpy(matrix).to(self.device)
-        return lambda: (matrix @ matrix)[0, 0].item()
+            return fader(self.mixture, self.estimate)["audio"]

@@ -4,7 +4,6 @@ import os
 import pathlib
 import subprocess
 import sys
-import types
 
 import numpy as np
 import soundfile
@@ -16,8 +15,6 @@ from .. import gains
 
 class Gains(gains.Gains):
     """The same, which can be described and saved."""
-
-    backbone = types.SimpleNamespace()
 
     def describe(self):
         return {"class": "Gains", "rate": f"{self.sample_rate} Hz"}

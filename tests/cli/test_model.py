@@ -94,22 +94,6 @@ def test_a_separator_is_loaded_without_other_backends():
     assert result.stdout == f"{BACKEND}\n"
 
 
-@pytest.mark.parametrize("preset", ["bandit_demo", "gs://bucket/preset"])
-def test_only_remote_presets_may_need_tensorflow(preset, monkeypatch):
-    # KerasHub asks TensorFlow for the file systems that it knows.
-    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
-    seen = []
-    monkeypatch.setattr(
-        keras_bandit.AudioSeparator,
-        "from_preset",
-        lambda found: seen.append(sys.modules.get("tensorflow", "free")),
-    )
-    load_separator(preset)
-    hidden = preset == "bandit_demo" and BACKEND != "tensorflow"
-    assert seen == [None if hidden else "free"]
-    assert "tensorflow" not in sys.modules
-
-
 # Engines
 
 
@@ -125,8 +109,8 @@ def engine(model, monkeypatch):
     loaded = []
 
     def load(*arguments):
-        loaded.append(arguments)
-        return Network(), None
+        loaded.append(arguments[:4])
+        return Network()
 
     monkeypatch.setattr(model_module, "load_core", load)
     monkeypatch.setattr(engines, "has_package", lambda name: True)
@@ -172,7 +156,7 @@ def test_engine_is_chosen_and_said(
 
 def test_auto_says_that_keras_computes(engine, monkeypatch, capsys):
     def load(*arguments):
-        return Gains(), "got a toy"
+        raise UnsupportedModelError("got a toy")
 
     monkeypatch.setattr(model_module, "load_core", load)
     write("film.wav")
@@ -273,27 +257,26 @@ def preset(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
-def test_cores_are_exported_once(preset, engine, monkeypatch, capsys):
+def test_cores_are_exported_once(preset, engine, capsys):
     pytest.importorskip(engine, reason="an extra that is not installed")
-    separator, reason = load_core(str(preset), engine, "float32", None)
-    assert reason is None
+    arguments = str(preset), engine, "float32", None
+    separator = load_core(*arguments, load_separator)
     assert (separator.engine, separator.stems) == (engine, ["a"])
-    monkeypatch.setattr(model_module, "load_separator", None)  # not again
-    assert load_core(str(preset), engine, "float32", None)[1] is None
+    assert load_core(*arguments, None).stems == ["a"]  # not loaded again
     assert capsys.readouterr().err == ""
 
 
 def test_cache_that_cannot_be_written_is_a_warning(preset, capsys):
     pytest.importorskip("openvino", reason="extra openvino is not installed")
     (preset.parent / "cache").touch()
-    separator, reason = load_core(str(preset), "openvino", "float32", None)
-    assert (separator.stems, reason) == (["a"], None)
+    arguments = str(preset), "openvino", "float32", None
+    assert load_core(*arguments, load_separator).stems == ["a"]
     line = capsys.readouterr().err
     assert line.startswith("keras-bandit: warning: the exported core is not")
     assert line.count("\n") == 1
 
 
-def test_model_without_a_core_comes_from_keras(preset, monkeypatch):
+def test_model_without_a_core_comes_from_keras(preset, monkeypatch, capsys):
     pytest.importorskip("openvino", reason="extra openvino is not installed")
 
     class Toy:
@@ -302,11 +285,20 @@ def test_model_without_a_core_comes_from_keras(preset, monkeypatch):
         def export_core(self, directory):
             raise UnsupportedModelError("a Toy has no core")
 
-    toy = Toy()
-    monkeypatch.setattr(model_module, "load_separator", lambda preset: toy)
-    separator, reason = load_core(str(preset), "openvino", "float32", None)
-    assert separator is toy
-    assert reason == "a Toy has no core"
+    loaded = []
+
+    def load(path):
+        loaded.append(Toy())
+        return loaded[0]
+
+    monkeypatch.setattr(model_module, "load_separator", load)
+    args = types.SimpleNamespace(preset=str(preset), engine="auto")
+    args.precision, args.engine_cache, args.quiet = "float32", None, False
+    separator = model_module.load_on_engine(args, "openvino")
+    assert [separator] == loaded  # once
+    assert capsys.readouterr().err == (
+        "keras-bandit: computing with keras, float32: a Toy has no core\n"
+    )
 
 
 def test_exports_are_presets_of_engines(preset, tmp_path, capsys, monkeypatch):

@@ -11,7 +11,10 @@ import torch
 from keras_bandit.bands import band_layout
 from keras_bandit.convert import from_checkpoint
 from keras_bandit.models import BanditAudioSeparator, BSRNNAudioSeparator
-from keras_bandit.models.band_split_checkpoint import Sizes, expected_shapes
+from keras_bandit.models.band_split_checkpoint import (
+    TensorSizes,
+    expected_shapes,
+)
 
 as_numpy = keras.ops.convert_to_numpy
 
@@ -21,7 +24,7 @@ def state_dict(
 ):
     """A random BandIt v1 state dict of odd sizes, with its buffers."""
     bands = band_layout(layout, num_bands, 2048, rate)
-    sizes = Sizes(
+    sizes = TensorSizes(
         widths=tuple(channels * band.width for band in bands),
         embed_dim=5,
         rnn_dim=7,

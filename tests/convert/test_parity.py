@@ -13,9 +13,10 @@ from keras_bandit.convert import from_checkpoint
 from keras_bandit.losses import L1, L1SNR, L2SNR, MSE
 from keras_bandit.models import BSRNNAudioSeparator
 from keras_bandit.models.band_split_checkpoint import (
-    band_split_weights,
-    block_weights,
-    mask_decoder_weights,
+    decoder_rows,
+    encoder_rows,
+    read_sizes,
+    variables,
 )
 from keras_bandit.models.bandit.bandit_checkpoint import v1_names
 from keras_bandit.models.bsrnn.bsrnn_checkpoint import split_stems
@@ -101,31 +102,22 @@ def flat_gradients(data, separator):
         for name, value in data.items()
         if name.startswith(prefix)
     }
-    found = {}
-
-    def collect(layer, arrays):
-        for name, array in arrays.items():
-            found[getattr(layer, name).path] = array
-
     models = {None: v1_names(gradients)}
     if isinstance(separator, BSRNNAudioSeparator):
         models = split_stems(gradients)
-    for encoded, model in models.items():
-        encoder = separator.backbone
-        stems = separator.stems
+    found = {}
+    for encoded, tensors in models.items():
+        sizes = read_sizes(tensors)
+        encoder, stems = separator.backbone, separator.stems
         if encoded is not None:
             encoder, stems = encoder.encoders[encoded], [encoded]
-        layer = encoder.get_layer("band_split")
-        collect(layer, band_split_weights(model, len(layer.bands)))
-        for block in range(2 * separator.backbone.num_pairs):
-            pair = encoder.get_layer(f"pair_{block // 2}")
-            residual = pair.over_bands if block % 2 else pair.over_frames
-            for part, arrays in block_weights(model, block).items():
-                collect(getattr(residual, part), arrays)
-        for stem in stems:
-            layer = separator.decoders[stem].get_layer("mask_decoder")
-            arrays = mask_decoder_weights(model, stem, len(layer.bands))
-            collect(layer, arrays)
+        parts = [(encoder, encoder_rows(sizes))]
+        parts += [
+            (separator.decoders[s], decoder_rows(sizes, s)) for s in stems
+        ]
+        for part, rows in parts:
+            for variable, array in variables(part, rows, tensors):
+                found[variable.path] = array
     return found
 
 

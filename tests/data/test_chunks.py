@@ -54,42 +54,27 @@ def origins(dataset, stem="speech"):
     lengths=st.lists(st.integers(60, 200), min_size=1, max_size=4),
     hop=st.integers(1, 70),
     batch_size=st.integers(1, 5),
-    last_chunk=st.booleans(),
 )
-def test_every_multiple_of_the_hop_is_there_once(
-    lengths, hop, batch_size, last_chunk
-):
+def test_every_multiple_of_the_hop_is_there_once(lengths, hop, batch_size):
     expected = [
         (number, start)
         for number, length in enumerate(lengths)
         for start in range(0, length - 60 + 1, hop)
-        if last_chunk or start + hop <= length - 60
     ]
-    arguments = {
-        "hop_seconds": hop / RATE,
-        "batch_size": batch_size,
-        "last_chunk": last_chunk,
-    }
-    if not expected:
-        with pytest.raises(ValueError, match="last_chunk=False"):
-            validation_chunks(numbered(*lengths), STEMS, **arguments)
-        return
-    dataset = validation_chunks(numbered(*lengths), STEMS, **arguments)
+    dataset = validation_chunks(
+        numbered(*lengths),
+        STEMS,
+        hop_seconds=hop / RATE,
+        batch_size=batch_size,
+    )
     assert list(origins(dataset)) == expected
     assert len(dataset) == -(-len(expected) // batch_size)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "count"),
-    [
-        ({}, 55),
-        ({"hop_seconds": 3.0}, 19),
-        # Facts about the authors' loader: int((60 - 6) / 3) of 60 s.
-        ({"hop_seconds": 3.0, "last_chunk": False}, 18),
-    ],
-)
-def test_number_of_chunks_of_a_track_of_dnr(arguments, count):
-    dataset = validation_chunks(numbered(600, 600), STEMS, **arguments)
+@pytest.mark.parametrize(("hop_seconds", "count"), [(1.0, 55), (3.0, 19)])
+def test_number_of_chunks_of_a_track_of_dnr(hop_seconds, count):
+    tracks = numbered(600, 600)
+    dataset = validation_chunks(tracks, STEMS, hop_seconds=hop_seconds)
     assert len(list(origins(dataset))) == 2 * count
 
 
@@ -102,17 +87,13 @@ def test_chunks_are_the_same_in_every_epoch():
 
 
 def test_composite_and_missing_stems():
+    composites = {"mne": ["music", "effects"]}
+    mixture, targets = validation_chunks(
+        numbered(60), ["mne"], composites=composites
+    )[0]
+    assert targets["mne"][0, 0, 0] == 5e6
+    assert mixture[0, 0, 0] == 6e6
     tracks = [*numbered(60), *numbered(60, 70, stems=("speech", "music"))[1:]]
-    dataset = validation_chunks(
-        tracks,
-        ["mne"],
-        composites={"mne": ["music", "effects"]},
-        missing="silence",
-    )
-    whole, _ = dataset[0], dataset[1]
-    assert whole[1]["mne"][0, 0, 0] == 5e6
-    assert whole[0][0, 0, 0] == 6e6
-    assert whole[1]["mne"][1, 0, 0] == 2e6 + 1e4  # music alone
     with pytest.raises(ValueError, match="track1 has no stem 'effects'"):
         validation_chunks(tracks, STEMS)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from keras_bandit.inference import files, separate_file
+from keras_bandit.inference import check_file, files, separate_file
 from keras_bandit.inference.audio import AudioFileError
 
 from ..gains import Gains
@@ -322,13 +322,13 @@ def test_a_bug_is_not_taken_for_a_bad_file():
         ({"output": "film.wav/out"}, "film.wav"),
     ],
 )
-@pytest.mark.parametrize("check_only", [True, False])
-def test_bad_arguments_are_found_before_computing(options, message, check_only):
+@pytest.mark.parametrize("function", [check_file, separate_file])
+def test_bad_arguments_are_found_before_computing(options, message, function):
     write("film.wav")
     model = Gains(gains={"speech": 1.0, "residual": 1.0})
-    options = {"output": "out", "check_only": check_only, **options}
+    options = {"output": "out", **options}
     with pytest.raises((ValueError, NotADirectoryError), match=message):
-        separate_file("film.wav", separator=model, **options)
+        function("film.wav", separator=model, **options)
     assert model.computed == []
     assert os.listdir() == ["film.wav"]
 
@@ -344,14 +344,13 @@ def test_mixture_consistency_of_one_stem_is_refused():
         )
 
 
-def test_check_only_without_a_model():
+def test_check_without_a_model():
     write("film.wav", 2)
-    options = {"stems": ["whatever"], "check_only": True}
-    checked = separate_file("film.wav", "out", None, **options)
+    checked = check_file("film.wav", "out", stems=["whatever"])
     assert (checked.subtype, checked.format.num_channels) == ("FLOAT", 2)
     assert os.listdir() == ["film.wav"]
     with pytest.raises(AudioFileError, match="No such file"):
-        separate_file("none.wav", "out", None, **options)
+        check_file("none.wav", "out")
 
 
 def test_output_that_may_not_be_written(monkeypatch):
@@ -359,4 +358,4 @@ def test_output_that_may_not_be_written(monkeypatch):
     # Root may write anywhere.
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(PermissionError, match="no permission to write there"):
-        separate_file("film.wav", "out", None, check_only=True)
+        check_file("film.wav", "out")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_bandit.inference.resample import resample
+from keras_bandit.inference.separation import resample
 
 pytestmark = pytest.mark.once
 

@@ -163,3 +163,41 @@ def test_written_here_read_elsewhere(reader, bandit, batch, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-1] == reader
+
+
+WITHOUT_TENSORFLOW = """
+import sys
+from keras_bandit.backend.process import without_tensorflow
+with without_tensorflow():
+    import keras_hub
+from keras_bandit import AudioSeparator
+AudioSeparator.from_preset(sys.argv[1])
+assert "tensorflow" not in sys.modules
+"""
+
+
+@pytest.mark.skipif(
+    keras.config.backend() == "tensorflow", reason="Keras runs on it"
+)
+def test_a_local_preset_needs_no_tensorflow(bandit, tmp_path):
+    bandit.save_to_preset(tmp_path)
+    code = [sys.executable, "-c", WITHOUT_TENSORFLOW, str(tmp_path)]
+    done = subprocess.run(code, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("preset", ["bandit_demo", "gs://bucket/preset"])
+def test_only_remote_presets_may_need_tensorflow(preset, monkeypatch):
+    # KerasHub asks TensorFlow for the file systems that it knows.
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    seen = []
+    monkeypatch.setattr(
+        AudioSeparator,
+        "_from_files",
+        lambda *args: seen.append(sys.modules.get("tensorflow", "free")),
+    )
+    AudioSeparator.from_preset(preset)
+    backend = keras.config.backend()
+    hidden = preset == "bandit_demo" and backend != "tensorflow"
+    assert seen == [None if hidden else "free"]
+    assert "tensorflow" not in sys.modules

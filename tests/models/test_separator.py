@@ -209,7 +209,7 @@ def test_bsrnn_join_refuses_models_that_differ(bsrnn):
     bass = BSRNNAudioSeparator(
         bsrnn.backbone.with_stems(["bass"]), ["bass"], hop_length=32, mlp_dim=3
     )
-    with pytest.raises(ValueError, match=r"hop_length.* got .*32.*64"):
+    with pytest.raises(ValueError, match=r"hop_length.* got .*64.*32"):
         BSRNNAudioSeparator.join([vocals, bass])
     drums = small_bsrnn(["drums"], num_channels=1)
     message = r"the same \['num_channels'\]; got \[2\] and \[1\]"

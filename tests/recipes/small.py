@@ -81,7 +81,7 @@ def kept(output):
             found[str(name)] = arrays(path)
         elif path.name == "metadata.json":
             found[str(name)] = json.loads(path.read_text())["keras_bandit"]
-        elif path.name in ("history.csv", "scores.json"):
+        elif path.name == "history.csv":
             found[str(name)] = path.read_text()
     return found
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from keras_bandit.data.track import ArrayTrack
+from keras_bandit.inference import CoreSeparator
 from keras_bandit.models import AudioSeparator
 
 STEMS = ["speech", "music", "effects"]
@@ -136,6 +137,12 @@ def test_run_is_exported_in_half_precision(recipe, tmp_path, monkeypatch):
         error = keras.ops.convert_to_numpy(other) - estimate
         # Weights are off by 2^-12, -72 dB, at most; errors add up.
         assert np.std(error) < 10 ** (-50 / 20) * np.std(estimate)
+    # Engines read the core that was written beside the halved weights.
+    core = CoreSeparator.from_directory(output / "preset", engine="onnxruntime")
+    expected = half.predict_on_batch(waveform.astype("float32"))
+    for stem, estimate in core.predict_on_batch(waveform).items():
+        error = estimate - expected[stem]
+        assert np.std(error) < 1e-5 * np.std(expected[stem])
     path = output / "preset" / "decoder_speech.weights.h5"
     dtypes = set()
     with h5py.File(path) as file:

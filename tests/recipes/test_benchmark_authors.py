@@ -74,19 +74,17 @@ def case(tmp_path):
     return {
         "reference": str(tmp_path / "bandit"),
         "reference_matmul": torch.get_float32_matmul_precision(),
-        "reference_batch": 24,
         "device": "cpu",
         "preset": "bandit_musical64",
         "batch": 2,
         "chunk_seconds": 0.5,
-        "matmul_size": 64,
         "weights": str(tmp_path / "weights.npz"),
     }
 
 
 def test_inference_of_the_authors(sides, case):
     case["task"] = "inference"
-    outputs = sides.Theirs(case).time(None)["outputs"]
+    outputs = sides.Theirs(case).time()["outputs"]
     mixture, _ = sides.make_audio(case, STEMS, RATE, 1)
     assert sorted(outputs) == sorted(STEMS)
     for estimate in outputs.values():
@@ -124,13 +122,13 @@ def test_network_of_the_authors_gets_our_bands(sides, case):
 
 def test_training_of_the_authors(sides, case):
     subject = sides.Theirs({**case, "task": "training"})
-    outputs = subject.time(None)["outputs"]
+    outputs = subject.time()["outputs"]
     (loss,) = outputs["loss"]
     assert loss > 0
     for gain in subject.model.gains.values():
         # Adam's first step is as long as its rate.
         assert gain.item() == pytest.approx(1 - 1e-3, abs=1e-6)
-    outputs = subject.time(None)["outputs"]
+    outputs = subject.time()["outputs"]
     assert outputs["loss"][0] < loss
 
 
@@ -138,7 +136,7 @@ def test_whole_file_of_the_authors(sides, case):
     subject = sides.Theirs(
         {**case, "task": "separate", "batch": 1, "file_seconds": 1.0}
     )
-    answered = subject.time(None)
+    answered = subject.time()
     outputs = answered["outputs"]
     assert "snr_db" not in answered
     assert outputs["speech"].shape == (1, 1, RATE // 2)
@@ -154,8 +152,5 @@ def test_whole_file_of_the_authors(sides, case):
 
 def test_facts_of_the_authors(sides, case):
     facts = sides.Theirs({**case, "task": "inference"}).facts()
-    assert facts.keys() >= {"build_seconds", "matmul_rate"}
+    assert facts["build_seconds"] > 0
     assert facts["peak_bytes"] > 2**20
-    # Music 64 for half a second: its frames are a twelfth of 6 s and one.
-    # Table 1 counts gates, biases and normalization too: 1.1 % more.
-    assert facts["multiply_adds"] == pytest.approx(364.1e9 / 12, rel=0.03)

@@ -10,6 +10,8 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.once
+
 RECIPE = Path(__file__).parents[2] / "recipes" / "render_film_clips.py"
 STEMS = {"speech", "music", "sfx"}
 

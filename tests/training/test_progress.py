@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_bandit.training.progress import Progress
+from keras_bandit.training.callbacks import Progress
 
 # The callback is the same on every backend.
 pytestmark = pytest.mark.once
@@ -20,7 +20,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr("keras_bandit.training.progress.time", clock)
+    monkeypatch.setattr("keras_bandit.training.callbacks.time", clock)
     return clock
 
 

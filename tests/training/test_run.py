@@ -375,8 +375,3 @@ def test_own_save_function(tmp_path):
     record = json.loads((tmp_path / "run" / "best/training.json").read_text())
     assert record["logs"]["epoch"] == 0
     assert record["backend"] == keras.config.backend()
-
-
-def test_a_value_to_monitor_that_is_not_there(tmp_path):
-    with pytest.raises(ValueError, match=r"among the logs \['loss'\]"):
-        train_dense(tmp_path / "run", epochs=1, monitor="val_si_snr")

@@ -11,9 +11,9 @@ from keras_bandit.bands import band_layout as make_bands
 from keras_bandit.layers import BandSplit, MaskDecoder, OverlapRecombine
 from keras_bandit.models.band_split_arguments import (
     PAIR_LAYERS,
+    backbone_config,
     check_sizes,
     describe_bands,
-    layout_config,
 )
 from keras_bandit.models.bandit.bandit_layers import (
     FoldChannels,
@@ -108,40 +108,29 @@ class BanditBackbone(StopsGradientWhenFrozen, keras_hub.models.Backbone):
         self.rnn_type = rnn_type
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "band_layout": layout_config(self.band_layout),
-            "num_bands": self.num_bands,
-            "n_fft": self.n_fft,
-            "sample_rate": self.sample_rate,
-            "embed_dim": self.embed_dim,
-            "rnn_dim": self.rnn_dim,
-            "num_pairs": self.num_pairs,
-            "rnn_type": self.rnn_type,
-        }
+        return {**super().get_config(), **backbone_config(self)}
 
 
-def bandit_decoder(backbone, stem, mlp_dim):
+def stem_decoder(stem, bands, backbone, mlp_dim, num_channels=1):
     """One stem's decoder with initial weights (BandIt, Sec. III-E).
 
-    Args:
-        backbone: `BanditBackbone` whose features it reads.
-        stem: str.
-        mlp_dim: int. Units of the hidden layer.
-
-    Returns:
-        `keras.Model`, `(items, bands, frames, embed_dim)` to a mask `(items,
-        1, frames, bins, 2)`.
+    `(items, bands, frames, embed_dim)`, the features of a `BanditBackbone` or
+    `BSRNNBackbone`, to a mask `(items, num_channels, frames, bins, 2)`.
     """
-    bands = backbone.bands
-    num_bins = backbone.n_fft // 2 + 1
     # === Layers ===
     # Their names are the same for every stem, so that weights saved for one
     # can be loaded for another.
     mask_decoder = MaskDecoder(
-        bands, mlp_dim, dtype=backbone.dtype_policy, name="mask_decoder"
+        bands,
+        mlp_dim,
+        num_channels,
+        dtype=backbone.dtype_policy,
+        name="mask_decoder",
     )
-    recombine = OverlapRecombine(bands, num_bins, name="overlap_recombine")
+    num_bins = backbone.n_fft // 2 + 1
+    recombine = OverlapRecombine(
+        bands, num_bins, num_channels, name="overlap_recombine"
+    )
     # === Functional model ===
     shape = (len(bands), None, backbone.embed_dim)
     features = keras.Input(shape, name="features")
@@ -149,7 +138,7 @@ def bandit_decoder(backbone, stem, mlp_dim):
     # and would zero the gradients of one stem only.
     with keras.name_scope(f"{stem}_decoder"):
         masks = mask_decoder(features)  # (items, frames, values of all bands)
-    mask = recombine(masks)  # (items, 1, frames, bins, 2)
+    mask = recombine(masks)  # (items, num_channels, frames, bins, 2)
     return keras.Model(features, mask, name=f"{stem}_decoder")
 
 
@@ -212,7 +201,7 @@ class BanditAudioSeparator(MaskSeparator):
         # === Layers ===
         decoders = {
             stem: (decoders or {}).get(stem)
-            or bandit_decoder(backbone, stem, mlp_dim)
+            or stem_decoder(stem, backbone.bands, backbone, mlp_dim)
             for stem in stems
         }
         unfold_channels = UnfoldChannels(name="unfold_channels")

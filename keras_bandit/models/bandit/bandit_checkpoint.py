@@ -4,30 +4,24 @@ import re
 
 import numpy as np
 
-from keras_bandit.models.band_split_checkpoint import (
-    assign_decoder,
-    assign_encoder,
-    drop_buffers,
-    n_fft_of,
-    read_models,
-)
+from keras_bandit.models.band_split_checkpoint import read_models
 from keras_bandit.models.bandit.bandit_audio_separator import (
     BanditAudioSeparator,
     BanditBackbone,
 )
 from keras_bandit.models.checkpoint_format import CheckpointFormat
 
-# Names of BandIt v2 in those of v1, tried in order.
-V2_PATTERNS = [
-    (r"(band_split\.norm_fc_modules\.\d+)\.combined\.0\.(.*)", r"\1.norm.\2"),
-    (r"(band_split\.norm_fc_modules\.\d+)\.combined\.1\.(.*)", r"\1.fc.\2"),
-]
+# Names of BandIt v2 in those of v1.
+V2_PATTERNS = {
+    r"^(band_split\..*)\.combined\.0\.": r"\1.norm.",
+    r"^(band_split\..*)\.combined\.1\.": r"\1.fc.",
+}
 # Where v2 has the same tensor a second time.
-V2_DUPLICATES = [
-    (r"(mask_estim\..*)\.combined\.0\.(.*)", r"\1.norm.\2"),
-    (r"(mask_estim\..*)\.combined\.1\.0\.(.*)", r"\1.hidden.0.\2"),
-    (r"(mask_estim\..*)\.combined\.2\.0\.(.*)", r"\1.output.0.\2"),
-]
+V2_DUPLICATES = {
+    r"^(mask_estim\..*)\.combined\.0\.": r"\1.norm.",
+    r"^(mask_estim\..*)\.combined\.1\.0\.": r"\1.hidden.0.",
+    r"^(mask_estim\..*)\.combined\.2\.0\.": r"\1.output.0.",
+}
 
 
 def v1_names(tensors):
@@ -37,52 +31,41 @@ def v1_names(tensors):
 
 def v2_names(tensors):
     """BandIt v2's: other names, duplicates, interleaved features."""
-    renamed, duplicates = {}, {}
+    originals, duplicates = {}, {}
     for name, value in tensors.items():
-        for pattern, target in V2_PATTERNS:
-            name = re.sub(f"^{pattern}$", target, name)
+        for pattern, target in V2_PATTERNS.items():
+            name = re.sub(pattern, target, name)
         name = re.sub(
             # odd entries of v2's stack are transposes without weights
             r"^tf_model\.seqband\.(\d+)\.",
             lambda match: f"tf_model.seqband.{int(match[1]) / 2:g}.",
             name,
         )
-        for pattern, target in V2_DUPLICATES:
-            if re.fullmatch(pattern, name):
-                duplicates[re.sub(f"^{pattern}$", target, name)] = value
-                break
-        else:
-            renamed[name] = value
-    merged = {**duplicates, **renamed}
-    return {name: separate_parts(name, v) for name, v in merged.items()}
+        if re.match(r"band_split\..*(\.norm\.|\.fc\.weight)", name):
+            # From v2's (bin, part) order to v1's (part, bin).
+            parts = [value[..., 0::2], value[..., 1::2]]
+            value = np.concatenate(parts, axis=-1)
+        original = name
+        for pattern, target in V2_DUPLICATES.items():
+            original = re.sub(pattern, target, original)
+        found = originals if original == name else duplicates
+        found[original] = value
+    return {**duplicates, **originals}
 
 
-def separate_parts(name, value):
-    """From v2's (bin, part) order to v1's (part, bin) in the band split."""
-    if not re.match(r"band_split\..*(\.norm\.|\.fc\.weight)", name):
-        return value
-    return np.concatenate([value[..., 0::2], value[..., 1::2]], axis=-1)
-
-
-def _build(tensors, sample_rates, common_names, **separator):
-    n_fft = n_fft_of(tensors)
-    named = common_names(drop_buffers(tensors))
-    model = read_models({None: named}, n_fft, sample_rates)[None]
+def _build(tensors, sample_rates, names, **arguments):
+    models = read_models(tensors, lambda x: {None: names(x)}, sample_rates)
+    model = models[None]
     if model.num_channels != 1:
         raise ValueError(
             "BandIt has one input channel; this checkpoint has "
             f"{model.num_channels}"
         )
-    sizes = model.sizes
-    backbone = BanditBackbone(
-        model.layout, model.num_bands, n_fft, **model.network()
-    )
-    separator = BanditAudioSeparator(
-        backbone, list(sizes.stems), mlp_dim=sizes.mlp_dim, **separator
-    )
-    assign_encoder(backbone, model.tensors, sizes)
-    for stem, decoder in separator.decoders.items():
-        assign_decoder(decoder, model.tensors, stem, sizes)
+    backbone = BanditBackbone(model.layout, model.num_bands, **model.network())
+    arguments["mlp_dim"] = model.sizes.mlp_dim
+    stems = list(model.sizes.stems)
+    separator = BanditAudioSeparator(backbone, stems, **arguments)
+    model.fill(backbone, separator.decoders)
     return separator
 
 
@@ -93,9 +76,8 @@ def build_v1(tensors, sample_rates):
 
 def build_v2(tensors, sample_rates):
     """A BandIt v2; its authors separate chunks of 8 s."""
-    return _build(
-        tensors, sample_rates, v2_names, pad_mode="reflect", chunk_seconds=8.0
-    )
+    options = {"pad_mode": "reflect", "chunk_seconds": 8.0}
+    return _build(tensors, sample_rates, v2_names, **options)
 
 
 BANDIT_V1 = CheckpointFormat(

@@ -6,14 +6,7 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_bandit")
 class FoldChannels(keras.layers.Layer):
-    """Makes every channel an item of its own.
-
-    Call arguments:
-        spectrogram: `(batch, channels, frames, bins, 2)`.
-
-    Returns:
-        `(batch * channels, 1, frames, bins, 2)`.
-    """
+    """`(batch, channels, …)` to `(batch * channels, 1, …)`, a spectrogram."""
 
     def __init__(self, **kwargs):
         kwargs["dtype"] = "float32"
@@ -31,16 +24,7 @@ class FoldChannels(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_bandit")
 class UnfoldChannels(keras.layers.Layer):
-    """Undoes `FoldChannels` for a mask.
-
-    Call arguments:
-        folded: `(batch * channels, 1, frames, bins, 2)`.
-        spectrogram: `(batch, channels, frames, bins, 2)`, whose shape the
-            result takes.
-
-    Returns:
-        `(batch, channels, frames, bins, 2)`.
-    """
+    """Undoes `FoldChannels` for a mask: it takes the spectrogram's shape."""
 
     def __init__(self, **kwargs):
         kwargs["dtype"] = "float32"

@@ -56,16 +56,32 @@ def _bandit(
     )
 
 
-def _table_1(parameters_m, gflops, snr_db, si_snr_db):
-    """BandIt's Table 1: scores for speech, music, effects and the average."""
-    names = [*DNR_STEMS, "average"]
+def table_1(parameters_m, gflops, snr_db, si_snr_db, loss="L1SNR"):
+    """A row of BandIt's Table 1: scores for the stems and their average."""
+    stems = [*DNR_STEMS, "average"]
     return PaperFigures(
         parameters_m,
         gflops,
-        dict(zip(names, snr_db, strict=True)),
-        dict(zip(names, si_snr_db, strict=True)),
-        loss="L1SNR",
+        dict(zip(stems, snr_db, strict=True)),
+        dict(zip(stems, si_snr_db, strict=True)),
+        loss,
     )
+
+
+def _ablation(num_bands, best=None, **figures):
+    """Table 1's models of so many bands, `{layout: arguments of table_1}`."""
+    kinds = {"tribark": "triangular bark", "erb": "ERB"}
+    return [
+        _bandit(
+            f"bandit_{layout}{num_bands}",
+            f"{num_bands} {kinds.get(layout, layout)} bands"
+            + (": the paper's best." if layout == best else "."),
+            layout,
+            num_bands,
+            paper=table_1(*row),
+        )
+        for layout, row in figures.items()
+    ]
 
 
 BANDIT_PRESETS = [
@@ -74,100 +90,28 @@ BANDIT_PRESETS = [
         "The 43 bands of BSRNN for vocals.",
         "vocals_v7",
         None,
-        paper=_table_1(
+        paper=table_1(
             25.7, 243.2, (14.2, 7.2, 8.5, 10.0), (14.0, 6.3, 7.8, 9.4)
         ),
     ),
-    _bandit(
-        "bandit_bark48",
-        "48 bark bands.",
-        "bark",
+    # parameters / M, GFlops, SNR / dB and SI-SNR / dB
+    *_ablation(
         48,
-        paper=_table_1(
-            64.5, 290.6, (14.1, 7.3, 8.6, 10.0), (14.0, 6.3, 7.8, 9.4)
-        ),
+        bark=(64.5, 290.6, (14.1, 7.3, 8.6, 10.0), (14.0, 6.3, 7.8, 9.4)),
+        mel=(32.8, 274.3, (14.5, 7.5, 8.8, 10.3), (14.3, 6.6, 8.1, 9.7)),
+        tribark=(32.7, 274.2, (14.6, 7.6, 8.9, 10.4), (14.5, 6.7, 8.2, 9.8)),
+        erb=(32.6, 274.2, (14.6, 7.7, 8.9, 10.4), (14.4, 6.8, 8.5, 9.8)),
+        musical=(33.5, 274.7, (14.8, 7.9, 9.2, 10.6), (14.6, 7.1, 8.5, 10.1)),
     ),
-    _bandit(
-        "bandit_mel48",
-        "48 mel bands.",
-        "mel",
-        48,
-        paper=_table_1(
-            32.8, 274.3, (14.5, 7.5, 8.8, 10.3), (14.3, 6.6, 8.1, 9.7)
-        ),
-    ),
-    _bandit(
-        "bandit_tribark48",
-        "48 triangular bark bands.",
-        "tribark",
-        48,
-        paper=_table_1(
-            32.7, 274.2, (14.6, 7.6, 8.9, 10.4), (14.5, 6.7, 8.2, 9.8)
-        ),
-    ),
-    _bandit(
-        "bandit_erb48",
-        "48 ERB bands.",
-        "erb",
-        48,
-        paper=_table_1(
-            32.6, 274.2, (14.6, 7.7, 8.9, 10.4), (14.4, 6.8, 8.5, 9.8)
-        ),
-    ),
-    _bandit(
-        "bandit_musical48",
-        "48 musical bands.",
-        "musical",
-        48,
-        paper=_table_1(
-            33.5, 274.7, (14.8, 7.9, 9.2, 10.6), (14.6, 7.1, 8.5, 10.1)
-        ),
-    ),
-    _bandit(
-        "bandit_mel64",
-        "64 mel bands.",
-        "mel",
+    *_ablation(
         64,
-        paper=_table_1(
-            36.1, 363.6, (14.8, 7.9, 9.1, 10.6), (14.7, 7.1, 8.5, 10.1)
-        ),
-    ),
-    _bandit(
-        "bandit_tribark64",
-        "64 triangular bark bands.",
-        "tribark",
-        64,
-        paper=_table_1(
-            36.0, 363.5, (14.8, 7.9, 9.1, 10.6), (14.7, 7.1, 8.4, 10.1)
-        ),
-    ),
-    _bandit(
-        "bandit_erb64",
-        "64 ERB bands.",
-        "erb",
-        64,
-        paper=_table_1(
-            36.0, 363.5, (15.0, 8.0, 9.2, 10.8), (14.9, 7.2, 8.6, 10.2)
-        ),
-    ),
-    # The stems of bark64 give an average of 10.8; the paper prints 10.6.
-    _bandit(
-        "bandit_bark64",
-        "64 bark bands.",
-        "bark",
-        64,
-        paper=_table_1(
-            82.6, 387.6, (15.0, 8.1, 9.3, 10.6), (14.9, 7.3, 8.6, 10.3)
-        ),
-    ),
-    _bandit(
-        "bandit_musical64",
-        "64 musical bands: the paper's best.",
-        "musical",
-        64,
-        paper=_table_1(
-            37.0, 364.1, (15.1, 8.2, 9.3, 10.9), (14.9, 7.4, 8.7, 10.3)
-        ),
+        best="musical",
+        mel=(36.1, 363.6, (14.8, 7.9, 9.1, 10.6), (14.7, 7.1, 8.5, 10.1)),
+        tribark=(36.0, 363.5, (14.8, 7.9, 9.1, 10.6), (14.7, 7.1, 8.4, 10.1)),
+        erb=(36.0, 363.5, (15.0, 8.0, 9.2, 10.8), (14.9, 7.2, 8.6, 10.2)),
+        # Its stems give an average of 10.8; the paper prints 10.6.
+        bark=(82.6, 387.6, (15.0, 8.1, 9.3, 10.6), (14.9, 7.3, 8.6, 10.3)),
+        musical=(37.0, 364.1, (15.1, 8.2, 9.3, 10.9), (14.9, 7.4, 8.7, 10.3)),
     ),
     # BandIt v2 (`kwatcharasupat/bandit-v2` at d5563d9).
     _bandit(

@@ -8,13 +8,14 @@ import keras
 import keras_hub
 
 from keras_bandit.bands import band_layout as make_bands
-from keras_bandit.layers import BandSplit, MaskDecoder, OverlapRecombine
+from keras_bandit.layers import BandSplit
 from keras_bandit.models.band_split_arguments import (
     PAIR_LAYERS,
+    backbone_config,
     check_sizes,
     describe_bands,
-    layout_config,
 )
+from keras_bandit.models.bandit.bandit_audio_separator import stem_decoder
 from keras_bandit.models.freezing import StopsGradientWhenFrozen
 from keras_bandit.models.mask_separator import MaskSeparator
 from keras_bandit.models.separator import check_stem_names
@@ -22,46 +23,6 @@ from keras_bandit.models.separator import check_stem_names
 
 class StemEncoder(StopsGradientWhenFrozen, keras.Model):
     """One stem's encoder, spectrogram to features."""
-
-
-def bsrnn_encoder(
-    stem,
-    bands,
-    num_channels,
-    n_fft,
-    embed_dim,
-    rnn_dim,
-    num_pairs,
-    rnn_type,
-    dtype=None,
-):
-    """One stem's encoder with initial weights.
-
-    Args:
-        stem: str.
-        bands: list of `Band`.
-        num_channels, n_fft, embed_dim, rnn_dim, num_pairs, rnn_type, dtype: as
-            of `BSRNNBackbone`.
-
-    Returns:
-        `StemEncoder`, `(batch, num_channels, frames, bins, 2)` to `(batch,
-        bands, frames, embed_dim)`.
-    """
-    # === Layers ===
-    band_split = BandSplit(bands, embed_dim, dtype=dtype, name="band_split")
-    pairs = [
-        PAIR_LAYERS[rnn_type](rnn_dim, dtype=dtype, name=f"pair_{i}")
-        for i in range(num_pairs)
-    ]
-    # === Functional model ===
-    shape = (num_channels, None, n_fft // 2 + 1, 2)
-    spectrogram = keras.Input(shape, name="spectrogram")
-    # Paths of their own for the variables; see `bsrnn_decoder`.
-    with keras.name_scope(f"{stem}_encoder"):
-        x = band_split(spectrogram)  # (batch, bands, frames, embed_dim)
-        for pair in pairs:
-            x = pair(x)
-    return StemEncoder(spectrogram, x, name=f"{stem}_encoder")
 
 
 @keras.saving.register_keras_serializable(package="keras_bandit")
@@ -86,17 +47,11 @@ class BSRNNBackbone(StopsGradientWhenFrozen, keras_hub.models.Backbone):
         stems: list of str.
         band_layout: name of a layout or list of bands for all stems, or
             `{stem: layout}`; see `keras_bandit.bands.band_layout`.
-        num_bands: int, or `None` where the layout has a fixed number.
         num_channels: int. Channels of the spectrogram.
-        n_fft: int. Frame length in samples.
-        sample_rate: int. Hz.
-        embed_dim: int. Size of each band's embedding.
-        rnn_dim: int. Units of each direction of a recurrent layer.
-        num_pairs: int. Residual pairs, each over frames and over bands.
-        rnn_type: `"lstm"` or `"gru"`.
         encoders: `{stem: keras.Model}` to share, or `None`. Stems without one
             get a new encoder with initial weights.
-        dtype: dtype policy or `None`. Spectra stay float32.
+        num_bands, n_fft, sample_rate, embed_dim, rnn_dim, num_pairs, rnn_type,
+            dtype: as of `BanditBackbone`; BSRNN has `"lstm"`.
 
     Call arguments:
         spectrogram: `(batch, num_channels, frames, bins, 2)` float32.
@@ -144,24 +99,32 @@ class BSRNNBackbone(StopsGradientWhenFrozen, keras_hub.models.Backbone):
             stem: make_bands(layouts[stem], num_bands, n_fft, sample_rate)
             for stem in stems
         }
+        shape = (num_channels, None, n_fft // 2 + 1, 2)
+
+        def stem_encoder(stem):
+            # === Layers ===
+            band_split = BandSplit(
+                bands[stem], embed_dim, dtype=dtype, name="band_split"
+            )
+            pairs = [
+                PAIR_LAYERS[rnn_type](rnn_dim, dtype=dtype, name=f"pair_{i}")
+                for i in range(num_pairs)
+            ]
+            # === Functional model ===
+            spectrogram = keras.Input(shape, name="spectrogram")
+            # Paths of their own for the variables; see `stem_decoder`.
+            with keras.name_scope(f"{stem}_encoder"):
+                x = band_split(spectrogram)  # (batch, bands, frames, embed_dim)
+                for pair in pairs:
+                    x = pair(x)
+            return StemEncoder(spectrogram, x, name=f"{stem}_encoder")
+
         # === Layers ===
         encoders = {
-            stem: (encoders or {}).get(stem)
-            or bsrnn_encoder(
-                stem,
-                bands[stem],
-                num_channels,
-                n_fft,
-                embed_dim,
-                rnn_dim,
-                num_pairs,
-                rnn_type,
-                dtype,
-            )
+            stem: (encoders or {}).get(stem) or stem_encoder(stem)
             for stem in stems
         }
         # === Functional model ===
-        shape = (num_channels, None, n_fft // 2 + 1, 2)
         spectrogram = keras.Input(shape, name="spectrogram")
         features = {stem: encoders[stem](spectrogram) for stem in stems}
         super().__init__(
@@ -169,6 +132,7 @@ class BSRNNBackbone(StopsGradientWhenFrozen, keras_hub.models.Backbone):
         )
         # === Config ===
         self.encoders = encoders
+        self.layouts = layouts
         self.bands = bands
         self.stems = list(stems)
         self.band_layout = band_layout
@@ -184,80 +148,25 @@ class BSRNNBackbone(StopsGradientWhenFrozen, keras_hub.models.Backbone):
     def with_stems(self, stems):
         """A backbone with the encoders of these stems, shared with this one.
 
-        Args:
-            stems: list of str.
-
-        Returns:
-            `BSRNNBackbone`, frozen if this one is.
-
-        Raises:
-            ValueError: if a stem has no encoder here.
+        Frozen if this one is. `ValueError` if a stem has no encoder here.
         """
         for stem in stems:
             self.check_has(stem)
-        layouts = self.band_layout
-        if isinstance(layouts, dict):
-            layouts = {stem: layouts[stem] for stem in stems}
-        return self._like(list(stems), layouts, self.encoders)
+        layouts = {stem: self.layouts[stem] for stem in stems}
+        return self._like(layouts, self.encoders)
 
-    @classmethod
-    def join(cls, backbones):
-        """One backbone with the encoders of several, shared with them.
+    def _like(self, layouts, encoders):
+        """A backbone with other stems that shares the encoders given.
 
-        Args:
-            backbones: list of `BSRNNBackbone`, alike but for stems and bands.
-
-        Returns:
-            `BSRNNBackbone`.
-
-        Raises:
-            ValueError: if two have a stem in common, or differ otherwise.
+        Frozen if this one is: made trainable, it would thaw them.
         """
-        own = ("name", "stems", "band_layout")
-        first, *others = (
-            {k: v for k, v in backbone.get_config().items() if k not in own}
-            for backbone in backbones
-        )
-        for other in others:
-            if other != first:
-                differing = [k for k in first if first[k] != other[k]]
-                raise ValueError(
-                    f"what is joined must have the same {differing}; got "
-                    f"{[first[k] for k in differing]} and "
-                    f"{[other[k] for k in differing]}"
-                )
-        stems = [stem for backbone in backbones for stem in backbone.stems]
-        if len(set(stems)) < len(stems):
-            raise ValueError(
-                f"what is joined must have stems of its own; got {stems}"
-            )
-        layouts, encoders = {}, {}
-        for backbone in backbones:
-            layout = backbone.band_layout
-            if not isinstance(layout, dict):
-                layout = dict.fromkeys(backbone.stems, layout)
-            layouts |= layout
-            encoders |= backbone.encoders
-        return backbones[0]._like(stems, layouts, encoders)
-
-    def _like(self, stems, band_layout, encoders):
-        """A backbone with other stems, that shares the encoders given."""
-        return type(self)(
-            stems,
-            band_layout=band_layout,
-            num_bands=self.num_bands,
-            num_channels=self.num_channels,
-            n_fft=self.n_fft,
-            sample_rate=self.sample_rate,
-            embed_dim=self.embed_dim,
-            rnn_dim=self.rnn_dim,
-            num_pairs=self.num_pairs,
-            rnn_type=self.rnn_type,
-            encoders=encoders,
-            dtype=self.dtype_policy,
-            # Made trainable, it would thaw the encoders it shares.
-            trainable=self.trainable,
-        )
+        config = self.get_config() | {
+            "stems": list(layouts),
+            "band_layout": layouts,
+            "encoders": encoders,
+        }
+        del config["name"]
+        return type(self).from_config(config)
 
     def check_has(self, stem):
         """Raises `ValueError` if a stem has no encoder here."""
@@ -268,66 +177,12 @@ class BSRNNBackbone(StopsGradientWhenFrozen, keras_hub.models.Backbone):
             )
 
     def get_config(self):
-        layouts = self.band_layout
-        if isinstance(layouts, dict):
-            layouts = {s: layout_config(v) for s, v in layouts.items()}
-        else:
-            layouts = layout_config(layouts)
         return {
             **super().get_config(),
+            **backbone_config(self),
             "stems": self.stems,
-            "band_layout": layouts,
-            "num_bands": self.num_bands,
             "num_channels": self.num_channels,
-            "n_fft": self.n_fft,
-            "sample_rate": self.sample_rate,
-            "embed_dim": self.embed_dim,
-            "rnn_dim": self.rnn_dim,
-            "num_pairs": self.num_pairs,
-            "rnn_type": self.rnn_type,
         }
-
-
-def bsrnn_decoder(backbone, stem, mlp_dim):
-    """One stem's decoder with initial weights.
-
-    Args:
-        backbone: `BSRNNBackbone` whose features of this stem it reads.
-        stem: str.
-        mlp_dim: int. Units of the hidden layer.
-
-    Returns:
-        `keras.Model`, `(batch, bands, frames, embed_dim)` to a mask `(batch,
-        channels, frames, bins, 2)`.
-
-    Raises:
-        ValueError: if the backbone has no encoder for the stem.
-    """
-    backbone.check_has(stem)
-    bands, channels = backbone.bands[stem], backbone.num_channels
-    num_bins = backbone.n_fft // 2 + 1
-    # === Layers ===
-    # Their names are the same for every stem, so that weights saved for one
-    # can be loaded for another.
-    mask_decoder = MaskDecoder(
-        bands,
-        mlp_dim,
-        num_channels=channels,
-        dtype=backbone.dtype_policy,
-        name="mask_decoder",
-    )
-    recombine = OverlapRecombine(
-        bands, num_bins, num_channels=channels, name="overlap_recombine"
-    )
-    # === Functional model ===
-    shape = (len(bands), None, backbone.embed_dim)
-    features = keras.Input(shape, name="features")
-    # Variables need paths of their own: the torch backend finds them by path,
-    # and would zero the gradients of one stem only.
-    with keras.name_scope(f"{stem}_decoder"):
-        masks = mask_decoder(features)  # (batch, frames, values of all bands)
-    mask = recombine(masks)  # (batch, channels, frames, bins, 2)
-    return keras.Model(features, mask, name=f"{stem}_decoder")
 
 
 @keras.saving.register_keras_serializable(package="keras_bandit")
@@ -358,24 +213,13 @@ class BSRNNAudioSeparator(MaskSeparator):
     Args:
         backbone: `BSRNNBackbone`.
         stems: list of str. Names of the outputs, of the backbone's.
-        hop_length: int. Samples between frames of the STFT.
-        pad_mode: `"constant"` or `"reflect"`; see `STFT`.
-        mlp_dim: int. Units of the hidden layer of decoders made here.
-        decoders: `{stem: keras.Model}` to share, or `None`. Stems without
-            one get a new decoder with initial weights.
-        **kwargs: `chunk_seconds`, `preprocessor`, `name`: of
-            `AudioSeparator`.
+        hop_length, pad_mode, mlp_dim, decoders, **kwargs: as of
+            `BanditAudioSeparator`.
 
-    Call arguments:
-        waveform: `(batch, num_channels, samples)` float32 at `sample_rate`.
-
-    Returns:
-        `{stem: (batch, num_channels, samples)}` float32.
+    Call arguments, returned values: as `AudioSeparator`.
 
     Raises:
-        ValueError: if stems are not distinct names with an encoder each, or
-            `hop_length`, `pad_mode` or `mlp_dim` are not as `STFT` and
-            decoders take them.
+        ValueError: as `BanditAudioSeparator`, and for a stem without encoder.
     """
 
     backbone_cls = BSRNNBackbone
@@ -392,13 +236,18 @@ class BSRNNAudioSeparator(MaskSeparator):
     ):
         check_stem_names(stems)
         # === Layers ===
+        for stem in stems:
+            backbone.check_has(stem)
+        channels = backbone.num_channels
         decoders = {
             stem: (decoders or {}).get(stem)
-            or bsrnn_decoder(backbone, stem, mlp_dim)
+            or stem_decoder(
+                stem, backbone.bands[stem], backbone, mlp_dim, channels
+            )
             for stem in stems
         }
         # === Functional model ===
-        shape = (backbone.num_channels, None, backbone.n_fft // 2 + 1, 2)
+        shape = (channels, None, backbone.n_fft // 2 + 1, 2)
         spectrogram = keras.Input(shape, name="spectrogram")
         # Only the encoders of these stems, (batch, bands, frames, embed_dim).
         features = {s: backbone.encoders[s](spectrogram) for s in stems}
@@ -417,14 +266,11 @@ class BSRNNAudioSeparator(MaskSeparator):
         self.mlp_dim = mlp_dim
 
     def describe(self):
-        layouts, bands = self.backbone.band_layout, self.backbone.bands
-        if not isinstance(layouts, dict):
-            layouts = dict.fromkeys(self.stems, layouts)
+        layouts, bands = self.backbone.layouts, self.backbone.bands
         lines = {s: describe_bands(layouts[s], bands[s]) for s in self.stems}
+        text = ", ".join(f"{stem}: {line}" for stem, line in lines.items())
         if len(set(lines.values())) == 1:
             text = lines[self.stems[0]]
-        else:
-            text = ", ".join(f"{stem}: {line}" for stem, line in lines.items())
         return {**super().describe(), "bands": text}
 
     def get_config(self):
@@ -454,16 +300,31 @@ class BSRNNAudioSeparator(MaskSeparator):
         Raises:
             ValueError: if two have a stem in common, or differ otherwise.
         """
-        backbone = BSRNNBackbone.join([s.backbone for s in separators])
-        settings = {(s.hop_length, s.pad_mode) for s in separators}
-        if len(settings) > 1:
+        own = ("name", "stems", "band_layout")
+        first, *others = (
+            {k: v for k, v in s.backbone.get_config().items() if k not in own}
+            | {"hop_length": s.hop_length, "pad_mode": s.pad_mode}
+            for s in separators
+        )
+        for other in others:
+            differing = [k for k in first if first[k] != other[k]]
+            if differing:
+                raise ValueError(
+                    f"what is joined must have the same {differing}; got "
+                    f"{[first[k] for k in differing]} and "
+                    f"{[other[k] for k in differing]}"
+                )
+        stems = [stem for separator in separators for stem in separator.stems]
+        if len(set(stems)) < len(stems):
             raise ValueError(
-                "what is joined must have the same hop_length and pad_mode; "
-                f"got {sorted(settings)}"
+                f"what is joined must have stems of its own; got {stems}"
             )
-        decoders = {}
+        layouts, encoders, decoders = {}, {}, {}
         for separator in separators:
+            layouts |= separator.backbone.layouts
+            encoders |= separator.backbone.encoders
             decoders |= separator.decoders
+        backbone = separators[0].backbone._like(layouts, encoders)
         joined = separators[0]._like(decoders, backbone=backbone)
         origins = {
             stem: dict(separator.metadata)

@@ -3,13 +3,7 @@
 import re
 
 from keras_bandit.bands import band_layout
-from keras_bandit.models.band_split_checkpoint import (
-    assign_decoder,
-    assign_encoder,
-    drop_buffers,
-    n_fft_of,
-    read_models,
-)
+from keras_bandit.models.band_split_checkpoint import read_models
 from keras_bandit.models.bsrnn.bsrnn_audio_separator import (
     BSRNNAudioSeparator,
     BSRNNBackbone,
@@ -28,23 +22,22 @@ def split_stems(tensors):
     return models
 
 
-def _layout(model, n_fft):
+def _layout(model):
     """A layout that needs no number of bands: stems may differ in theirs."""
     if model.num_bands is None:
         return model.layout
-    return band_layout(model.layout, model.num_bands, n_fft, model.sample_rate)
+    return band_layout(
+        model.layout, model.num_bands, model.n_fft, model.sample_rate
+    )
 
 
 def build(tensors, sample_rates):
     """A BSRNN as a `BSRNNAudioSeparator`."""
-    n_fft = n_fft_of(tensors)
-    named = split_stems(drop_buffers(tensors))
-    models = read_models(named, n_fft, sample_rates)
+    models = read_models(tensors, split_stems, sample_rates)
     networks = {
         stem: (model.network(), model.sizes.mlp_dim, model.num_channels)
         for stem, model in models.items()
     }
-    first = next(iter(models.values()))
     network, mlp_dim, num_channels = next(iter(networks.values()))
     if any(n != (network, mlp_dim, num_channels) for n in networks.values()):
         raise ValueError(
@@ -52,16 +45,14 @@ def build(tensors, sample_rates):
         )
     backbone = BSRNNBackbone(
         list(models),
-        {stem: _layout(model, n_fft) for stem, model in models.items()},
+        {stem: _layout(model) for stem, model in models.items()},
         num_channels=num_channels,
-        n_fft=n_fft,
-        **first.network(),
+        **network,
     )
     separator = BSRNNAudioSeparator(backbone, list(models), mlp_dim=mlp_dim)
     for stem, model in models.items():
-        encoder, decoder = backbone.encoders[stem], separator.decoders[stem]
-        assign_encoder(encoder, model.tensors, model.sizes)
-        assign_decoder(decoder, model.tensors, stem, model.sizes)
+        decoder = separator.decoders[stem]
+        model.fill(backbone.encoders[stem], {stem: decoder})
     return separator
 
 

@@ -1,9 +1,14 @@
 """Built-in architectures of BSRNN: plain data, no Keras."""
 
 from keras_bandit.models.band_split_sizes import band_split_sizes
-from keras_bandit.models.preset import PaperFigures, Preset
-
-DNR_STEMS = ["speech", "music", "effects"]
+from keras_bandit.models.bandit.bandit_presets import (
+    BACKBONE_SIZES,
+    DNR_STEMS,
+    MUSDB_STEMS,
+    SEPARATOR_SIZES,
+    table_1,
+)
+from keras_bandit.models.preset import Preset
 
 
 class BSRNNPreset(Preset):
@@ -25,21 +30,13 @@ def _bsrnn(name, description, stems, layout, paper=None, **sizes):
     return BSRNNPreset(
         name,
         description,
-        separator={
-            "stems": stems,
-            "hop_length": 512,
-            "mlp_dim": 512,
-            "chunk_seconds": 6.0,
-        },
+        separator={"stems": stems, **SEPARATOR_SIZES},
         backbone={
             "stems": stems,
             "band_layout": layout,
             "num_bands": None,
             "num_channels": 1,
-            "n_fft": 2048,
-            "sample_rate": 44100,
-            "embed_dim": 128,
-            "rnn_dim": 256,
+            **BACKBONE_SIZES,
             **sizes,
         },
         paper=paper,
@@ -52,12 +49,8 @@ BSRNN_PRESETS = [
         "BSRNN as published, one for each stem of a film.",
         DNR_STEMS,
         "vocals_v7",
-        PaperFigures(
-            77.4,
-            1386.5,
-            {"speech": 14.2, "music": 6.3, "effects": 7.0, "average": 9.2},
-            {"speech": 14.0, "music": 5.2, "effects": 5.9, "average": 8.4},
-            loss="L1",
+        table_1(
+            77.4, 1386.5, (14.2, 6.3, 7.0, 9.2), (14.0, 5.2, 5.9, 8.4), "L1"
         ),
         num_pairs=12,
         rnn_type="lstm",
@@ -67,12 +60,8 @@ BSRNN_PRESETS = [
         "BSRNN with BandIt's recurrences, one for each stem of a film.",
         DNR_STEMS,
         "vocals_v7",
-        PaperFigures(
-            47.4,
-            714.5,
-            {"speech": 14.0, "music": 6.4, "effects": 7.2, "average": 9.2},
-            {"speech": 13.9, "music": 5.2, "effects": 6.2, "average": 8.4},
-            loss="L1",
+        table_1(
+            47.4, 714.5, (14.0, 6.4, 7.2, 9.2), (13.9, 5.2, 6.2, 8.4), "L1"
         ),
         num_pairs=8,
         rnn_type="gru",
@@ -80,13 +69,8 @@ BSRNN_PRESETS = [
     _bsrnn(
         "bsrnn_musdb18",
         "BSRNN for music, stereo, the published bands of each stem.",
-        ["vocals", "drums", "bass", "other"],
-        {
-            "vocals": "vocals_v7",
-            "drums": "drums",
-            "bass": "bass",
-            "other": "other",
-        },
+        MUSDB_STEMS,
+        {"vocals": "vocals_v7"} | {s: s for s in ("drums", "bass", "other")},
         num_channels=2,
         num_pairs=12,
         rnn_type="lstm",
