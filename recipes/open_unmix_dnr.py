@@ -20,6 +20,7 @@ CONFIG = {
     "preset": "open_unmix_dnr",
     "loss": "MagnitudeMSE",
 }
+del CONFIG["alternate_stems"]
 
 
 def main(argv=None, config=CONFIG):

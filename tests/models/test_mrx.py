@@ -3,6 +3,7 @@
 Estimates, features and masks are within 1e-4 of their peak.
 """
 
+import functools
 import pathlib
 
 import keras
@@ -33,6 +34,12 @@ def convert(name):
     return from_checkpoint(GOLDEN / f"{name}.pth", **settings)
 
 
+@pytest.fixture(scope="module")
+def converted():
+    """Converts a checkpoint once; for tests that do not train it."""
+    return functools.cache(convert)
+
+
 def consistent(separator, mode):
     """The same weights, with mixture consistency."""
     copy = MRXAudioSeparator.from_config(
@@ -47,9 +54,9 @@ def targets_of(separator, data):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_estimates_features_and_losses(name, golden):
+def test_estimates_features_and_losses(name, golden, converted):
     data = golden(name)
-    separator = convert(name)
+    separator = converted(name)
     estimates = separator(data["mixture"])
     for stem in separator.stems:
         reference = data[f"estimate_every_2th_sample/{stem}"]
@@ -88,9 +95,9 @@ def test_estimates_features_and_losses(name, golden):
 
 
 @pytest.mark.parametrize("mode", ["all", "music_sfx"])
-def test_mixture_consistency(mode, golden):
+def test_mixture_consistency(mode, golden, converted):
     data = golden("mrx_default_windows")
-    separator = consistent(convert("mrx_default_windows"), mode)
+    separator = consistent(converted("mrx_default_windows"), mode)
     estimates = {k: as_numpy(v) for k, v in separator(data["mixture"]).items()}
     for stem, estimate in estimates.items():
         reference = data[f"consistency_{mode}_every_6th_sample/{stem}"]
@@ -99,9 +106,9 @@ def test_mixture_consistency(mode, golden):
 
 
 @pytest.mark.parametrize(("name", "step"), [(NAMES[0], 3), (NAMES[1], 6)])
-def test_separate_measures_loudness_first(name, step, golden):
+def test_separate_measures_loudness_first(name, step, golden, converted):
     data = golden(name)
-    estimates = convert(name).separate(data["mixture"][0], 44100)
+    estimates = converted(name).separate(data["mixture"][0], 44100)
     for stem, estimate in estimates.items():
         reference = data[f"at_minus_27_lufs_every_{step}th_sample/{stem}"]
         assert_close(estimate[:, ::step], reference)

@@ -11,11 +11,7 @@ import small
 import soundfile
 from small import DNR, MUSDB, check_origin, run, run_twice
 
-from keras_bandit.models import (
-    AudioSeparator,
-    MRXAudioSeparator,
-    OpenUnmixAudioSeparator,
-)
+from keras_bandit.models import AudioSeparator
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 
@@ -53,36 +49,6 @@ def test_bandit_dnr(load, presets, tmp_path):
     assert len(lines) == 3
     with pytest.raises(ValueError, match="learning_rate"):
         run(recipe, tmp_path, "--learning-rate", "0.5", **options)
-
-
-def test_open_unmix_dnr(load, tmp_path):
-    keras.utils.set_random_seed(0)
-    separator = OpenUnmixAudioSeparator(
-        DNR, 1, 128, 32, small.RATE, hidden_dim=6, centred_training=True
-    )
-    separator.save_to_preset(tmp_path / "preset")
-    recipe = load("open_unmix_dnr")
-    options = {"preset": str(tmp_path / "preset"), "stems": list(DNR)}
-    output = run_twice(recipe, tmp_path, **options)
-    record = json.loads((output / "config.json").read_text())
-    assert record["config"]["loss"] == "MagnitudeMSE"
-    trained = AudioSeparator.from_preset(output / "best")
-    assert isinstance(trained, OpenUnmixAudioSeparator)
-
-
-def test_mrx_dnr(load, tmp_path):
-    separator = MRXAudioSeparator(
-        DNR, [64, 128], 32, hidden_dim=6, num_layers=1, sample_rate=small.RATE
-    )
-    separator.save_to_preset(tmp_path / "preset")
-    recipe = load("mrx_dnr")
-    options = {"preset": str(tmp_path / "preset"), "stems": list(DNR)}
-    output = run_twice(recipe, tmp_path, **options)
-    trained = AudioSeparator.from_preset(output / "best")
-    assert isinstance(trained, MRXAudioSeparator)
-    losses = [5.0, 4.0, 4.5, 4.0, 4.1, 4.2, 3.0, 3.1]
-    rates = [recipe.plateau_rate(losses[:n], 8.0, 3) for n in range(9)]
-    assert rates == [8.0] * 6 + [4.0] * 3
 
 
 def test_bsrnn_dnr_joins_its_models(load, presets, tmp_path):

@@ -76,7 +76,8 @@ def build(tensors, sample_rates, hop_length=None, stems=None):
         tensors: those of one network, or of several under
             `target_models.<stem>.`.
         sample_rates: see `CheckpointFormat`.
-        hop_length: int, or `None`: a quarter of a frame.
+        hop_length: int, or `None`: a quarter of a frame, or half of one in
+            files of the released model of speech, which say their rate.
         stems: list of str. The name of the one network's stem, or the
             networks to take, in their order; `None`: all.
     """
@@ -103,11 +104,13 @@ def build(tensors, sample_rates, hop_length=None, stems=None):
     size = sizes[stems[0]]
     if any(other != size for other in sizes.values()):
         raise ValueError(f"the stems must have the same sizes; got {sizes}")
-    hop_length = hop_length or size["n_fft"] // 4
-    sample_rate = sample_rates[0]
+    sample_rate, parts = sample_rates[0], 4
     buffer = networks[stems[0]].get("sample_rate", tensors.get("sample_rate"))
     if len(sample_rates) > 1 and buffer is not None:
         sample_rate = int(buffer)
+        if (sample_rate, size["n_fft"]) == (16000, 1024):
+            parts = 2  # the released model of speech
+    hop_length = hop_length or size["n_fft"] // parts
     whole_frames = size["n_fft"] % (2 * hop_length) == 0
     separator = OpenUnmixAudioSeparator(
         stems,

@@ -30,7 +30,7 @@ class OpenUnmixPreset(Preset):
         return Sizes(stems * parameters, stems * frames * products)
 
 
-def _open_unmix(name, description, stems, paper=None, **changed):
+def _open_unmix(name, description, stems, **changed):
     separator = {
         "stems": stems,
         "num_channels": 2,
@@ -43,7 +43,7 @@ def _open_unmix(name, description, stems, paper=None, **changed):
         "niter": 1,
         **changed,
     }
-    return OpenUnmixPreset(name, description, separator, paper=paper)
+    return OpenUnmixPreset(name, description, separator)
 
 
 MUSDB_STEMS = ["vocals", "drums", "bass", "other"]
@@ -59,7 +59,6 @@ OPEN_UNMIX_PRESETS = [
         centred_training=True,
         chunk_seconds=6.0,
         crossfade="hann",
-        paper=None,
     ),
     _open_unmix("open_unmix_hq", "Open-Unmix for MUSDB18-HQ.", MUSDB_STEMS),
     _open_unmix(
