@@ -19,6 +19,7 @@ from keras_bandit.models.open_unmix.wiener import wiener
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 as_numpy = keras.ops.convert_to_numpy
+BACKEND = keras.config.backend()
 FOLDER = GOLDEN / "umx_stereo3"
 
 
@@ -210,7 +211,9 @@ def for_training(name):
 
 def fit(separator, data, optimizer, epochs=1):
     targets = {s: data[f"target/{s}"] for s in separator.stems}
-    separator.compile(optimizer, MagnitudeMSE())
+    # TensorFlow takes long to trace recurrences: one model's are enough.
+    eager = BACKEND == "tensorflow" and separator.bidirectional
+    separator.compile(optimizer, MagnitudeMSE(), run_eagerly=eager)
     history = separator.fit(
         data["mixture"],
         targets,
@@ -274,7 +277,8 @@ def test_loss_of_evaluation(name, golden, converted):
     targets = {s: data[f"target/{s}"] for s in separator.stems}
     key = "loss/mse_eval" if name == "umx_dnr" else "loss/mse_eval_center"
     targets = separator.domains(targets)
-    loss = float(MagnitudeMSE()(targets, separator([data["mixture"]])))
+    loss = MagnitudeMSE()(targets, separator([data["mixture"]]))
+    loss = float(as_numpy(loss))
     assert loss == pytest.approx(float(data[key]), rel=1e-5)
 
 
@@ -329,7 +333,7 @@ def test_channels_are_linked_and_chunks_equal_the_whole():
     direct = separator.predict_on_batch(audio[None])
     chunked = separator.separate(audio, 8000, chunk_seconds=7.2 / 4)
     for stem, estimate in whole.items():
-        np.testing.assert_array_equal(estimate, as_numpy(direct[stem])[0])
+        assert_close(estimate, as_numpy(direct[stem])[0], 1e-6)
         # LSTMs know little of what is 0.3 s away; nor do windows differ much.
         assert_close(chunked[stem], estimate, 0.05)
     unfiltered = like(separator, niter=0)
@@ -339,15 +343,13 @@ def test_channels_are_linked_and_chunks_equal_the_whole():
         assert_close(chunked[stem], estimate)
 
 
-def test_any_loss_trains_it():
-    separator = small(dropout=0.0)
-    targets = {stem: noise(4, 2, 1024) for stem in separator.stems}
-    for loss in (L1SNR(), "mse"):
-        separator.compile(keras.optimizers.Adam(1e-2), loss)
-        history = separator.fit(
-            noise(4, 2, 1024), targets, epochs=3, verbose=0
-        ).history["loss"]
-        assert history[-1] < history[0]
+def test_another_loss_trains_it():
+    separator = small(["speech"], dropout=0.0)
+    targets = {"speech": noise(4, 2, 512)}
+    separator.compile(keras.optimizers.Adam(1e-2), L1SNR())
+    history = separator.fit(2 * noise(4, 2, 512), targets, epochs=3, verbose=0)
+    losses = history.history["loss"]
+    assert losses[-1] < losses[0]
 
 
 def test_initial_weights_are_pytorchs():
