@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import small
-from small import run_twice
+from small import run, run_twice
 
 from keras_bandit.data import film_clip
 from keras_bandit.data.track import ArrayTrack
@@ -36,7 +36,7 @@ def learn(load, monkeypatch, tmp_path):
     """
     import recipe
 
-    def learn(name, separator, preset="best", **config):
+    def learn(name, separator, preset="best", how=run, **config):
         stems = separator.stems
         clips = []
         for number in range(4):
@@ -49,7 +49,7 @@ def learn(load, monkeypatch, tmp_path):
         separator.save_to_preset(tmp_path / "preset")
         config = {**CONFIG, "stems": stems, **config}
         config["preset"] = str(tmp_path / "preset")
-        output = run_twice(load(name), tmp_path, **config)
+        output = how(load(name), tmp_path, **config)
         trained = AudioSeparator.from_preset(output / preset)
         gains = []
         for clip in clips:
@@ -97,7 +97,11 @@ def test_open_unmix_musdb18(learn, load):
     stems = ["vocals", "bass"]
     separator = open_unmix(stems, hidden_dim=16, num_input_bins=50, niter=1)
     output = learn(
-        "open_unmix_musdb18", separator, "preset", trained_stems=stems
+        "open_unmix_musdb18",
+        separator,
+        "preset",
+        run_twice,
+        trained_stems=stems,
     )
     joined = AudioSeparator.from_preset(output / "preset")
     assert (joined.stems, joined.niter) == (stems, 1)
