@@ -158,7 +158,13 @@ def main(argv=None, config=CONFIG):
         validation = recipe.chunks(
             recipe.tracks("validation"), config["stems"], separator.sample_rate
         )
-        lowest = recipe.devices.evaluate(separator, validation)["loss"]
+        logs = separator.evaluate(
+            recipe.devices.share_validation(validation),
+            return_dict=True,
+            verbose=0,
+        )
+        recipe.devices.share_logs(logs)
+        lowest = logs["loss"]
     print(f"{teacher}: validation loss {lowest:.4g}", flush=True)
     for number in range(1, config["rounds"] + 1):
         student, reached = train_student(recipe, number, teacher, validation)

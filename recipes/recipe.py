@@ -53,12 +53,12 @@ PAPER = {
     "learning_rate": 1e-3,
     "global_clipnorm": 5.0,
     "dtype": "float32",
-    "num_workers": 0,
     # On PyTorch, the processes that torchrun starts.
     "devices": 1,
 }
-MAY_BE_ZERO = ("gain_db", "generated_clips", "num_workers")
-MAY_BE_ZERO += ("warmup_steps",)
+# In `config`, between the starts of a run; older recipes wrote `num_workers`.
+MAY_CHANGE = ("epochs", "devices", "num_workers")
+MAY_BE_ZERO = ("gain_db", "generated_clips", "warmup_steps")
 
 
 class Recipe:
@@ -105,7 +105,7 @@ class Recipe:
 
     def crops(self, tracks, stems, sample_rate, **options):
         """Random crops, as a function of the epoch to start with."""
-        names = ("crop_seconds", "batch_size", "epoch_size", "num_workers")
+        names = ("crop_seconds", "batch_size", "epoch_size")
         return lambda epoch: random_crops(
             tracks,
             stems,
@@ -128,9 +128,7 @@ class Recipe:
             **options,
         )
 
-    def open_run(
-        self, name="", may_change=("epochs", "devices"), **differences
-    ):
+    def open_run(self, name="", may_change=MAY_CHANGE, **differences):
         """Opens a run in `--output`, before the separator is made.
 
         Args:

@@ -15,6 +15,10 @@ CACHE = pathlib.Path(__file__).parents[1] / ".pytest_cache" / "jax"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+# LLVM's passes are most of that time; XLA's own are as users have them.
+FLAGS = "--xla_backend_optimization_level=0"
+FLAGS += " --xla_llvm_disable_expensive_passes=true"
+os.environ.setdefault("XLA_FLAGS", FLAGS)
 
 # The user's own cache of exported cores is not for tests.
 os.environ["KERAS_BANDIT_CACHE"] = str(CACHE.parent / "keras-bandit")

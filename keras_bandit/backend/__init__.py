@@ -1,9 +1,8 @@
 """Functions of tensors whose fastest form depends on the Keras backend.
 
-One signature for all backends. Each function tries the version written
-for the backend in use, if there is one; that version raises
-`NotImplementedError` for what it cannot take, and the version in `keras.ops`
-computes it instead.
+Each has one signature, and tries the version written for the backend in use, if
+there is one. For what that cannot take it raises `NotImplementedError`, and the
+version in `keras.ops` computes it.
 """
 
 import importlib

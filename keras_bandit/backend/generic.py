@@ -1,91 +1,72 @@
 """The functions of this package in `keras.ops`: any backend, no haste.
 
-The reference that the other modules of this package are tested against.
-Signatures and equations are documented in `keras_bandit.backend`.
+The reference that the other modules of this package are tested against; its
+docstrings are in `keras_bandit.backend`.
 """
+
+import functools
 
 import numpy as np
 from keras import ops
 
 
-def _input_products(inputs, kernel, bias):
-    """Products of the inputs with `kernel`, in each direction's own order.
-
-    Returns `(steps, 2, batch, gates * units)`; the backward half is
-    reversed in time, so that one scan serves both directions.
-    """
-    products = [
-        ops.matmul(inputs, kernel[direction]) + bias[direction]
-        for direction in range(2)
-    ]
-    return ops.stack([products[0], ops.flip(products[1], axis=0)], axis=1)
+def gru_step(input_products, recurrent_products, carry, sigmoid=ops.sigmoid):
+    """The carry `(state,)` one step later, of products with their biases."""
+    (state,) = carry
+    input_reset, input_update, input_new = ops.split(input_products, 3, -1)
+    reset, update, new = ops.split(recurrent_products, 3, -1)
+    reset = sigmoid(input_reset + reset)
+    update = sigmoid(input_update + update)
+    new = ops.tanh(input_new + reset * new)
+    return (new + update * (state - new),)
 
 
-def _join_directions(states):
-    """`(steps, 2, batch, units)` to `(steps, batch, 2 * units)` in time."""
+def lstm_step(input_products, recurrent_products, carry, sigmoid=ops.sigmoid):
+    """The carry `(state, cell)` one step later, as `gru_step`."""
+    _, cell = carry
+    gates = ops.split(input_products + recurrent_products, 4, -1)
+    input_gate, forget, new, output = gates
+    cell = sigmoid(forget) * cell + sigmoid(input_gate) * ops.tanh(new)
+    return sigmoid(output) * ops.tanh(cell), cell
+
+
+CARRY_SIZE = {gru_step: 1, lstm_step: 2}
+
+
+def _bidirectional(step, inputs, kernel, recurrent_kernel, *biases):
+    bias, recurrent_bias = (ops.expand_dims(x, 1) for x in biases)
+    products = [ops.matmul(inputs, kernel[i]) + bias[i] for i in range(2)]
+    # The backward half is reversed in time, so that one scan serves both.
+    products = ops.stack([products[0], ops.flip(products[1], axis=0)], axis=1)
+
+    def advance(carry, products):
+        recurrent = ops.matmul(carry[0], recurrent_kernel) + recurrent_bias
+        carry = step(products, recurrent, carry)
+        # TensorFlow's `scan` wants outputs shaped like the carry.
+        return carry, carry
+
+    shape = (2, ops.shape(inputs)[1], recurrent_kernel.shape[1])
+    zeros = (ops.zeros(shape, inputs.dtype),) * CARRY_SIZE[step]
+    _, (states, *_) = ops.scan(advance, zeros, products)
     return ops.concatenate(
         [states[:, 0], ops.flip(states[:, 1], axis=0)], axis=-1
     )
 
 
-def bidirectional_gru(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
-    recurrent_bias = ops.expand_dims(recurrent_bias, 1)  # over the batch
-
-    def step(state, products):
-        recurrent = ops.matmul(state, recurrent_kernel) + recurrent_bias
-        input_reset, input_update, input_new = ops.split(products, 3, -1)
-        reset, update, new = ops.split(recurrent, 3, -1)
-        reset = ops.sigmoid(input_reset + reset)
-        update = ops.sigmoid(input_update + update)
-        new = ops.tanh(input_new + reset * new)
-        state = new + update * (state - new)
-        return state, state
-
-    products = _input_products(inputs, kernel, bias)
-    _, states = ops.scan(
-        step,
-        ops.zeros(_state_shape(inputs, recurrent_kernel), inputs.dtype),
-        products,
-    )
-    return _join_directions(states)
-
-
-def bidirectional_lstm(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
-    def step(carry, products):
-        state, cell = carry
-        gates = products + ops.matmul(state, recurrent_kernel)
-        input_gate, forget, new, output = ops.split(gates, 4, -1)
-        cell = ops.sigmoid(forget) * cell
-        cell = cell + ops.sigmoid(input_gate) * ops.tanh(new)
-        state = ops.sigmoid(output) * ops.tanh(cell)
-        # TensorFlow's `scan` wants outputs shaped like the carry.
-        return (state, cell), (state, cell)
-
-    products = _input_products(inputs, kernel, bias + recurrent_bias)
-    zeros = ops.zeros(_state_shape(inputs, recurrent_kernel), inputs.dtype)
-    _, (states, _) = ops.scan(step, (zeros, zeros), products)
-    return _join_directions(states)
+bidirectional_gru = functools.partial(_bidirectional, gru_step)
+bidirectional_lstm = functools.partial(_bidirectional, lstm_step)
 
 
 def lstm(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
-    def step(carry, products):
-        state, cell = carry
-        gates = products + ops.matmul(state, recurrent_kernel)
-        input_gate, forget, new, output = ops.split(gates, 4, -1)
-        cell = ops.sigmoid(forget) * cell
-        cell = cell + ops.sigmoid(input_gate) * ops.tanh(new)
-        state = ops.sigmoid(output) * ops.tanh(cell)
-        return (state, cell), (state, cell)
+    def advance(carry, products):
+        recurrent = ops.matmul(carry[0], recurrent_kernel) + recurrent_bias
+        carry = lstm_step(products, recurrent, carry)
+        return carry, carry
 
-    products = ops.matmul(inputs, kernel) + (bias + recurrent_bias)
+    products = ops.matmul(inputs, kernel) + bias
     shape = (ops.shape(inputs)[1], recurrent_kernel.shape[0])
-    zeros = ops.zeros(shape, inputs.dtype)
-    _, (states, _) = ops.scan(step, (zeros, zeros), products)
-    return states
-
-
-def _state_shape(inputs, recurrent_kernel):
-    return (2, ops.shape(inputs)[1], recurrent_kernel.shape[1])
+    zeros = (ops.zeros(shape, inputs.dtype),) * 2
+    return ops.scan(advance, zeros, products)[1][0]
 
 
 def split(x, sizes):

@@ -1,7 +1,5 @@
 """Bidirectional recurrences on TensorFlow: one `while_loop` for both.
 
-Signatures and equations are documented in `keras_bandit.backend`.
-
 The inputs' products are made step by step: made at once for all steps they
 leave the CPU's caches (one GRU over 517 steps, batch 64, 128 features, 256
 units, two cores: 0.57 s instead of 0.46 s). One loop for both directions,
@@ -13,27 +11,7 @@ import functools
 
 import tensorflow as tf
 
-
-def _gru_step(input_products, recurrent_products, carry):
-    (state,) = carry
-    input_reset, input_update, input_new = tf.split(input_products, 3, -1)
-    reset, update, new = tf.split(recurrent_products, 3, -1)
-    reset = tf.sigmoid(input_reset + reset)
-    update = tf.sigmoid(input_update + update)
-    new = tf.tanh(input_new + reset * new)
-    return (new + update * (state - new),)
-
-
-def _lstm_step(input_products, recurrent_products, carry):
-    _, cell = carry
-    gates = tf.split(input_products + recurrent_products, 4, -1)
-    input_gate, forget, new, output = gates
-    cell = tf.sigmoid(forget) * cell + tf.sigmoid(input_gate) * tf.tanh(new)
-    return tf.sigmoid(output) * tf.tanh(cell), cell
-
-
-# The parts of a carry: (state,) and (state, cell).
-_CARRY_SIZE = {_gru_step: 1, _lstm_step: 2}
+from keras_bandit.backend.generic import CARRY_SIZE, gru_step, lstm_step
 
 
 def _loop(step, inputs, *weights):
@@ -74,7 +52,7 @@ def _loop(step, inputs, *weights):
     _, _, outputs = tf.while_loop(
         lambda time, *_: time < steps,
         body,
-        (0, ((zeros,) * _CARRY_SIZE[step],) * 2, outputs),
+        (0, ((zeros,) * CARRY_SIZE[step],) * 2, outputs),
         maximum_iterations=steps,
     )
     return tf.concat([output.stack() for output in outputs], axis=-1)
@@ -92,5 +70,5 @@ def _bidirectional(step, inputs, *weights):
     return tf.ensure_shape(outputs, (*inputs.shape[:2], outputs.shape[2]))
 
 
-bidirectional_gru = functools.partial(_bidirectional, _gru_step)
-bidirectional_lstm = functools.partial(_bidirectional, _lstm_step)
+bidirectional_gru = functools.partial(_bidirectional, gru_step)
+bidirectional_lstm = functools.partial(_bidirectional, lstm_step)

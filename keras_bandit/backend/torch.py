@@ -1,9 +1,7 @@
 """Recurrences on PyTorch, ATen's own GRU and LSTM, and a faster `take`.
 
-On the CPU the GRU is our own (`torch_gru.py`). ATen's recurrences need no
-compiler, run oneDNN or cuDNN kernels where those exist, and take our gate
-order as it is. Signatures and equations are documented in
-`keras_bandit.backend`.
+ATen's run oneDNN or cuDNN kernels where those exist, and take our gate order as
+it is. On the CPU the GRU is our own (`torch_gru.py`).
 """
 
 import numpy as np

@@ -4,8 +4,7 @@ ATen's GRU on the CPU takes some ten operations a step, and autograd adds to eac
 of them copies, zero-filled buffers and sums. Here a step is eight operations
 forwards and seventeen backwards, all on tensors of one step, which stay in
 the processor's cache; only the gates are kept from the one pass to the other.
-oneDNN computes the products (`onednn_products.py`). `docs/performance.md`
-compares its times with ATen's.
+oneDNN computes the products. `docs/performance.md` compares the times.
 """
 
 import torch

@@ -1,9 +1,7 @@
 """Band layouts: which frequency bins each band of a model holds, and how much.
 
-A layout is a list of `Band(start, stop, weights)`. Bands may overlap; the
-weights say how much each of them adds to the mask of a bin. All layouts of the
-authors of BandIt and BSRNN are here, bin for bin, and the microtonal one of
-the refined BSRNN. Needs NumPy alone, no backend of Keras.
+All layouts of the authors of BandIt and BSRNN are here, bin for bin, and the
+microtonal one of the refined BSRNN. Needs NumPy alone.
 """
 
 from keras_bandit.bands.band import Band, as_bands, check_bands

@@ -37,10 +37,9 @@ def find_layout(
 
     Returns:
         list of `(name, num_bands, sample_rate)`, the arguments of
-        `band_layout`, most likely first: sorted by sample rate, then by name
-        as in `layout_names()`. Several may agree, since musical bands do not
-        depend on the sample rate (above 16.7 kHz at `n_fft` 2048), and
-        `"other"` is the same as `"vocals_v7"`. Empty if none agrees.
+        `band_layout`, by sample rate, then as in `layout_names()`. Several may
+        agree: musical bands do not depend on the sample rate (above 16.7 kHz
+        at `n_fft` 2048), and `"other"` is the same as `"vocals_v7"`.
 
     Raises:
         ValueError: if a width or sample rate is not a positive integer,

@@ -2,6 +2,7 @@
 
 from keras_bandit.bands.bsrnn_bands import BSRNN_LAYOUTS
 from keras_bandit.bands.layouts import band_layout, layout_names
+from keras_bandit.common.extras import require
 
 # A logarithmic axis has no 0: a band with bin 0 begins where the axis does.
 _LOWEST_BIN = 0.25
@@ -60,12 +61,7 @@ def plot_bands(
         ImportError: without matplotlib.
         ValueError: if `layouts` is empty, or as in `band_layout`.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            'plot_bands needs matplotlib: pip install "keras-bandit[plot]"'
-        ) from error
+    drawing = require("matplotlib.figure", "plot", "plot_bands")
     names = [] if isinstance(layouts, str) else list(layouts)
     if not names or any(name not in layout_names() for name in names):
         raise ValueError(
@@ -73,7 +69,9 @@ def plot_bands(
             f"{', '.join(layout_names())}; got {layouts!r}"
         )
     # A figure of its own, without pyplot: no window, no global state.
-    figure = Figure(figsize=(2 + 2.1 * len(names), 4), layout="constrained")
+    figure = drawing.Figure(
+        figsize=(2 + 2.1 * len(names), 4), layout="constrained"
+    )
     figure.suptitle(
         f"Bins of each band: n_fft {n_fft}, {sample_rate / 1000:g} kHz",
         fontsize="medium",

@@ -1,14 +1,13 @@
-"""The `keras-bandit` command: separate, evaluate, export, presets, convert, …
+"""The `keras-bandit` command; each of its commands has a module.
 
-Each command has a module of its name, with its arguments and the function that
-it runs. NumPy, soundfile and Keras are imported when a command runs, not
-before: `--help` and mistakes in the arguments answer at once, and `--backend`
-comes in time.
+NumPy, soundfile and Keras are imported when a command runs: `--help` answers at
+once, and `--backend` comes in time.
 """
 
 import atexit
 import contextlib
 import os
+import signal
 import sys
 
 from keras_bandit.cli.arguments import Parser
@@ -39,14 +38,7 @@ def build_parser():
 
 
 def main(argv=None):
-    """Runs the command line.
-
-    Args:
-        argv: list of str; `None` takes the process's arguments.
-
-    Returns:
-        int, the exit status: see `keras-bandit --help`.
-    """
+    """Runs the command line, the process's or `argv`; returns the exit status."""
     failed_prints.clear()
     try:
         args = build_parser().parse_args(argv)
@@ -68,6 +60,8 @@ def run():
     Python frees the modules of Keras and its backend one object after the
     other, which takes seconds; the system takes back their memory at once.
     """
+    # `kill` cleans up as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     status = main()
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):

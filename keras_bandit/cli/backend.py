@@ -12,15 +12,9 @@ from keras_bandit.common.quiet import quiet_tensorflow
 
 
 def choose_backend(backend):
-    """Sets Keras' backend, before Keras is imported.
+    """Sets Keras's backend before Keras is imported; `None` leaves the choice.
 
-    Args:
-        backend: "tensorflow", "jax" or "torch"; `None` leaves the choice to
-            `KERAS_BACKEND` and Keras' own configuration.
-
-    Raises:
-        CommandError: if the backend isn't installed, or Keras already runs
-            on another one.
+    `CommandError` if it isn't installed, or Keras already runs on another one.
     """
     if backend is None:
         return

@@ -28,12 +28,7 @@ def explain(error):
 def user_errors(*expected, about=None):
     """Ends the command in one line where the user can mend what went wrong.
 
-    Args:
-        *expected: exceptions.
-        about: what the line begins with; `None`: the message says it.
-
-    Raises:
-        CommandError: in place of one of the exceptions.
+    `CommandError` in place of expected exceptions; `about` begins the line.
     """
     try:
         yield

@@ -6,7 +6,11 @@ import pathlib
 from keras_bandit.cli.arguments import count, names, path
 from keras_bandit.cli.backend import choose_backend, import_keras
 from keras_bandit.cli.console import CommandError, say, user_errors
-from keras_bandit.common.files import check_writable, replace_directory
+from keras_bandit.common.files import (
+    check_replaceable,
+    check_writable,
+    replace_directory,
+)
 
 
 def add_convert(commands):
@@ -46,24 +50,14 @@ def add_convert(commands):
 
 
 def _check_replaceable(out_dir, checkpoint, overwrite):
-    """Refuses a file, and a full directory unless it is a preset to replace."""
-    if out_dir.exists() and not out_dir.is_dir():
-        raise CommandError(f"{out_dir}: not a directory")
-    if not out_dir.is_dir() or not any(out_dir.iterdir()):
-        return
-    if not overwrite:
-        raise CommandError(f"{out_dir}: already there; --overwrite replaces")
-    if os.path.realpath(checkpoint).startswith(
-        os.path.realpath(out_dir) + os.sep
-    ):
+    """Refuses all but a preset without the checkpoint in it."""
+    inside = os.path.realpath(out_dir) + os.sep
+    if overwrite and os.path.realpath(checkpoint).startswith(inside):
         raise CommandError(f"{out_dir}: holds {checkpoint}, so it is kept")
-    from keras_bandit.models.presets import is_preset_directory
-
-    if not is_preset_directory(out_dir):
-        raise CommandError(
-            f"{out_dir}: not a preset directory (no config.json), so it is "
-            "not replaced"
-        )
+    kind = "a preset directory (no task.json)"
+    check_replaceable(
+        out_dir, overwrite, kind, lambda path: (path / "task.json").is_file()
+    )
 
 
 def _describe(separator):

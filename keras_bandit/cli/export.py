@@ -49,10 +49,10 @@ def export_command(args):
                 f"--backend {backend}"
             )
         backend = "tensorflow"
-    from keras_bandit.export.description import check_replaceable
+    from keras_bandit.export.description import check_export_replaceable
 
     with user_errors(OSError):
-        check_replaceable(out, args.overwrite)
+        check_export_replaceable(out, args.overwrite)
         check_writable(out.absolute().parent)
     choose_backend(backend)
     separator = load_separator(args.preset)

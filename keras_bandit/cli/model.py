@@ -16,16 +16,9 @@ NAMES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}
 
 
 def load_separator(preset):
-    """Loads the Keras model of a preset, and tunes this process for it.
+    """Loads a preset's `AudioSeparator`, and tunes this process for it.
 
-    Args:
-        preset: str, see `find_preset`.
-
-    Returns:
-        `AudioSeparator`.
-
-    Raises:
-        CommandError: as `find_preset`, or if it cannot be loaded.
+    `preset` is what `find_preset` takes.
     """
     from keras_bandit.models.presets import is_preset_directory
 
@@ -50,23 +43,11 @@ def load_separator(preset):
 
 
 def load_core(preset, engine, precision, cache_dir, load):
-    """Loads a preset's core on an engine, without Keras if that can be.
+    """Loads a preset's `CoreSeparator`, without Keras if that can be.
 
-    Args:
-        preset: str, see `find_preset`.
-        engine: "openvino" or "onnxruntime".
-        precision: "float32" or "bfloat16".
-        cache_dir: str or `None`; see `CoreSeparator`.
-        load: function that loads the Keras model of a path.
-
-    Returns:
-        `CoreSeparator`.
-
-    Raises:
-        ImportError: if the engine is damaged.
-        UnsupportedModelError: if it cannot run the model.
-        CommandError: as `load_separator`, or if this processor does not have
-            the precision.
+    `load` is a function that loads the Keras model of a path. Raises
+    `ImportError` if the engine is damaged, and `UnsupportedModelError` if it
+    cannot run the model.
     """
     from keras_bandit.inference.core_separator import CoreSeparator
     from keras_bandit.inference.runtimes import check_bfloat16, import_engine
@@ -98,17 +79,9 @@ def load_core(preset, engine, precision, cache_dir, load):
 
 
 def resolve_engine(args):
-    """Chooses what computes: Keras where its backend was named.
+    """Chooses what computes, "keras", "openvino" or "onnxruntime".
 
-    Args:
-        args: `argparse.Namespace` of `separate` or `evaluate`.
-
-    Returns:
-        "keras", "openvino" or "onnxruntime".
-
-    Raises:
-        CommandError: if arguments contradict each other, or the engine
-            cannot be had.
+    `CommandError` if arguments contradict each other, or it cannot be had.
     """
     if args.backend and args.engine not in ("auto", "keras"):
         raise CommandError(
@@ -123,14 +96,10 @@ def resolve_engine(args):
     if args.engine_cache and (
         args.backend or args.engine in ("keras", "onnxruntime")
     ):
-        other = (
-            f"--backend {args.backend}"
-            if args.backend
-            else f"--engine {args.engine}"
-        )
+        name = "backend" if args.backend else "engine"
         raise CommandError(
-            f"--engine-cache is OpenVINO's; got {other} and --engine-cache "
-            f"{args.engine_cache}"
+            f"--engine-cache is OpenVINO's; got --{name} {getattr(args, name)} "
+            f"and --engine-cache {args.engine_cache}"
         )
     engine = "keras" if args.backend else args.engine
     try:
@@ -140,19 +109,7 @@ def resolve_engine(args):
 
 
 def load_on_engine(args, engine):
-    """Loads the model, and says on which engine if that was left open.
-
-    Args:
-        args: `argparse.Namespace` of `separate`.
-        engine: see `resolve_engine`.
-
-    Returns:
-        `AudioSeparator` or `CoreSeparator`.
-
-    Raises:
-        CommandError: as `load_core`, or if the engine that was asked for
-            cannot run the model.
-    """
+    """Loads the model, and says on which engine if that was left open."""
     load = functools.cache(lambda: load_separator(args.preset))
     because = ""
     if engine != "keras":

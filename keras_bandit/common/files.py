@@ -2,6 +2,8 @@
 
 import contextlib
 import errno
+import glob
+import json
 import os
 import pathlib
 import shutil
@@ -25,28 +27,34 @@ def check_writable(folder):
         raise PermissionError(errno.EACCES, reason, str(existing))
 
 
+def check_replaceable(directory, overwrite, kind, is_kind):
+    """Refuses what is there, unless it is empty or a `kind` to replace.
+
+    Raises `FileExistsError`, whose message says why.
+    """
+    if directory.exists() and not directory.is_dir():
+        raise FileExistsError(f"{directory}: not a directory")
+    if not directory.is_dir() or not any(directory.iterdir()):
+        return
+    if not overwrite:
+        raise FileExistsError(f"{directory}: already there; overwrite replaces")
+    if not is_kind(directory):
+        raise FileExistsError(f"{directory}: not {kind}, so it is not replaced")
+
+
 @contextlib.contextmanager
 def complete_files(paths, overwrite=False):
     """Lets files appear together, and only when they are complete.
 
-    Gives each path a hidden temporary name in the same directory, with the
-    same ending, and renames all when the block ends without an exception;
-    otherwise, Ctrl-C included, removes what was written. The names are the
-    process's own, so that two may write at once.
+    Yields a dict of each path's temporary one, a hidden name in the same
+    directory with the same ending, and renames all when the block ends without
+    an exception; otherwise, Ctrl-C included, removes what was written. The
+    names are the process's own, so that two may write at once. Without
+    `overwrite` a file that exists, or comes into being in the meantime, is a
+    `FileExistsError`.
 
         with complete_files([path]) as temporary:
             temporary[path].write_bytes(content)
-
-    Args:
-        paths: list of `pathlib.Path`. Their directories must exist.
-        overwrite: bool. Whether files that exist are replaced. If not, one
-            that comes into being in the meantime isn't replaced either.
-
-    Yields:
-        dict of each path's temporary path.
-
-    Raises:
-        FileExistsError: if a file exists and `overwrite` is false.
     """
     temporary = {
         path: path.with_name(f".{os.getpid()}.tmp.{path.name}")
@@ -111,23 +119,43 @@ def write_text(path, text):
     replace_file(path, lambda p: p.write_text(text, encoding="utf-8"))
 
 
+def read_json(path):
+    """Reads a JSON file of one object, a dict, or raises `ValueError`."""
+    try:
+        content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"{path} must hold a JSON object; got {type(content).__name__}"
+        )
+    return content
+
+
+def write_json(path, content):
+    """Writes a JSON file as `replace_file` does."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
 def _names(path):
     """A directory, and the new and the former one while it is replaced."""
     # Absolute, since "." has no name.
     path = pathlib.Path(os.path.abspath(path))
     return (
         path,
-        path.with_name(f".{path.name}.partial"),
+        # The process's own: another one's is never filled by two.
+        path.with_name(f".{path.name}.{os.getpid()}.partial"),
         path.with_name(f".{path.name}.former"),
     )
 
 
 def recover_directory(path):
     """Undoes a `replace_directory` that was killed half-way."""
-    path, partial, former = _names(path)
+    path, _, former = _names(path)
     if former.exists() and not path.exists():
         former.rename(path)
-    for remains in (partial, former):
+    partial = path.parent.glob(f".{glob.escape(path.name)}.*.partial")
+    for remains in (*partial, former):
         shutil.rmtree(remains, ignore_errors=True)
 
 

@@ -6,12 +6,9 @@ import sys
 
 @contextlib.contextmanager
 def hidden_module(name):
-    """A block in which a module cannot be imported, as if not installed.
+    """A block in which a top-level module is as if not installed.
 
-    Unless it has been already, and then nothing happens.
-
-    Args:
-        name: str. A top-level module.
+    Unless it has been imported already, and then nothing happens.
     """
     if name in sys.modules:
         yield
@@ -24,12 +21,11 @@ def hidden_module(name):
 
 
 def import_openvino():
-    """Imports OpenVINO in a way that sends nothing; returns the module.
+    """Imports OpenVINO without its telemetry; returns the module.
 
-    At its import OpenVINO reports to its makers' telemetry unless the user
-    has opted out: over the network, from a process forked beside running
-    threads, and with files in the home directory. Without the package
-    `openvino_telemetry` it does not, and works as well.
+    At its import OpenVINO reports over the network, from a process forked
+    beside running threads, and with files in the home directory, unless the
+    user has opted out. Without `openvino_telemetry` it works as well.
     """
     with hidden_module("openvino_telemetry"):
         import openvino

@@ -2,19 +2,14 @@
 
 import numpy as np
 
+from keras_bandit.common.extras import require
+
 _BLOCK_SECONDS = 0.4  # gating blocks of ITU-R BS.1770-4
 
 
 def require_pyloudnorm():
     """The module pyloudnorm, whose import takes a second."""
-    try:
-        import pyloudnorm
-    except ImportError as error:
-        raise ImportError(
-            "loudness is measured with pyloudnorm, which is not installed: "
-            "pip install 'keras-bandit[mix]'"
-        ) from error
-    return pyloudnorm
+    return require("pyloudnorm", "mix", "measuring loudness")
 
 
 def integrated_loudness(audio, sample_rate):
@@ -24,12 +19,8 @@ def integrated_loudness(audio, sample_rate):
     scripts that mixed DnR (github.com/darius522/dnr-utils, audio_utils.py at
     d895d48).
 
-    Args:
-        audio: `(channels, samples)` of one to five channels, full scale ±1.
-        sample_rate: int. Hz.
-
-    Returns:
-        float, LUFS; `-inf` if nothing is louder than -70 LUFS (Annex 1).
+    Of `(channels, samples)` of one to five channels, full scale ±1, a float in
+    LUFS; `-inf` if nothing is louder than -70 LUFS (Annex 1).
 
     Raises:
         ImportError: without pyloudnorm, the extra `mix`.

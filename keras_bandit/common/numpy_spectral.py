@@ -1,7 +1,7 @@
 """`STFT` and `ISTFT` of `keras_bandit.layers` in NumPy alone.
 
-For what runs without a backend of Keras: the oracles and the engines, where float32 FFTs outside the graph are exact to rounding at every
-precision of the network, and are 1 % of the work.
+For what runs without a backend of Keras: oracles and engines, whose transforms
+are float32 at every precision of the network, and 1 % of the work.
 """
 
 import numpy as np

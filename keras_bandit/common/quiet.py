@@ -17,16 +17,10 @@ _lock = threading.RLock()
 def hidden_stderr():
     """Holds back what is written to standard error, by C and C++ too.
 
-    For libraries that write notes there and report errors otherwise:
-    TensorFlow when it starts, libmpg123 (part of libsndfile) for an odd MP3
-    file. If the block raises an exception, the text is shown after all.
-
-    Standard error belongs to the whole process: other threads are held back
-    too, and wait if they enter such a block themselves.
-
-    Yields:
-        The open file that holds the text; an empty one if standard error is
-        closed.
+    For libraries that write notes there and report errors otherwise. Yields
+    the open file that holds the text. If the block raises an exception, the
+    text is shown after all. Standard error belongs to the whole process: other
+    threads are held back too, and wait if they enter such a block themselves.
     """
     with _lock:
         try:
@@ -52,9 +46,6 @@ def hidden_stderr():
 @contextlib.contextmanager
 def quiet_tensorflow():
     """A block in which TensorFlow is imported without its start messages.
-
-        with quiet_tensorflow():
-            import keras
 
     `TF_CPP_MIN_LOG_LEVEL=3`, which this sets for good, silences all but those
     on missing GPUs (TensorFlow 2.21, `cudart_stub.cc`): standard error is held

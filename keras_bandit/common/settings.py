@@ -21,15 +21,9 @@ def _show(settings, key):
 def check_same_settings(former, now, where, remedy):
     """Refuses to go on in a directory that was begun with other settings.
 
-    Args:
-        former: dict, nested or not, as read from the directory.
-        now: dict. As `former` would be written now: values that JSON keeps.
-        where: str. What was begun, such as "the run my_run", for the error.
-        remedy: str. What the user can do, for the error.
-
-    Raises:
-        ValueError: if a value differs or is in one of the two only; names
-            each of them, but not more than ten.
+    `former` is what was read from it, a dict, nested or not, and `now` what
+    would be written: values that JSON keeps. The `ValueError` names up to ten
+    that differ, `where` ("the run my_run"), and what the user can do.
     """
     former, now = _flatten(former), _flatten(now)
     differing = [

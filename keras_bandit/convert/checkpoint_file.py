@@ -8,6 +8,7 @@ import re
 
 import numpy as np
 
+from keras_bandit.common.extras import require
 from keras_bandit.common.one_line import one_line
 
 WRAPPERS = ("state_dict", "model_state_dict", "state")
@@ -42,13 +43,7 @@ def read_state_dict(path):
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no checkpoint file at {path!r}")
-    try:
-        import torch
-    except ImportError as error:
-        raise ImportError(
-            "reading a checkpoint file needs PyTorch on every backend: "
-            'pip install "keras-bandit[torch]"'
-        ) from error
+    torch = require("torch", "torch", "reading a checkpoint file")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -71,14 +66,10 @@ def read_state_dict(path):
 
 
 def unwrap(checkpoint):
-    """Takes the state dict out of what trainers wrap around it.
+    """Takes the state dict, `{name: float32 array}`, out of a trainer's.
 
-    Returns:
-        `{name: float32 array}`. Where names have the prefix `model.`
-        (PyTorch Lightning) only those are kept, without it.
-
-    Raises:
-        ValueError: if it is not a dict of tensors.
+    Where names have the prefix `model.` (PyTorch Lightning) only those are
+    kept, without it. `ValueError` if it is not a dict of tensors.
     """
     for wrapper in WRAPPERS:
         inner = isinstance(checkpoint, dict) and checkpoint.get(wrapper)
@@ -188,12 +179,7 @@ def sha256(path):
 def read_hparams(path):
     """Reads `hparams.yaml` beside a checkpoint or in its folder's parent.
 
-    Returns:
-        dict, empty if there is none.
-
-    Raises:
-        ValueError: if the file is not plain YAML; tags that would make
-            Python objects are refused.
+    A dict, empty if there is none; `ValueError` if it is not plain YAML.
     """
     import yaml
 

@@ -1,9 +1,8 @@
 """Changes of single stems before they are mixed.
 
-`random_crops` calls each with a random number generator, the stored stems of
-one example, `{stem: (channels, samples)}`, and the sample rate in Hz. It
-returns such a dict and leaves its argument as it was. Any function of these
-arguments will do.
+Functions of a random number generator, the stored stems of one example,
+`{stem: (channels, samples)}`, and the sample rate in Hz, to such a dict. They
+leave their argument as it was.
 """
 
 import dataclasses

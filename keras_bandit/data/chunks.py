@@ -10,21 +10,13 @@ from keras_bandit.data.stem_reader import StemReader
 
 @dataclasses.dataclass(frozen=True)
 class ChunkSource:
-    """Batches of chunks as a function of their number.
-
-    Args:
-        reader: `StemReader`.
-        samples: int. Length of a chunk.
-        hop: int. Samples from chunk to chunk.
-        batch_size: int.
-        ends: list of int. Chunks of the tracks up to and with each.
-    """
+    """Batches of chunks as a function of their number."""
 
     reader: StemReader
-    samples: int
-    hop: int
+    samples: int  # length of a chunk
+    hop: int  # samples from chunk to chunk
     batch_size: int
-    ends: list
+    ends: list  # chunks of the tracks up to and with each
 
     def __len__(self):
         return -(-self.ends[-1] // self.batch_size)

@@ -32,18 +32,12 @@ def _order(seed, epoch, part, size):
 class CropSource:
     """Batches of random crops as a function of their number.
 
-    Args:
-        reader: `StemReader`.
-        samples: int. Length of a crop.
-        places: range. The examples of a batch that are made: all, or the
-            share of one of several processes.
-        batch_size, epoch_size, independent, augmentations, peak_margin, seed,
-            start_epoch: see `random_crops`.
+    Fields that are not explained here are arguments of `random_crops`.
     """
 
     reader: StemReader
-    samples: int
-    places: range
+    samples: int  # length of a crop
+    places: range  # examples of a batch that are made: all, or a process's
     batch_size: int
     epoch_size: int
     independent: bool
@@ -54,11 +48,6 @@ class CropSource:
 
     def share(self, index, count):
         """The source of every `count`-th example of each batch."""
-        if self.batch_size % count:
-            raise ValueError(
-                f"batch_size must be a multiple of the {count} processes; got "
-                f"batch_size={self.batch_size}"
-            )
         return dataclasses.replace(self, places=self.places[index::count])
 
     def __len__(self):
@@ -126,7 +115,6 @@ def random_crops(
     sample_rate=None,
     seed=0,
     start_epoch=0,
-    num_workers=0,
 ):
     """Random crops of tracks in batches, new ones in every epoch.
 
@@ -137,8 +125,7 @@ def random_crops(
     leaves out the last possible one, ours does not.
 
     Example i of epoch e depends only on `seed`, e and i. A run that continues
-    with `start_epoch=e` sees what an uninterrupted one would see. The state
-    of an iterator can be saved and restored too (`get_state`).
+    with `start_epoch=e` sees what an uninterrupted one would see.
 
     The mixture is the stored one, where there is one and stems are neither
     independent nor augmented; else it is the sum of `mixture_stems`.
@@ -167,15 +154,11 @@ def random_crops(
         sample_rate: int or `None`. Hz, the rate the tracks must have.
         seed: int ≥ 0.
         start_epoch: int ≥ 0. The epoch that comes first.
-        num_workers: int. 0: batches are made by threads. Else by as many
-            processes, which helps where augmentations keep Python busy.
 
     Returns:
-        A grain dataset of `(mixture, {stem: target})`, each `(batch, channels,
-        samples)` float32. With `num_workers=0` it is a `MapDataset` as long as
-        an epoch, and `fit(dataset, epochs=…)` reads the next epochs by itself.
-        With workers it is an endless `IterDataset`, and `fit` needs
-        `steps_per_epoch=epoch_size // batch_size`.
+        `grain.MapDataset` of `(mixture, {stem: target})`, each `(batch,
+        channels, samples)` float32, as long as an epoch. `fit(dataset,
+        epochs=…)` reads the next epochs by itself.
 
     Raises:
         ValueError: if an argument is out of its range, tracks differ in rate
@@ -183,7 +166,6 @@ def random_crops(
     """
     batch_size = check_whole("batch_size", batch_size, 1)
     epoch_size = check_whole("epoch_size", epoch_size, batch_size)
-    num_workers = check_whole("num_workers", num_workers, 0)
     if peak_margin is not None and not 0 <= peak_margin < math.inf:
         raise ValueError(
             f"peak_margin must be None or ≥ 0; got peak_margin={peak_margin}"
@@ -205,7 +187,6 @@ def random_crops(
         start_epoch=check_whole("start_epoch", start_epoch, 0),
     )
     # Importing grain takes a second and loads JAX.
-    from keras_bandit.data.indexed_dataset import IndexedDataset, ProcessDataset
+    from keras_bandit.data.indexed_dataset import IndexedDataset
 
-    dataset = IndexedDataset(source)
-    return ProcessDataset(dataset, num_workers) if num_workers else dataset
+    return IndexedDataset(source)

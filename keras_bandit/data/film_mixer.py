@@ -3,7 +3,6 @@
 import concurrent.futures
 import csv
 import dataclasses
-import json
 import multiprocessing
 import os
 import pathlib
@@ -12,7 +11,11 @@ import shutil
 import soundfile
 
 from keras_bandit.common.checks import check_whole
-from keras_bandit.common.files import replace_directory, write_text
+from keras_bandit.common.files import (
+    read_json,
+    replace_directory,
+    write_json,
+)
 from keras_bandit.common.loudness import require_pyloudnorm
 from keras_bandit.common.settings import check_same_settings
 from keras_bandit.data.film_track import KINDS, mix_film_track
@@ -91,7 +94,7 @@ def _begin(output_dir, record, sounds, overwrite):
     path = output_dir / _RECORD
     if path.exists() and not overwrite:
         check_same_settings(
-            json.loads(path.read_text(encoding="utf-8")),
+            read_json(path),
             record,
             f"the tracks in {output_dir}",
             "choose another folder, or overwrite=True to lose them",
@@ -114,7 +117,7 @@ def _begin(output_dir, record, sounds, overwrite):
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
     output_dir.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(record, indent=1))
+    write_json(path, record)
 
 
 def _write_annotations(path, events):
@@ -181,27 +184,24 @@ def mix_film_tracks(
 
     Writes the folders of DnR v2 (Petermann et al. 2022, arXiv:2110.09958):
     `output_dir/{tr,cv,tt}/<number>/{mix,speech,music,sfx}.wav`, mono, 32-bit
-    floats, and `annots.csv` with the events.
-    `keras_bandit.data.film_track.mix_film_track` describes the mixing;
-    `output_dir/film_mix.json` records its settings and the files used.
+    floats, and `annots.csv` with the events; `film_mix.json` records settings
+    and files. `mix_film_track` describes the mixing.
 
-    Each class takes its sounds from a folder of the user's, searched with the
-    folders below it, or, without one, from the package's generators: babble
-    of invented speakers, bars of music, effects (as `film_clip`). A file is
-    used in one split only: of each folder 70, 10 and 20 % of the files go to
-    the splits that have tracks, at random, one at least. If `effects_dir` has
-    the folders `foreground` and `background`, events and backgrounds come
-    from these; else every file may become either. Files at another rate are
-    resampled (soxr, VHQ), channels are averaged.
+    Sounds come from folders of the user's and the folders below, or, without
+    one, from the generators of `film_clip`. A file is used in one split only:
+    70, 10 and 20 % of each folder's files go to the splits that have tracks,
+    at random, one at least. If `effects_dir` has the folders `foreground` and
+    `background`, events and backgrounds come from these; else every file may
+    become either. Files at another rate are resampled (soxr, VHQ), channels
+    are averaged.
 
-    The first call reads all files to their end before it mixes. A call that
-    was interrupted continues when it is repeated: complete tracks are kept.
-    Track `index` of a split depends on the seed, the files, the length and
-    the rate, and on no other track, so that `counts` may grow.
+    The first call reads all files to their end before it mixes; complete
+    tracks of an interrupted call are kept. A track depends on its number, the
+    seed, the files, the length and the rate alone, so that `counts` may grow.
 
     Args:
         output_dir: path. Made if it is not there.
-        counts: `{"train", "validation", "test"}`: numbers of tracks; a split
+        counts: `{split: int}` of "train", "validation" and "test"; a split
             left out, or with 0, takes no files.
         speech_dir, music_dir, effects_dir: path, or `None`: generated.
         seconds: float. Length of the tracks, at least 1.
@@ -221,9 +221,8 @@ def mix_film_tracks(
     Raises:
         ValueError: if an argument is out of its range; if `output_dir` holds
             tracks that were mixed otherwise, or not by the mixer.
-        FolderError: a ValueError, if a folder is missing or has fewer files
-            than splits, or a file is damaged, silent or not finite; all such
-            files are named.
+        FolderError: a ValueError, if a folder is missing or has too few
+            files, or a file is damaged, silent or not finite; names them all.
         ImportError: without pyloudnorm, the extra `mix`.
     """
     counts = _check(counts, seconds, sample_rate, seed, workers)

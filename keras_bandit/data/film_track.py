@@ -38,23 +38,15 @@ _TRIES = 10
 
 @dataclasses.dataclass(frozen=True)
 class Event:
-    """A piece of a sound in a track.
+    """A piece of a sound in a track; places in seconds."""
 
-    Args:
-        file: str. Name of the sound.
-        kind: str, one of `KINDS`.
-        start, stop: float. Place in the track, seconds.
-        clip_start, clip_stop: float. Place in the sound, seconds.
-        gain: float. Factor of the sound, which is faded at both ends.
-    """
-
-    file: str
-    kind: str
-    start: float
+    file: str  # name of the sound
+    kind: str  # one of `KINDS`
+    start: float  # in the track
     stop: float
-    clip_start: float
+    clip_start: float  # in the sound
     clip_stop: float
-    gain: float
+    gain: float  # factor of the sound, which is faded at both ends
 
 
 def _pause(rng):
@@ -79,14 +71,11 @@ def _sounds(rng, kind, files, sample_rate):
 
 
 def _cut(rng, kind, sound, longest, sample_rate):
-    """A faded piece of a sound that is not silent.
+    """A faded piece that is not silent: start (s), `(samples,)`, LUFS.
 
     Speech is taken whole, of others about half. Speech and effects start with
     their file if it has at most 30 s; music starts anywhere, and so does every
     piece after one that was silent.
-
-    Returns:
-        Start in seconds, `(samples,)`, and its loudness in LUFS.
     """
     for attempt in range(_TRIES):
         seconds = longest

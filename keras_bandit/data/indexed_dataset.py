@@ -1,13 +1,8 @@
 """A grain dataset over anything that has an item for every index."""
 
-try:
-    import grain
-    from absl import flags
-except ImportError as error:
-    raise ImportError(
-        "datasets for training need grain, which is not installed: pip "
-        "install 'keras-bandit[grain]'"
-    ) from error
+from keras_bandit.common.extras import require
+
+grain = require("grain", "grain", "a dataset for training")
 
 # Four batches ahead. grain's own numbers are 16 threads and 500 elements: in
 # batches of audio several gigabytes.
@@ -19,11 +14,7 @@ class IndexedDataset(grain.MapDataset):
 
     Indices beyond the length are the epochs after the first, which is how
     grain's `repeat` asks for them; `grain.MapDataset.source` would give the
-    first epoch again.
-
-    Args:
-        source: has `len()`, the items of one epoch, `item(index)` and, for
-            `share`, `share(index, count)`.
+    first epoch again. For `share` a source has `batch_size` and `share`, too.
     """
 
     def __init__(self, source):
@@ -39,12 +30,16 @@ class IndexedDataset(grain.MapDataset):
         return self._source.item(index)
 
     def share(self, index, count):
-        """The share of process `index` of `count`: every `count`-th item of
-        each batch. Nothing else is read.
+        """Every `count`-th item of each batch from `index` on, and no other.
 
-        Raises:
-            ValueError: if batches are no multiples of `count`.
+        `ValueError` if batches are no multiples of `count`.
         """
+        batch_size = self._source.batch_size
+        if batch_size % count:
+            raise ValueError(
+                f"batch_size must be a multiple of the {count} processes; got "
+                f"batch_size={batch_size}"
+            )
         return IndexedDataset(self._source.share(index, count))
 
     def __iter__(self):
@@ -52,37 +47,3 @@ class IndexedDataset(grain.MapDataset):
 
     def to_iter_dataset(self, read_options=None, **kwargs):
         return super().to_iter_dataset(read_options or _READ_OPTIONS, **kwargs)
-
-
-class ProcessDataset(grain.IterDataset):
-    """The endless stream of a dataset's epochs, made by other processes.
-
-    The items and their order are those of the dataset.
-
-    Args:
-        dataset: `IndexedDataset`.
-        num_workers: int ≥ 1.
-    """
-
-    def __init__(self, dataset, num_workers):
-        # grain reads flags of absl here, which refuses before they are parsed;
-        # a program that is no absl app never parses them.
-        if not flags.FLAGS.is_parsed():
-            flags.FLAGS.mark_as_parsed()
-        # One thread each: the processes already run side by side.
-        options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
-        workers = grain.MultiprocessingOptions(
-            num_workers=num_workers, per_worker_buffer_size=2
-        )
-        stream = dataset.repeat().to_iter_dataset(options)
-        super().__init__(stream.mp_prefetch(workers))
-        self.dataset = dataset
-        self.num_workers = num_workers
-
-    def share(self, index, count):
-        """See `IndexedDataset.share`."""
-        shared = self.dataset.share(index, count)
-        return ProcessDataset(shared, self.num_workers)
-
-    def __iter__(self):
-        return iter(self._parent)

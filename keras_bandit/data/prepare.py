@@ -4,13 +4,13 @@ import contextlib
 import errno
 import importlib
 import io
-import json
 import os
 import pathlib
 import shutil
 import textwrap
 
-from keras_bandit.common.files import replace_directory
+from keras_bandit.common.checks import check_choice
+from keras_bandit.common.files import read_json, replace_directory
 from keras_bandit.data.track_files import FolderError
 
 DEFAULT_CONFIGS = {
@@ -22,15 +22,8 @@ DEFAULT_CONFIGS = {
 
 
 def load_builder(dataset, data_dir, config=None):
-    """Makes the TFDS builder of a dataset, a `TrackBuilder`.
-
-    Arguments and errors are those of `prepare`.
-    """
-    if dataset not in DEFAULT_CONFIGS:
-        raise ValueError(
-            f"dataset must be one of {', '.join(DEFAULT_CONFIGS)}; got "
-            f"{dataset!r}"
-        )
+    """Makes a dataset's `TrackBuilder`; arguments and errors as `prepare`."""
+    check_choice("dataset", dataset, DEFAULT_CONFIGS)
     try:
         module = importlib.import_module(
             f"keras_bandit.datasets.{dataset}.{dataset}_dataset_builder"
@@ -49,12 +42,8 @@ def load_builder(dataset, data_dir, config=None):
 
 
 def describe(directory):
-    """What a directory from `prepare` holds, in one line.
-
-    Returns:
-        str, "train 3406, validation 487, test 973 tracks, 1.9 MB".
-    """
-    index = json.loads((directory / "metadata.json").read_text())
+    """What `prepare` made: "train 3406, …, test 973 tracks, 1.9 MB"."""
+    index = read_json(directory / "metadata.json")
     counts = ", ".join(
         f"{split} {len(tracks)}" for split, tracks in index["tracks"].items()
     )
@@ -73,32 +62,26 @@ def prepare(
 ):
     """Prepares a dataset: checks its files and stores or indexes them.
 
-    A dataset is there complete or not at all: after a failure, the same call
-    prepares it once the files are repaired.
+    The dataset is there complete or not at all.
 
     Args:
         dataset: str, one of `DEFAULT_CONFIGS`.
         manual_dir: path. The folder with the dataset's files; the builder's
             `MANUAL_DOWNLOAD_INSTRUCTIONS` say where they come from.
-        data_dir: path. Where the prepared dataset goes, to
-            `data_dir/dataset/config/version`.
-        config: str, a config's name, such as "v2_segments"; `None` takes
-            `DEFAULT_CONFIGS`.
+        data_dir: path. Goes to `data_dir/dataset/config/version`.
+        config: str, such as "v2_segments"; `None`: of `DEFAULT_CONFIGS`.
         overwrite: bool. Whether a prepared dataset is replaced; the former
             one stays if that fails.
         show_progress: bool. Whether progress bars go to standard error.
-        mixing: dict, or `None`. For film_mix, arguments of
-            `keras_bandit.data.film_mixer.mix_film_tracks`.
+        mixing: dict, or `None`. For film_mix, arguments of `mix_film_tracks`.
 
     Returns:
-        `pathlib.Path`, the directory of the prepared dataset, and a list of
-        str, notes such as "train has 2 tracks; the full release has 3406".
+        path of the prepared dataset, and a list of str, notes such as "train
+        has 2 tracks; the full release has 3406".
 
     Raises:
         FileExistsError: if it is prepared already, and not `overwrite`.
         FolderError: if files are missing, damaged or short; names them all.
-        ImportError: if a package is missing.
-        OSError: if files cannot be read or written.
         ValueError: for an unknown dataset or config.
     """
     manual_dir = pathlib.Path(manual_dir).absolute()

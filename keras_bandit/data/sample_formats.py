@@ -1,9 +1,9 @@
 """Samples as files keep them: 8 to 32-bit integers or floats."""
 
-import re
-
 import numpy as np
 import soundfile
+
+from keras_bandit.common.broken_off import missing_samples
 
 # libsndfile's sample formats: the type that a format is read as without loss,
 # and the bytes of a sample. Integers fill their type from the top, so that the
@@ -52,11 +52,9 @@ def open_audio(path):
 
 
 def read_frames(file, start, stop):
-    """Samples `start` … `stop` of an open file, not converted.
+    """Samples `start` … `stop` of an open file: `(samples, channels)`.
 
-    Returns:
-        `(stop - start, channels)`, integers with full scale at their type's,
-        or floats.
+    Integers, full scale at their type's, or floats.
 
     Raises:
         TrackFileError: if the file is damaged or breaks off there, or a
@@ -96,32 +94,17 @@ def check_length(file):
     """
     if not file.frames:
         raise TrackFileError(f"{file.name}: no samples, zero length")
-    # libsndfile counts what is left of a WAV file that breaks off. Only its
-    # log has the header's number: "data : 88200 (should be 44078)".
-    cut = re.search(
-        r"^data\s*: (\d+) \(should be (\d+)\)", file.extra_info, re.M
-    )
-    if cut and int(cut[1]) > int(cut[2]):
-        raise TrackFileError(
-            f"{file.name}: breaks off after {cut[2]} of {cut[1]} bytes of "
-            "samples"
-        )
+    if missing := missing_samples(file.extra_info):
+        raise TrackFileError(f"{file.name}: {missing}")
     read_frames(file, file.frames - 1, file.frames)
     file.seek(0)
 
 
 def to_float(frames, out=None):
-    """Converts the samples of `read_frames` to float32, full scale ±1.
+    """Samples of `read_frames` as float32 `(channels, samples)`, full scale ±1.
 
-    Gives the floats that libsndfile would (the factor is a power of two) in a
-    fifth of its time.
-
-    Args:
-        frames: `(samples, channels)`.
-        out: `(channels, samples)` float32 to fill; `None`: a new array.
-
-    Returns:
-        `(channels, samples)` float32, C-contiguous if new.
+    The floats that libsndfile gives (the factor is a power of two) in a fifth
+    of its time. `out` is an array to fill.
     """
     if out is None:
         out = np.empty(frames.T.shape, "float32")
@@ -133,12 +116,7 @@ def to_float(frames, out=None):
 
 
 def pack(frames, subtype):
-    """Bytes of samples in their format's width, little-endian.
-
-    Args:
-        frames: `(samples, channels)` of `read_frames`.
-        subtype: str, one of `SUBTYPES`, the file's.
-    """
+    """Samples of `read_frames` as bytes of their width, little-endian."""
     dtype, width = _FORMATS[subtype]
     little = np.ascontiguousarray(frames, np.dtype(dtype).newbyteorder("<"))
     columns = little.view("uint8").reshape(-1, little.itemsize)

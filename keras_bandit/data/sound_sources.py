@@ -32,15 +32,10 @@ _SILENCE = 10 ** (-70 / 20)
 
 @dataclasses.dataclass(frozen=True)
 class FileSound:
-    """A sound file, resampled and mixed down to mono when it is read.
-
-    Args:
-        path: path.
-        name: str. The path below its folder, with slashes.
-    """
+    """A sound file, resampled and mixed down to mono when it is read."""
 
     path: pathlib.Path
-    name: str
+    name: str  # the path below its folder, with slashes
 
     @functools.cached_property
     def seconds(self):
@@ -77,12 +72,7 @@ class GeneratedSound:
     Speech is one to four phrases of one speaker, an effect is one event; each
     has its own length. Music and backgrounds (rain, wind, a room) are made as
     long as the piece that is read, up to 30 s: a piece of another length is
-    another sound.
-
-    Args:
-        kind: "speech", "music", "sfx" or "background".
-        number: int ≥ 0, the seed.
-        sample_rate: int. Hz, the only rate that it can be read at.
+    another sound. It can be read at `sample_rate` alone.
     """
 
     def __init__(self, kind, number, sample_rate):
@@ -124,16 +114,10 @@ def _phrases(rng, sample_rate):
 
 
 def find_sounds(folder):
-    """The sound files in a folder and the folders below it.
+    """Sounds in a folder and below, list of `FileSound` by name, not opened.
 
-    Hidden files and folders are left out, as are files whose name does not
-    end with one of `SOUND_SUFFIXES`. No file is opened.
-
-    Returns:
-        list of `FileSound` by name.
-
-    Raises:
-        FolderError: if there is no such folder, or no sound in it.
+    What is hidden or has none of `SOUND_SUFFIXES` is left out. `FolderError`
+    if there is no such folder, or no sound in it.
     """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
@@ -153,12 +137,10 @@ def find_sounds(folder):
 
 
 def check_sounds(sounds):
-    """Reads files to their end.
+    """Reads files to their end; what is wrong with some, a list of str.
 
-    Returns:
-        list of str: what is wrong with those that are not audio, damaged,
-        shorter than their header says or than 10 ms, silent (no sample above
-        -70 dB full scale), or that hold a number that is not finite.
+    They are not audio, damaged, shorter than their header says or than 10 ms,
+    silent (no sample above -70 dB full scale), or have NaN or infinity.
     """
     problems = []
     for sound in sounds:

@@ -19,12 +19,8 @@ _SILENT_ENERGY = 1e-5
 class Segment(Track):
     """A piece of a track, scaled, and padded with zeros beyond its end.
 
-    Args:
-        track: `Track`.
-        name: str.
-        start: int. First sample.
-        num_samples: int. Length, which may pass the end of the track.
-        gain: float. Applied to every stem.
+    `start` and `num_samples`, which may pass the end of the track, are
+    samples; `gain` is applied to every stem.
 
     Example:
         ```python
@@ -55,12 +51,11 @@ def active_segments(track, stem=None, segment_seconds=6.0, hop_seconds=3.0):
     """Segments of a track in which a stem is heard, all at one loudness.
 
     As the authors of BandIt prepare MUSDB18-HQ. All stems get the gain that
-    brings the analysed one to -24 LUFS. A segment has ten chunks; a chunk is
-    active when its mean square exceeds the 15 % quantile over all chunks of
-    the track, and 0.001; a segment is kept when more than half of its chunks
-    are active. The last segment is padded with zeros. Nothing is copied:
-    segments read from the track. The authors forget to apply the gain to the
-    analysed stem itself; here all stems have it.
+    brings the analysed one to -24 LUFS (the authors forget that one itself). A
+    segment has ten chunks; a chunk is active when its mean square exceeds the
+    15 % quantile over all chunks of the track, and 0.001; a segment is kept
+    when more than half of its chunks are active. The last one is padded with
+    zeros. Segments read from the track.
 
     Args:
         track: `Track`.

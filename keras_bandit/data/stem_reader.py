@@ -32,15 +32,8 @@ class StemReader:
     Checks all tracks when it is made, so that no stem is found missing in the
     middle of an epoch.
 
-    Args:
-        tracks, stems, composites, mixture_stems, sample_rate: as
-            `random_crops` takes them.
-        stored_mixture: bool. Whether the mixture is read where one is
-            stored; `False`: it is always the sum of `mixture_stems`.
-
-    Raises:
-        ValueError: if an argument is out of its range, tracks disagree, or a
-            stem is missing.
+    Arguments and errors are those of `random_crops`, and `stored_mixture`:
+    whether a stored mixture is read, or the sum of `mixture_stems` always.
     """
 
     def __init__(

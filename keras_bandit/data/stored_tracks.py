@@ -1,16 +1,15 @@
-"""Prepared datasets (`keras-bandit prepare`) as lists of tracks.
-
-`track_builder` describes what is stored.
-"""
+"""Prepared datasets (`track_builder` says what is stored) as lists of tracks."""
 
 import functools
-import json
 import os
 import pathlib
 import re
 
 import numpy as np
 
+from keras_bandit.common.checks import check_choice
+from keras_bandit.common.extras import require
+from keras_bandit.common.files import read_json
 from keras_bandit.data.sample_formats import (
     TrackFileError,
     open_audio,
@@ -28,13 +27,10 @@ PARTS = {"effects": ("effects_foreground", "effects_background")}
 
 
 class StoredTrack(Track):
-    """A track of a prepared dataset.
+    """A track of a prepared dataset, from its entry in the dataset's index.
 
     A subclass defines `_read_frames(stem, start, stop)`: samples of a stored
     stem, `(samples, channels)`, not converted.
-
-    Args:
-        entry: dict. The track's entry in the dataset's index.
     """
 
     def __init__(self, entry):
@@ -115,13 +111,7 @@ class SegmentTrack(StoredTrack):
 
 @functools.lru_cache(maxsize=16)
 def _record_source(directory, split):
-    try:
-        import tensorflow_datasets as tfds
-    except ImportError as error:
-        raise ImportError(
-            "prepared datasets need TensorFlow Datasets: pip install "
-            "'keras-bandit[datasets]'"
-        ) from error
+    tfds = require("tensorflow_datasets", "datasets", "a prepared dataset")
     return tfds.builder_from_directory(directory).as_data_source(
         split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
     )
@@ -164,7 +154,7 @@ def _read_record(directory, split, index):
 
 
 def find_prepared(dataset, data_dir, config="paths"):
-    """Finds a prepared dataset's directory.
+    """Finds the directory of a prepared dataset's latest version.
 
     Args:
         dataset: str. A builder's name, "dnr"; with a config, "dnr/v2_paths".
@@ -172,9 +162,6 @@ def find_prepared(dataset, data_dir, config="paths"):
         config: str. A config, "v2_paths", or only its storage, "paths", when
             one config with that storage is prepared. Ignored where `dataset`
             names a config.
-
-    Returns:
-        `pathlib.Path`, `data_dir/name/config/version`, the latest version.
 
     Raises:
         ValueError: if none is prepared, or several are.
@@ -202,7 +189,7 @@ def find_prepared(dataset, data_dir, config="paths"):
 
 
 def open_tracks(dataset, split, data_dir, config="paths"):
-    """Opens a split of a prepared dataset.
+    """Opens a split of a prepared dataset: a list of `Track`, by name.
 
         keras-bandit prepare dnr --manual-dir DnR --data-dir data
 
@@ -212,31 +199,25 @@ def open_tracks(dataset, split, data_dir, config="paths"):
     TensorFlow is not imported, here or when samples are read.
 
     Args:
-        dataset: str, "dnr", "musdb18_hq" or "film_mix", or as
-            `find_prepared` takes it.
+        dataset: str, "dnr", "musdb18_hq" or "film_mix"; with a config, as in
+            "dnr/v2_paths".
         split: "train", "validation" or "test".
         data_dir: path. Where datasets are prepared.
-        config: str, see `find_prepared`.
-
-    Returns:
-        A list of `Track`, by name; they can be pickled.
+        config: str. A config, "v2_paths", or only its storage, "paths".
 
     Raises:
         ValueError: if the dataset isn't prepared, has no such split, or was
             prepared as `tracks`, which this version does not read.
     """
     directory = find_prepared(dataset, data_dir, config)
-    index = json.loads((directory / "metadata.json").read_text())
+    index = read_json(directory / "metadata.json")
     storage, splits = index["storage"], index["tracks"]
     if storage not in STORAGES:
         raise ValueError(
             f"{directory} is stored as {storage!r}, which this version does "
             f"not read: prepare it again as one of {', '.join(STORAGES)}"
         )
-    if split not in splits:
-        raise ValueError(
-            f"split must be one of {', '.join(splits)}; got {split!r}"
-        )
+    check_choice("split", split, splits)
     source = str(directory), split
     if storage == "segments":
         return [SegmentTrack(entry, *source) for entry in splits[split]]

@@ -26,11 +26,8 @@ def filter_frames(signal, response, sample_rate):
     Hann frames that overlap by half sum to one; each is filtered by a product
     of spectra twice its length, so that the filter's tail has room.
 
-    Args:
-        signal: `(samples,)`, as the float32 result.
-        response: `(frames, bins)` or `(1, bins)`, real or complex, at the
-            times of `frame_seconds` and the frequencies of `_bins_hz`.
-        sample_rate: int. Hz.
+    `response` `(frames, bins)` or `(1, bins)`, real or complex, is at the
+    times of `frame_seconds` and the frequencies of `_bins_hz`.
     """
     frame = _frame_length(sample_rate)
     hop = frame // 2
@@ -66,12 +63,8 @@ def resonators(centres_hz, widths_hz, sample_rate):
     """Response `(frames, bins)` of two-pole resonators in cascade.
 
     Each has unit gain at 0 Hz, as in Klatt (1980), J. Acoust. Soc. Am. 67,
-    Eq. 2; a cascade of them is a vocal tract without side branches.
-
-    Args:
-        centres_hz: `(frames, resonators)`. Centre frequencies.
-        widths_hz: `(resonators,)`. -3 dB bandwidths.
-        sample_rate: int. Hz.
+    Eq. 2. `centres_hz` is `(frames, resonators)`, `widths_hz` `(resonators,)`
+    are -3 dB bandwidths.
     """
     delay = np.exp(-2j * np.pi * _bins_hz(sample_rate) / sample_rate)
     delay = delay.astype("complex64")

@@ -10,36 +10,20 @@ class Track:
 
     Objects are small and can be pickled: audio is read only when asked for.
     A subclass defines `_read(stem, start, stop)`.
-
-    Attributes:
-        name: str. Unique within its split.
-        sample_rate: int. Hz.
-        num_channels: int.
-        num_samples: int. Length of every stem, samples.
-        stems: tuple of str. Stored stems; `"mixture"` is among them only
-            where it is stored.
     """
 
     def __init__(self, name, sample_rate, num_channels, num_samples, stems):
-        self.name = name
-        self.sample_rate = sample_rate
+        self.name = name  # unique within its split
+        self.sample_rate = sample_rate  # Hz
         self.num_channels = num_channels
-        self.num_samples = num_samples
-        self.stems = tuple(stems)
+        self.num_samples = num_samples  # length of every stem
+        self.stems = tuple(stems)  # "mixture" only where it is stored
 
     def read(self, stem, start=0, stop=None):
-        """Samples `start` … `stop` of a stem.
+        """Samples `start` … `stop` of a stem; `None`: to the end.
 
-        Args:
-            stem: str, one of `stems`.
-            start: int, first sample.
-            stop: int, one past the last sample, or `None`: to the end.
-
-        Returns:
-            `(num_channels, stop - start)` float32, full scale ±1.
-
-        Raises:
-            ValueError: for an unknown stem or a range outside the track.
+        `(num_channels, stop - start)` float32, full scale ±1. `ValueError` for
+        an unknown stem or a range outside the track.
         """
         stop = self.num_samples if stop is None else stop
         self._check(stem, start, stop)

@@ -30,6 +30,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 from tensorflow_datasets.core.utils import tqdm_utils
 
+from keras_bandit.common.checks import check_choice
 from keras_bandit.data.sample_formats import (
     TrackFileError,
     open_audio,
@@ -42,25 +43,14 @@ from keras_bandit.data.track_files import FolderError, probe_track
 
 @dataclasses.dataclass(eq=False)
 class TrackConfig(tfds.core.BuilderConfig):
-    """How tracks are stored.
+    """How tracks are stored."""
 
-    Args:
-        storage: one of `STORAGES`.
-    """
-
-    storage: str = "paths"
+    storage: str = "paths"  # one of `STORAGES`
 
     @classmethod
     def from_name(cls, name):
-        """Makes a config from its name, here the storage.
-
-        Raises:
-            ValueError: for any other name.
-        """
-        if name not in STORAGES:
-            raise ValueError(
-                f"config must be one of {', '.join(STORAGES)}; got {name!r}"
-            )
+        """Makes a config from its name, the storage; or raises ValueError."""
+        check_choice("config", name, STORAGES)
         return cls(name=name, description=f"storage {name}", storage=name)
 
 
@@ -71,15 +61,10 @@ class TrackBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     opening them: `{split: list of TrackFiles}`, and a list of str, what is
     missing. It raises `FolderError` for another folder altogether.
 
-    Attributes:
-        STEMS: tuple of str. Stems that a track can have.
-        HOMEPAGE: str or `None`.
-        make_config: function that makes a config from its name, or raises
-            ValueError.
-        notes: list of str. What `find_tracks` found worth saying.
+    `notes` are what it found worth saying, a list of str.
     """
 
-    STEMS = ()
+    STEMS = ()  # that a track can have
     HOMEPAGE = None
     make_config = TrackConfig.from_name
 
@@ -95,13 +80,7 @@ class TrackBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self.notes = []
 
     def note_counts(self, splits, counts, prefix=""):
-        """Notes splits of another size than the full release's.
-
-        Args:
-            splits: `{split: list of TrackFiles}`.
-            counts: `{split: int}`.
-            prefix: str. Put before a split's name, such as a subset.
-        """
+        """Notes splits of another size than the full release's, `counts`."""
         self.notes += [
             f"{prefix}{split} has {len(splits[split])} tracks; the full "
             f"release has {count}"

@@ -14,10 +14,7 @@ from keras_bandit.data.sample_formats import (
 class FolderError(ValueError):
     """A folder is not the dataset it should be; says all that is wrong.
 
-    Args:
-        summary: str. One line.
-        problems: list of str. One line each.
-        hint: str. What to do about it, any number of lines.
+    One line of summary, one for each problem, and what to do about it.
     """
 
     def __init__(self, summary, problems=(), hint=""):
@@ -28,15 +25,10 @@ class FolderError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class TrackFiles:
-    """The files of one track.
+    """The files of one track."""
 
-    Args:
-        name: str. Unique within its split.
-        paths: `{stem: path}`.
-    """
-
-    name: str
-    paths: dict
+    name: str  # unique within its split
+    paths: dict  # of each stem
 
 
 def subfolders(folder):
@@ -54,15 +46,14 @@ def find_splits(home, folders, file_names, suffixes, parts=None, prefix=""):
     Args:
         home: path.
         folders: `{split: folder below home}`.
-        file_names: `{stem: names without suffix}`; the first name that exists
-            is taken.
+        file_names: `{stem: names without suffix}`; the first there is taken.
         suffixes: tuple of str, such as `(".wav",)`.
         parts: `{stem: stems}`. A track may have a stem, its parts, or both.
         prefix: str. Put before a track's folder in the track's name.
 
     Returns:
-        `{split: list of TrackFiles}`, tracks that are complete, by name; and
-        a list of str, what is missing elsewhere.
+        `{split: list of TrackFiles}`, complete tracks by name; and what is
+        missing elsewhere, a list of str.
     """
     parts = parts or {}
     optional = {part for stems in parts.values() for part in stems}
@@ -93,19 +84,12 @@ def find_splits(home, folders, file_names, suffixes, parts=None, prefix=""):
 
 
 def probe_track(track):
-    """Reads the headers of a track's files, and their last samples.
+    """Reads the headers of a `TrackFiles`' files, and their last samples.
 
-    Args:
-        track: `TrackFiles`.
-
-    Returns:
-        dict, the track's entry in the dataset's index: `"name"`,
-        `"sample_rate"` (Hz), `"num_channels"`, `"num_samples"` (of every
-        stem) and `"subtypes"`, `{stem: one of sample_formats.SUBTYPES}`.
-
-    Raises:
-        FolderError: if files are damaged or short, or differ in rate,
-            channels or length; `problems` names each of them.
+    Returns the track's entry in the dataset's index: `"name"`,
+    `"sample_rate"` (Hz), `"num_channels"`, `"num_samples"` (of every stem) and
+    `"subtypes"`, `{stem: one of sample_formats.SUBTYPES}`. `FolderError` names
+    files that are damaged or short, or differ in rate, channels or length.
     """
     shapes, subtypes, problems = {}, {}, []
     for stem, path in track.paths.items():

@@ -1,8 +1,4 @@
-"""Evaluation on whole tracks: oracles, scores, tables and plots.
-
-Oracles and scores are computed in NumPy, in threads that leave a GPU to the
-model.
-"""
+"""Evaluation on whole tracks: oracles, scores, tables and plots."""
 
 from keras_bandit.evaluation.evaluate import evaluate
 from keras_bandit.evaluation.oracles import ORACLES, oracle_estimate

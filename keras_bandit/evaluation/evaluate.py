@@ -54,9 +54,8 @@ def evaluate(
     """Scores a model and oracles on whole tracks, as BandIt's Tables 1 and 2.
 
     Each track is separated as `separate` does it and scored over its whole
-    length; oracles mask the whole track at once. Targets are the track's
-    stems, or their sum for `"mne"` (music + effects). If the model has another
-    sample rate, the track is resampled and the estimates are resampled back.
+    length at its own rate; oracles mask the whole track at once. Targets are
+    the track's stems, or their sum for `"mne"` (music + effects).
 
     Writes to `output_dir`:
 
@@ -68,9 +67,8 @@ def evaluate(
     - `plots/<name>.png`: a box plot per stem, if matplotlib is installed.
 
     Called again with the same settings, it continues: tracks that are done
-    are kept if their audio is still the same. Settings are all that scores
-    depend on, the weights too; not `batch_size`, `num_workers`, the engine or
-    the choice of tracks.
+    are kept if their audio is the same. Settings are all that scores depend
+    on, the weights too; not `batch_size`, `num_workers`, engine or tracks.
 
     Args:
         separator: `AudioSeparator`.
@@ -79,34 +77,29 @@ def evaluate(
         output_dir: path, made if it does not exist.
         stems: list of str. The model's stems to compute; `None`: all.
         composites: `{name: (stem, stem, …)}`, sums of the model's outputs
-            that are scored as stems are ("evaluating the sum of stems"):
-            `{"mne": ("music", "effects")}`. They don't count in averages.
-        chunk_seconds: float. Length of the chunks that the model sees;
-            `None`: the model's own `chunk_seconds`.
+            that are scored as stems are, but do not count in averages:
+            `{"mne": ("music", "effects")}`.
         hop_seconds: float. From chunk to chunk; `None`: the authors' 0.5, at
             most `chunk_seconds`.
-        batch_size: int. Chunks per call of the model.
         oracles: list of str, of `"mixture"` (the mixture itself) and
             `ORACLES`.
         metrics: list of str, of `METRICS`.
         num_workers: int. Threads that compute oracles and scores while the
             model goes on with the next track. 0: one after the other.
-        progress: bool. Whether to show a bar with the time left on standard
-            error.
+        progress: bool. Whether to show a bar on standard error.
         model_name: str. The model's name in tables.
-        dataset: str. Name of the data, such as `"dnr/v2_paths/1.0.0"`. It is
-            recorded, and decides which numbers of the paper are shown.
-        split: str, such as `"test"`; as `dataset`.
+        dataset, split: str, such as `"dnr/v2_paths/1.0.0"` and `"test"`. They
+            are recorded, and decide which numbers of the paper are shown.
         report: callable. Takes one line for each track that failed; `None`
             warns.
-        engine, precision, mixture_consistency: as `separate` takes them; the
-            last two are settings.
+        chunk_seconds, batch_size, engine, precision, mixture_consistency: as
+            `separate` takes them; all but `batch_size` and engine are settings.
 
     Returns:
         dict of `summary.json`: `"mean"`, `"median"` and `"defined"` (number
         of tracks), each `{row: {score: {name: float}}}` with `"average"`,
-        NaN where nothing is defined; `"num_tracks"`; `"failed"`, the reason
-        for each track that could not be read or scored. If all failed, it has
+        NaN where nothing is defined; `"num_tracks"`; `"failed"`, `{name of a
+        track that could not be read or scored: why}`. If all failed, it has
         only the last two. Rows are the oracles and `"model"`.
 
     Raises:
@@ -151,10 +144,7 @@ def evaluate(
         "oracles": plan.oracles,
         "metrics": plan.metrics,
     }
-    if running is separator:
-        engine = "keras"
-    elif engine == "auto":
-        engine = "openvino"
+    engine = getattr(running, "engine", "keras")
     results = Results(output_dir, settings, versions_of(engine))
 
     kept = {x.name: results.read(x, plan.read_in(x)) for x in tracks}

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_bandit.common.checks import check_choice
 from keras_bandit.common.numpy_spectral import framed, overlap_add, unit_window
 
 # Below this magnitude the phase of a bin means nothing; the authors leave such
@@ -26,19 +27,10 @@ ideal binary mask, which is 1 where `abs(S) > abs(N)`."""
 
 
 def ideal_mask(name, target, mixture):
-    """A mask that knows the target.
+    """A mask that knows the target; all are complex spectrograms of one shape.
 
     Ratios are 1 where the mixture is silent, as in the authors'
     `core/model/oracle/idealmask.py` (`karnwatcharasupat/bandit` at 735a57c).
-
-    Args:
-        name: str, one of `ORACLES`.
-        target: complex, spectrogram S of the target.
-        mixture: complex, spectrogram X of the mixture, of the same shape;
-            N = X - S.
-
-    Returns:
-        real array of that shape.
     """
     residual = mixture - target
     if name == "ibm":
@@ -52,11 +44,8 @@ def ideal_mask(name, target, mixture):
 def oracle_estimate(name, mixture, target, n_fft=2048, hop_length=512):
     """Separates a whole track with a mask that knows the target.
 
-    The transform is that of `keras_bandit.layers.STFT` with zero padding, in
-    NumPy, so that threads beside the model leave the GPU alone. It goes block
-    by block, because the spectrograms of a song take gigabytes.
-
-    With orthogonal signals (no bin in which both target and residual have
+    The transform is `keras_bandit.layers.STFT`'s with zero padding, block by
+    block, because the spectrograms of a song take gigabytes. With orthogonal signals (no bin in which both target and residual have
     energy) every oracle returns the target.
 
     Args:
@@ -73,8 +62,7 @@ def oracle_estimate(name, mixture, target, n_fft=2048, hop_length=512):
     Raises:
         ValueError: for an unknown name or different shapes.
     """
-    if name not in ORACLES:
-        raise ValueError(f"oracle must be one of {[*ORACLES]}; got {name!r}")
+    check_choice("oracle", name, ORACLES)
     if mixture.shape != target.shape or mixture.ndim != 2:
         raise ValueError(
             "mixture and target must have one shape (channels, samples); got "

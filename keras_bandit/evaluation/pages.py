@@ -2,7 +2,7 @@
 
 import functools
 
-from keras_bandit.common.files import replace_file, write_text
+from keras_bandit.common.files import replace_file, write_json, write_text
 from keras_bandit.evaluation.paper import paper_rows
 from keras_bandit.evaluation.plots import box_plot, can_plot
 from keras_bandit.evaluation.results import PLOTS, SUMMARY, TABLES, for_json
@@ -17,7 +17,7 @@ def write_results(
     settings = results.settings
     record = {"model_name": model_name, "settings": settings}
     record = {**for_json(summary), **record, "versions": results.versions}
-    results.write_json(SUMMARY, record)
+    write_json(results.directory / SUMMARY, record)
     rates = {track.sample_rate for track in tracks}
     paper = paper_rows(
         settings["dataset"], settings["split"], len(tracks), rates, separator

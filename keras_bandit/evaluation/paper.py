@@ -36,21 +36,12 @@ TEST_TRACKS = {"dnr": 973, "musdb18_hq": 50}
 def paper_rows(dataset, split, num_tracks, sample_rates, separator):
     """What the paper prints for the rows of an evaluation.
 
-    Args:
-        dataset: str or `None`. The paper has "dnr" and "musdb18_hq"; config
-            and version, after a slash, are ignored.
-        split: str or `None`. The paper has "test".
-        num_tracks: int. The paper has the whole test sets, `TEST_TRACKS`.
-        sample_rates: set of int. Rates of the tracks in Hz. The paper's data
-            have 44100; DnR v3 has 48000.
-        separator: the model. Its row of Table 1 is that of the preset with
-            the same architecture and loss. A loss that its `metadata` does
-            not record is taken to be the paper's, and the label says so.
-
-    Returns:
-        `{row: [(label, {score: {name: float}}), …]}` in dB with "average"
-        among the names, for the rows of `plan.ROWS` and `plan.MODEL`. Empty
-        for other data.
+    `{row: [(label, {score: {name: float}}), …]}` in dB with "average" among
+    the names; empty unless the data are the paper's, the whole test set of
+    "dnr" or "musdb18_hq" at 44.1 kHz (DnR v3 has 48 kHz). The model's row of
+    Table 1 is that of the preset with the same architecture and loss. A loss
+    that its `metadata` does not record is taken to be the paper's, and the
+    label says so.
     """
     dataset = (dataset or "").partition("/")[0]
     whole = num_tracks == TEST_TRACKS.get(dataset)

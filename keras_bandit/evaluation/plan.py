@@ -24,20 +24,12 @@ def stem_name(stem):
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is scored on every track.
+    """What is scored on every track."""
 
-    Args:
-        stems: tuple of str. Stems of the model, by their names in the data.
-        composites: `{name: (stem, …)}`. Sums of the model's outputs, scored
-            as stems are.
-        oracles: tuple of str, of `ROWS`.
-        metrics: tuple of str, of `scores.METRICS`.
-    """
-
-    stems: tuple
-    composites: dict
-    oracles: tuple
-    metrics: tuple
+    stems: tuple  # of the model, by their names in the data
+    composites: dict  # `{name: (stem, …)}`, sums of the model's outputs
+    oracles: tuple  # of `ROWS`
+    metrics: tuple  # of `scores.METRICS`
 
     @property
     def rows(self):
@@ -57,10 +49,7 @@ class Plan:
 
     @property
     def sources(self):
-        """Stems without sums of others, such as "mne".
-
-        Averages and museval take these.
-        """
+        """Stems without sums of others, as averages and museval take them."""
         return [
             stem
             for stem in self.stems
@@ -82,10 +71,7 @@ class Plan:
 
 
 def make_plan(available, stems, composites, oracles, metrics):
-    """The `Plan` of an evaluation; its arguments and errors are `evaluate`'s.
-
-    `available` are the model's stems.
-    """
+    """The `Plan` of an `evaluate` of a model with the stems `available`."""
     available = [stem_name(stem) for stem in available]
     stems = _names("stems", available if stems is None else stems, available)
     if not stems:

@@ -20,14 +20,7 @@ def box_plot(scores, name, rows, score_names, model_name):
 
     A box goes from the first to the third quartile, with a line at the median;
     whiskers reach to the last track within 1.5 times its length, others are
-    points. NaN does not count.
-
-    Args:
-        scores: list of `{row: {score: {name: float}}}`, one for each track.
-        name: str. Stem or composite.
-        rows: list of str. One box for each.
-        score_names: list of str. One panel for each.
-        model_name: str. Title of the model's row.
+    points. Each row has a box, each score a panel. NaN does not count.
     """
     from matplotlib.figure import Figure
 

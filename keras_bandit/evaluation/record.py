@@ -32,10 +32,7 @@ def _dtypes(layer):
 
 
 def versions_of(engine):
-    """Versions of what computes, a dict for JSON.
-
-    `engine` is `"keras"`, or the name of another engine's package.
-    """
+    """Versions of what computes: `"keras"`, or another engine's package."""
     names = ["keras-bandit", "numpy"]
     keras = sys.modules.get("keras")
     if keras is not None:  # loaded if the model is Keras's

@@ -8,7 +8,7 @@ import urllib.parse
 
 import numpy as np
 
-from keras_bandit.common.files import write_text
+from keras_bandit.common.files import read_json, write_json
 from keras_bandit.common.settings import check_same_settings
 
 CONFIG = "config.json"
@@ -21,19 +21,9 @@ PLOTS = "plots"
 class Results:
     """Results of an evaluation on disk.
 
-    `config.json` holds the settings; results of other settings are never
-    mixed in. A track's file appears when the track is done, complete.
-
-    Args:
-        directory: path, made if it does not exist.
-        settings: dict for JSON. All that the scores depend on.
-        versions: dict for JSON. Recorded beside the settings, not compared;
-            `self.versions` lists those of every run.
-
-    Raises:
-        ValueError: if there are results with other settings, or files of
-            these names which are not ours.
-        OSError: if the directory cannot be made or written.
+    `config.json` holds the settings, all that the scores depend on; results
+    of other settings are never mixed in: `ValueError`. Beside them it lists
+    the versions of every run. A track's file appears when it is complete.
     """
 
     def __init__(self, directory, settings, versions):
@@ -64,25 +54,20 @@ class Results:
                 )
         (self.directory / TRACKS).mkdir(parents=True, exist_ok=True)
         content = {"settings": self.settings, "versions": self.versions}
-        self.write_json(CONFIG, content)
+        write_json(config, content)
 
     def _file_of(self, track):
         # Reversible, so that no two names meet in one file.
         name = urllib.parse.quote(track.name, safe=" &'(),;=+[]!@")
-        return f"{TRACKS}/{name}.json"
+        return self.directory / TRACKS / f"{name}.json"
 
     def read(self, track, stems):
         """A track's scores, or `None` if it is not done.
 
-        Args:
-            track: `Track`.
-            stems: list of str. Stored stems that the scores were made of.
-                Their audio is read and compared by checksum.
-
-        Raises:
-            ValueError: if the file is not this track's.
+        `stems` are the stored ones that the scores were made of. Their audio
+        is compared by checksum: `ValueError` for another track's file.
         """
-        path = self.directory / self._file_of(track)
+        path = self._file_of(track)
         if not path.exists():
             return None
         record = _read_json(path, ("scores",))
@@ -99,13 +84,8 @@ class Results:
         """Writes a track's scores, and returns them as `read` gives them."""
         scores = for_json(scores)
         record = {**_describe(track, stems), "scores": scores}
-        self.write_json(self._file_of(track), record)
+        write_json(self._file_of(track), record)
         return _numbers(scores)
-
-    def write_json(self, name, content):
-        """Writes a file of the directory, seen only when it is complete."""
-        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-        write_text(self.directory / name, text)
 
 
 def _describe(track, stems):
@@ -121,8 +101,8 @@ def _describe(track, stems):
 def _read_json(path, keys):
     """Reads a dict that has `keys`."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict) or not content.keys() >= {*keys}:
+        content = read_json(path)
+        if not content.keys() >= {*keys}:
             raise ValueError(f"no {' and '.join(keys)} in it")
         return content
     except ValueError as error:

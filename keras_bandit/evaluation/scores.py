@@ -7,6 +7,8 @@ import pathlib
 
 import numpy as np
 
+from keras_bandit.common.checks import check_some
+
 _EPSILON = 1.1920929e-07  # as in keras_bandit.metrics
 _SDR_EPSILON = 1e-7  # Music Demixing Challenge 2021
 
@@ -22,11 +24,7 @@ convention; that of the others is the mean."""
 
 def check_metrics(metrics):
     """Checks names of metrics, and that museval is there if it is wanted."""
-    if isinstance(metrics, str) or not metrics or set(metrics) - set(METRICS):
-        raise ValueError(
-            f"metrics must be a list of some of {list(METRICS)}; got "
-            f"{metrics!r}"
-        )
+    check_some("metrics", metrics, METRICS)
     if "museval" in metrics:
         _museval()
 
@@ -119,21 +117,13 @@ def _energies(target, estimate, chunk):
 
 
 def museval_scores(targets, estimates, sample_rate):
-    """Scores of BSSEval v4: medians over chunks of 1 s.
+    """Scores of BSSEval v4, `{score of MUSEVAL: {stem: float}}` in dB.
 
-    Computed by `museval.metrics.bss_eval` with the settings of the SiSEC
-    campaigns: windows and hops of 1 s, filters of 512 taps over the whole
-    track. Two channels and four stems took 0.7 times their length on one
-    core.
-
-    Args:
-        targets, estimates: `{stem: (channels, samples)}`, all stems of the
-            mixture.
-        sample_rate: int. Hz.
-
-    Returns:
-        `{score: {stem: float}}` in dB for the names of `MUSEVAL`. NaN for a
-        stem whose target or estimate is silent throughout.
+    Medians over chunks of 1 s, by `museval.metrics.bss_eval` with the settings
+    of the SiSEC campaigns: windows and hops of 1 s, filters of 512 taps over
+    the whole track. Two channels and four stems took 0.7 times their length on
+    one core. `targets` and `estimates` are all stems of the mixture; NaN for a
+    stem whose target or estimate is silent throughout.
     """
     scores = {name: dict.fromkeys(targets, float("nan")) for name in MUSEVAL}
     # bss_eval refuses silent stems.
@@ -177,18 +167,10 @@ def _museval():
 
 
 def score(metrics, targets, estimates, stems, sample_rate):
-    """Scores the estimates of a track.
+    """Scores of a track by `METRICS`, `{score: {name: float}}` in dB or NaN.
 
-    Args:
-        metrics: list of str, of `METRICS`.
-        targets, estimates: `{name: (channels, samples)}`, stems and
-            composites.
-        stems: list of str. The names that are stems, which alone museval
-            takes.
-        sample_rate: int. Hz.
-
-    Returns:
-        `{score: {name: float}}`, dB; NaN where a score isn't defined.
+    `targets` and `estimates` have stems and composites, `{name: (channels,
+    samples)}`; museval takes `stems` alone.
     """
     functions = {"snr": snr, "si_snr": si_snr, "usdr": usdr}
     functions["csdr"] = functools.partial(csdr, sample_rate=sample_rate)

@@ -29,10 +29,7 @@ def _sum(signals):
 
 
 def read_mixture(track):
-    """The mixture of a whole track, `(channels, samples)` float32.
-
-    As it is stored, or else the sum of the stems.
-    """
+    """A whole track's mixture, as stored or else the sum of the stems."""
     return _sum(track.read(stem) for stem in mixture_sources(track))
 
 
@@ -46,15 +43,9 @@ def estimates_of(outputs, plan):
 
 
 def score_track(track, estimates, plan):
-    """Scores the model and the oracles on a track.
+    """Scores of the model's estimates `{name: (channels, samples)}` and oracles.
 
-    Args:
-        track: `Track`.
-        estimates: `{name: (channels, samples)}`, the model's.
-        plan: `Plan`.
-
-    Returns:
-        `{row: {score: {name: float}}}` in dB, NaN where it isn't defined.
+    `{row: {score: {name: float}}}` in dB, NaN where it isn't defined.
     """
     mixture, targets = read_mixture(track), {}
     for name, parts in plan.targets_in(track).items():
@@ -89,20 +80,12 @@ def score_track(track, estimates, plan):
 
 
 def score_all(tracks, estimate, plan, num_workers):
-    """Separates and scores tracks, in their order.
+    """Separates and scores tracks: yields `(track, scores, error)` in order.
 
-    NumPy computes most of a score without Python's lock: two threads took no
-    longer than two processes, and share the track's audio.
-
-    Args:
-        tracks: list of `Track`.
-        estimate: function of a track that returns the model's estimates.
-        plan: `Plan`.
-        num_workers: int. Tracks that are scored, with their estimates in
-            memory, while the next one is separated.
-
-    Yields:
-        `(track, scores, error)`; one of the latter is `None`.
+    `estimate` is a function of a track; one of scores and error is `None`.
+    `num_workers` tracks are scored, with their estimates in memory, while the
+    next one is separated. NumPy computes most of a score without Python's
+    lock: two threads took no longer than two processes, and share the audio.
     """
     waiting = collections.deque()
 

@@ -50,18 +50,11 @@ def defined_values(scores, row, score, name):
 
 
 def summarize(scores, plan):
-    """Mean and median over tracks.
+    """Mean, median and number of the tracks that have a score (not NaN).
 
-    Args:
-        scores: list of `{row: {score: {name: float}}}`, one for each track;
-            NaN where a score isn't defined, which does not count.
-        plan: `Plan`.
-
-    Returns:
-        `{"mean": …, "median": …, "defined": …}`, each `{row: {score: {name:
-        value}}}`; `defined` counts the tracks. Mean and median also have
-        "average": the mean over `plan.sources`. NaN where no track has the
-        score.
+    `{"mean": …, "median": …, "defined": …}`, each `{row: {score: {name:
+    value}}}` as the scores of a track. Mean and median also have "average",
+    over `plan.sources`.
     """
     summary = {}
     for kind, function in (
@@ -84,18 +77,12 @@ def summarize(scores, plan):
 
 
 def result_tables(summary, plan, model_name, paper):
-    """The tables of an evaluation: means and medians.
+    """The tables of an evaluation, list of `(title, Markdown)`.
 
-    Args:
-        summary: what `summarize` returns.
-        plan: `Plan`.
-        model_name: str. Title of the model's row.
-        paper: what `paper_rows` returns.
-
-    Returns:
-        list of `(title, table)`. SNR and SI-SNR share a table in the shape of
-        BandIt's Table 1; each other score has its own. The figure that is
-        customary comes first: the mean, or the median for `MEDIANS`.
+    From a summary of `summarize` and the rows of `paper_rows`. SNR and SI-SNR
+    share a table in the shape of BandIt's Table 1; each other score has its
+    own. The customary figure comes first: the mean, or for `MEDIANS` the
+    median.
     """
     scores = score_names(plan.metrics)
     pair = [score for score in scores if score in ("snr", "si_snr")]

@@ -1,7 +1,15 @@
 """`separator.json`: what an exported model is."""
 
-import json
+import math
 import os
+
+from keras_bandit.common.checks import (
+    check_choice,
+    check_integer,
+    check_stem_names,
+)
+from keras_bandit.common.files import check_replaceable, read_json
+from keras_bandit.models.presets import is_preset_directory
 
 DESCRIPTION_FILE = "separator.json"
 
@@ -37,44 +45,35 @@ def is_exported_core(path):
     return os.path.isfile(os.path.join(path, DESCRIPTION_FILE))
 
 
-def check_replaceable(directory, overwrite):
-    """Refuses what is there, unless it is empty or an export to replace.
+def check_export_replaceable(directory, overwrite):
+    """`check_replaceable`, for an export."""
+    check_replaceable(
+        directory,
+        overwrite,
+        f"an export ({DESCRIPTION_FILE} without a preset)",
+        lambda path: is_exported_core(path) and not is_preset_directory(path),
+    )
 
-    Raises:
-        FileExistsError: whose message says why.
-    """
-    if directory.exists() and not directory.is_dir():
-        raise FileExistsError(f"{directory}: not a directory")
-    if not directory.is_dir() or not any(directory.iterdir()):
-        return
-    if not overwrite:
-        raise FileExistsError(f"{directory}: already there; overwrite replaces")
-    if not is_exported_core(directory):
-        raise FileExistsError(
-            f"{directory}: not an export (no {DESCRIPTION_FILE}), so it is not "
-            "replaced"
-        )
+
+class DamagedExportError(ValueError):
+    """An export whose files are not as they were written."""
 
 
 def read_description(folder):
-    """Reads and checks the description of an exported core.
+    """Reads the description of an exported core, a dict: `docs/export.md`.
 
-    Args:
-        folder: path of a directory that `export_core` wrote.
-
-    Returns:
-        dict; see `docs/export.md`.
-
-    Raises:
-        ValueError: if it is damaged, of another version, or of a whole model.
-        OSError: if it cannot be read.
+    `DamagedExportError` if it is damaged, of another version, or of a whole
+    model.
     """
+    try:
+        return _read_description(folder)
+    except ValueError as error:
+        raise DamagedExportError(str(error)) from error
+
+
+def _read_description(folder):
     path = os.path.join(folder, DESCRIPTION_FILE)
-    with open(path, encoding="utf-8") as file:
-        try:
-            description = json.load(file)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path} is not JSON: {error}") from error
+    description = read_json(path)
     _check(path, description, {"version": int, "format": str})
     if description["version"] != VERSION:
         raise ValueError(
@@ -87,12 +86,32 @@ def read_description(folder):
         )
     _check(path, description, _KEYS)
     _check(path, description["stft"], _STFT_KEYS)
+    try:
+        _check_values(**description)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     return description
+
+
+def _check_values(
+    stems, sample_rate, num_channels, chunk_seconds, min_samples, stft, **_
+):
+    check_stem_names(stems)
+    check_integer("sample_rate", sample_rate, 1)
+    check_integer("min_samples", min_samples, 1)
+    if num_channels is not None:
+        check_integer("num_channels", num_channels, 1)
+    if not 0 < chunk_seconds < math.inf:
+        raise ValueError(f"chunk_seconds must be positive; got {chunk_seconds}")
+    hop_length = check_integer("hop_length", stft["hop_length"], 1)
+    if check_integer("n_fft", stft["n_fft"], 2 * hop_length) % 2:
+        raise ValueError(f"n_fft must be even; got {stft['n_fft']}")
+    check_choice("pad_mode", stft["pad_mode"], ("constant", "reflect"))
+    if set(stft) - set(_STFT_KEYS):
+        raise ValueError(f"stft has other keys than {[*_STFT_KEYS]}")
 
 
 def _check(path, content, keys):
     for key, kind in keys.items():
-        if not isinstance(content, dict) or not isinstance(
-            content.get(key), kind
-        ):
+        if not isinstance(content.get(key), kind):
             raise ValueError(f"{path} has no valid {key!r}")

@@ -1,20 +1,20 @@
 """The function that writes every format."""
 
 import hashlib
-import json
 import pathlib
 
 import numpy as np
 from keras import ops
 
-from keras_bandit.common.files import replace_directory, write_text
+from keras_bandit.common.checks import check_choice
+from keras_bandit.common.files import replace_directory, write_json
 from keras_bandit.common.hidden_modules import import_openvino
 from keras_bandit.export import FORMATS, UnsupportedModelError
 from keras_bandit.export.description import (
     DESCRIPTION_FILE,
     MODEL_FILES,
     VERSION,
-    check_replaceable,
+    check_export_replaceable,
 )
 
 
@@ -53,10 +53,9 @@ def export_core(
             an export and `overwrite` is true.
         ImportError: if a package that the format needs is not installed.
     """
-    if format not in FORMATS:
-        raise ValueError(f"format must be one of {FORMATS}; got {format!r}")
+    check_choice("format", format, FORMATS)
     directory = pathlib.Path(directory)
-    check_replaceable(directory, overwrite)
+    check_export_replaceable(directory, overwrite)
     refuse_preprocessor(separator, format)
     if stems is not None and list(stems) != list(separator.stems):
         separator = separator.with_stems(stems)
@@ -96,21 +95,13 @@ def export_core(
             )
         else:
             write_whole_model(separator, path, format, samples)
-        write_description(folder, description)
+        write_json(folder / DESCRIPTION_FILE, description)
 
     replace_directory(directory, write)
 
 
 def describe(separator, format):
-    """What `separator.json` says of any separator.
-
-    Args:
-        separator: `AudioSeparator`.
-        format: str.
-
-    Returns:
-        dict, see `docs/export.md`.
-    """
+    """What `separator.json` says of an `AudioSeparator`: `docs/export.md`."""
     description = {
         "version": VERSION,
         "format": format,
@@ -138,14 +129,7 @@ def describe(separator, format):
 
 
 def core_bytes(separator, format="onnx"):
-    """A separator's core as the content of an ONNX file.
-
-    Args:
-        separator: `AudioSeparator`.
-        format: str, for errors.
-
-    Returns:
-        bytes.
+    """An `AudioSeparator`'s core as the content of an ONNX file.
 
     Raises:
         UnsupportedModelError: as `onnx_core`, or if the model has no core.
@@ -186,9 +170,3 @@ def weights_checksum(separator):
         digest.update(f"{array.dtype} {array.shape}".encode())
         digest.update(array)
     return digest.hexdigest()
-
-
-def write_description(folder, description):
-    """Writes `separator.json`."""
-    text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
-    write_text(folder / DESCRIPTION_FILE, text)

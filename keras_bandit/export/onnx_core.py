@@ -13,19 +13,12 @@ _MOST_BYTES = 2**31 - 1
 
 
 def onnx_core(core, stems, fold=True):
-    """Writes a core model's layers as an ONNX graph.
+    """Writes the layers of a `core_model` as an ONNX graph, `onnx.ModelProto`.
 
     Standard operators alone. Batch, channels (of models that take any number)
-    and frames are free.
-
-    Args:
-        core: `keras.Model`, see `MaskSeparator.core_model`.
-        stems: list of str. The order of the outputs.
-        fold: bool; see `OnnxGraph`.
-
-    Returns:
-        `onnx.ModelProto`. Input `spectrogram (batch, channels, frames, bins,
-        2)`, outputs `mask_<stem>` of that shape, all float32.
+    and frames are free. The input is `spectrogram (batch, channels, frames,
+    bins, 2)`, outputs are `mask_<stem>` of that shape in the order of `stems`,
+    all float32. `fold` is `OnnxGraph`'s.
 
     Raises:
         UnsupportedModelError: if there is no emitter for a layer, a layer's

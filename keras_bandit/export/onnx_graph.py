@@ -143,14 +143,8 @@ class OnnxGraph:
     # The file
 
     def model(self, outputs):
-        """The finished model, without what no output needs.
-
-        Args:
-            outputs: `{name: (tensor, dims)}`.
-
-        Returns:
-            `onnx.ModelProto`.
-        """
+        """The `onnx.ModelProto` of outputs `{name: (tensor, dims)}` and what
+        they need."""
         named, infos = [], []
         for name, (tensor, dims) in outputs.items():
             named.append(helper.make_node("Identity", [tensor], [name], name))

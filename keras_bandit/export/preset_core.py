@@ -9,9 +9,9 @@ import pathlib
 import h5py
 import onnx
 
-from keras_bandit.common.files import replace_file
-from keras_bandit.export.description import MODEL_FILES
-from keras_bandit.export.exporting import describe, write_description
+from keras_bandit.common.files import replace_file, write_json
+from keras_bandit.export.description import DESCRIPTION_FILE, MODEL_FILES
+from keras_bandit.export.exporting import describe
 from keras_bandit.export.onnx_core import onnx_core
 
 # What is smaller stays in the core.
@@ -21,12 +21,8 @@ _LEAST_BYTES = 1024
 def write_preset_core(separator, folder):
     """Writes `core.onnx` and `separator.json` into a preset directory.
 
-    Both have to be written again when the weights change.
-
-    Args:
-        separator: `AudioSeparator`, loaded from the preset.
-        folder: path of the preset directory, with weights that are neither
-            compressed nor chunked.
+    Both have to be written again when the weights change. `separator` was
+    loaded from the preset, whose weights are neither compressed nor chunked.
     """
     folder = pathlib.Path(folder)
     # The reader derives its weights from the variables as they are stored.
@@ -42,7 +38,7 @@ def write_preset_core(separator, folder):
             tensor.external_data.add(key=key, value=str(value))
     content = model.SerializeToString(deterministic=True)
     replace_file(folder / MODEL_FILES["onnx"], lambda p: p.write_bytes(content))
-    write_description(folder, describe(separator, "onnx"))
+    write_json(folder / DESCRIPTION_FILE, describe(separator, "onnx"))
 
 
 def _places(folder):

@@ -10,16 +10,10 @@ from keras_bandit.export import UnsupportedModelError
 
 
 def write_whole_model(separator, path, format, samples):
-    """Writes a SavedModel or a LiteRT file.
+    """Writes a SavedModel or a LiteRT file that takes so many samples.
 
-    Args:
-        separator: `AudioSeparator` on the TensorFlow backend.
-        path: of the directory (SavedModel) or file (LiteRT).
-        format: `"saved_model"` or `"litert"`.
-        samples: int. Length of the waveform that it takes.
-
-    Raises:
-        UnsupportedModelError: if LiteRT has no operator for a layer's.
+    `separator` is an `AudioSeparator` on the TensorFlow backend.
+    `UnsupportedModelError` if LiteRT has no operator for a layer's.
     """
     import tensorflow as tf
 

@@ -5,11 +5,11 @@ import io
 import math
 import os
 import pathlib
-import struct
 
 import numpy as np
 import soundfile
 
+from keras_bandit.common.broken_off import missing_samples
 from keras_bandit.common.quiet import hidden_stderr
 
 SUBTYPES = {
@@ -33,22 +33,13 @@ class AudioFileError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class AudioFormat:
-    """What a file holds.
+    """What a file holds."""
 
-    Args:
-        sample_rate: int. In Hz.
-        num_channels: int.
-        num_samples: int. Samples per channel.
-        subtype: str. libsndfile's name of the sample format, "PCM_24".
-        damage: str. What the decoder of an MP3 file passed over while reading
-            it, in one line; empty if nothing, or if the file was not read.
-    """
-
-    sample_rate: int
+    sample_rate: int  # Hz
     num_channels: int
-    num_samples: int
-    subtype: str
-    damage: str = ""
+    num_samples: int  # per channel
+    subtype: str  # libsndfile's name of the sample format, "PCM_24"
+    damage: str = ""  # what an MP3 decoder passed over while reading, one line
 
 
 def _name(path):
@@ -57,13 +48,10 @@ def _name(path):
 
 
 def _call(function, *args, **options):
-    """Calls soundfile, and keeps back what libmpg123 prints.
+    """Calls soundfile; returns its result, and the lines libmpg123 printed.
 
     libmpg123 (in libsndfile 1.2) prints odd tags and faults in MP3 frames on
     standard error. It goes on with what follows, and soundfile does not tell.
-
-    Returns:
-        What the function returns, and the list of the lines.
     """
     result = error = None
     with hidden_stderr() as held:
@@ -79,13 +67,7 @@ def _call(function, *args, **options):
 
 
 def probe(path):
-    """Reads the header of an audio file.
-
-    Args:
-        path: str or path.
-
-    Returns:
-        `AudioFormat`.
+    """Reads the `AudioFormat` of a file from its header.
 
     Raises:
         AudioFileError: if the file is missing, not a regular file, not
@@ -111,48 +93,18 @@ def probe(path):
         raise AudioFileError(f"{path}: not audio (no header)") from error
     if not info.frames:
         raise AudioFileError(f"{path}: no samples, zero length")
-    _check_riff_is_whole(path)
+    if missing := missing_samples(info.extra_info):
+        raise AudioFileError(f"{path}: damaged ({missing})")
     return AudioFormat(
         info.samplerate, info.channels, info.frames, info.subtype
     )
 
 
-def _check_riff_is_whole(path):
-    """Compares the samples that a WAV file announces with those it holds.
-
-    libsndfile takes the rest of a file that breaks off for all of it. Files
-    whose length was not known when their header was written (0, 2^32 - 1)
-    announce nothing, and RF64 keeps its length elsewhere.
-    """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        riff, _, wave = struct.unpack("<4sI4s", file.read(12).ljust(12))
-        if (riff, wave) != (b"RIFF", b"WAVE"):
-            return
-        while len(header := file.read(8)) == 8:
-            name, length = struct.unpack("<4sI", header)
-            if name == b"data":
-                held = size - file.tell()
-                if length not in (0, 2**32 - 1) and held < length:
-                    raise AudioFileError(
-                        f"{path}: damaged (breaks off after {held} of "
-                        f"{length} bytes of samples)"
-                    )
-                return
-            file.seek(length + length % 2, os.SEEK_CUR)
-
-
 def read_audio(path):
-    """Reads a whole audio file.
+    """Reads a whole file: `(channels, samples)` float32, and its `AudioFormat`.
 
-    Args:
-        path: str or path.
-
-    Returns:
-        `(channels, samples)` float32, full scale ±1, and its `AudioFormat`.
-
-    Raises:
-        AudioFileError: as `probe`, and if the file breaks off.
+    Full scale is ±1. Errors are those of `probe`, also for a file that breaks
+    off.
     """
     audio_format, notes = probe(path), []
     options = {"dtype": "float32", "always_2d": True}
@@ -193,11 +145,7 @@ def choose_subtype(file_format, subtype, source):
         subtype: one of `SUBTYPES[file_format]`; `None` keeps the depth of a
             source in PCM_16 or PCM_24 and otherwise loses nothing (wav:
             FLOAT) or the least (flac: PCM_24).
-        source: `AudioFormat` of the recording, whose rate and channels the
-            written file will have.
-
-    Returns:
-        str, one of `SUBTYPES[file_format]`.
+        source: `AudioFormat` of the recording.
 
     Raises:
         AudioFileError: if there is no such format, or it does not take the
@@ -234,16 +182,7 @@ def choose_subtype(file_format, subtype, source):
 
 
 def clipping(audio, subtype):
-    """Measures what a sample format cannot hold.
-
-    Args:
-        audio: float array, full scale ±1.
-        subtype: one of `SUBTYPES`.
-
-    Returns:
-        `(samples, peak)`: how many samples lie beyond ±1, 0 for FLOAT, and
-        the peak in dBFS, -inf for silence.
-    """
+    """How many samples a format has to clip, 0 in FLOAT; and the peak in dBFS."""
     peak = max(audio.max(), -audio.min())
     count = 0
     if subtype != "FLOAT" and peak > 1:
@@ -252,19 +191,12 @@ def clipping(audio, subtype):
 
 
 def to_samples(audio, subtype):
-    """Rounds floats to a sample format.
+    """Rounds floats to a sample format; what lies beyond ±1 is clipped.
 
     libsndfile's own conversion with clipping truncates, an error of up to a
-    whole step with a mean of half a step; this one rounds to nearest, so
-    PCM that was read comes back bit for bit.
-
-    Args:
-        audio: float array, full scale ±1. What lies beyond is clipped.
-        subtype: one of `SUBTYPES`.
-
-    Returns:
-        Array of the same shape, as libsndfile takes it: float32, int16, or
-        int32 with 24 bits in the upper bytes.
+    whole step; this one rounds to nearest, so that PCM that was read comes
+    back bit for bit. Returns what libsndfile takes: float32, int16, or int32
+    with 24 bits in the upper bytes.
     """
     if subtype == "FLOAT":
         return audio.astype("float32", copy=False)
@@ -278,18 +210,10 @@ def to_samples(audio, subtype):
 
 
 def write_audio(path, audio, sample_rate, file_format, subtype):
-    """Writes an audio file, as RF64 where a wav would pass 4 GiB.
+    """Writes `(channels, samples)`, as RF64 where a wav would pass 4 GiB.
 
-    Args:
-        path: str or path. Its suffix is not looked at.
-        audio: `(channels, samples)` float, full scale ±1; PCM clips what
-            lies beyond (`clipping` counts it).
-        sample_rate: int. In Hz.
-        file_format: "wav" or "flac".
-        subtype: one of `SUBTYPES[file_format]`.
-
-    Raises:
-        OSError: if the file cannot be written, or not to its end.
+    PCM clips what lies beyond ±1. `OSError` if the file cannot be written, or
+    not to its end.
     """
     num_bytes = audio.size * _BITS[subtype] // 8
     if file_format == "wav" and num_bytes > _LARGEST_RIFF:

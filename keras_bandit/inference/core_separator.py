@@ -3,15 +3,18 @@
 import hashlib
 import os
 import pathlib
+import shutil
 import tempfile
 import warnings
 
 import numpy as np
 
+from keras_bandit.common.checks import check_choice, check_some
 from keras_bandit.common.numpy_spectral import istft, stft
 from keras_bandit.export.description import (
     MODEL_FILES,
     VERSION,
+    DamagedExportError,
     is_exported_core,
     read_description,
 )
@@ -68,10 +71,7 @@ class CoreSeparator:
         precision="float32",
         cache_dir=None,
     ):
-        if engine not in RUNTIMES:
-            raise ValueError(
-                f"engine must be one of {tuple(RUNTIMES)}; got {engine!r}"
-            )
+        check_choice("engine", engine, RUNTIMES)
         runtime = RUNTIMES[engine]
         if precision not in runtime.precisions:
             raise ValueError(
@@ -104,16 +104,11 @@ class CoreSeparator:
 
     @classmethod
     def from_directory(cls, directory, **kwargs):
-        """Opens what `export_core` wrote.
-
-        Args:
-            directory: path.
-            **kwargs: `engine`, `precision`, `cache_dir`.
+        """Opens what `export_core` wrote; `**kwargs` are of the class.
 
         Raises:
             ValueError: if it does not hold a core, or one that the engine
                 cannot read; as the class, too.
-            OSError: if a file cannot be read.
         """
         description = read_description(directory)
         core = os.path.join(directory, MODEL_FILES[description["format"]])
@@ -123,11 +118,7 @@ class CoreSeparator:
 
     @classmethod
     def from_separator(cls, separator, **kwargs):
-        """Exports an `AudioSeparator` in memory.
-
-        Args:
-            separator: `AudioSeparator` that has a core.
-            **kwargs: `engine`, `precision`, `cache_dir`.
+        """Exports an `AudioSeparator` in memory; `**kwargs` are of the class.
 
         Raises:
             UnsupportedModelError: if it cannot be exported.
@@ -146,23 +137,28 @@ class CoreSeparator:
         preset's files are the same.
 
         Args:
-            preset: see `find_preset`.
+            preset: directory, name with trained weights, or `hf://…`.
             load: function that loads the Keras model of a path; `None`:
                 `AudioSeparator.from_preset`.
             note: function that is given a line if the core cannot be kept;
                 `None`: it is a `RuntimeWarning`.
-            **kwargs: `engine`, `precision`, `cache_dir`.
+            **kwargs: of the class.
 
         Raises:
-            ValueError: as `find_preset` and the class.
+            ValueError: if there is no such preset; as the class, too.
             UnsupportedModelError: if the model cannot be exported.
-            OSError: if a file cannot be read.
         """
         folder = find_preset(preset)
         remote = "://" in folder
         found = None if remote else find_core(folder)
         if found is not None:
-            return cls.from_directory(found, **kwargs)
+            try:
+                return cls.from_directory(found, **kwargs)
+            except (DamagedExportError, FileNotFoundError):
+                if found == folder:
+                    raise
+                # In the cache it is written anew.
+                shutil.rmtree(found, ignore_errors=True)
         if load is None:
             from keras_bandit.models import AudioSeparator
 
@@ -186,33 +182,20 @@ class CoreSeparator:
         Raises:
             ValueError: if there is no stem, or one that is not here.
         """
-        if isinstance(stems, str) or not list(stems):
-            raise ValueError(
-                f"stems must be a list of some of {self.stems}; got {stems!r}"
-            )
-        unknown = [stem for stem in stems if stem not in self.stems]
-        if unknown:
-            raise ValueError(f"stems must be among {self.stems}; got {unknown}")
+        stems = check_some("stems", stems, self.stems)
         return type(self)(
             self.core,
-            {**self.description, "stems": list(stems)},
+            {**self.description, "stems": stems},
             self.engine,
             self.precision,
             self.cache_dir,
         )
 
     def predict_on_batch(self, waveform):
-        """Separates a batch.
+        """`(batch, channels, samples)` to `{stem: (batch, channels, samples)}`.
 
-        Args:
-            waveform: `(batch, channels, samples)` float32 at `sample_rate`.
-
-        Returns:
-            `{stem: (batch, channels, samples)}` float32.
-
-        Raises:
-            ValueError: for other axes or channels, or too few samples for
-                reflection.
+        `ValueError` for other axes or channels, or too few samples for
+        reflection.
         """
         waveform = np.asarray(waveform, "float32")
         shape, channels = waveform.shape, self.num_channels
@@ -236,18 +219,9 @@ class CoreSeparator:
         }
 
 
-# --------------------------------------------------------------------------
-# Cores of presets
-# --------------------------------------------------------------------------
-
-
 def core_cache():
-    """Where exported cores of presets are kept.
-
-    Returns:
-        `pathlib.Path`: of `KERAS_BANDIT_CACHE`, or in the user's cache
-        directory.
-    """
+    """Where exported cores of presets are kept: `KERAS_BANDIT_CACHE` or the
+    user's cache directory."""
     root = os.environ.get("KERAS_BANDIT_CACHE")
     if not root:
         import platformdirs
@@ -257,14 +231,7 @@ def core_cache():
 
 
 def find_core(folder):
-    """Finds the exported core of a preset, or of what is an export itself.
-
-    Args:
-        folder: path of a preset directory.
-
-    Returns:
-        path of a directory, or `None`.
-    """
+    """Directory of a preset's exported core, or of an export itself; or `None`."""
     own = is_exported_core(folder)
     # A copied preset may hold a core that is older than its weights: only
     # that of a preset that ships is trusted.
@@ -280,23 +247,17 @@ def _ships(folder):
 
 
 def keep_core(separator, folder):
-    """Exports a preset's core to the cache.
+    """Exports the core of a preset in `folder` to the cache; returns its path.
 
-    Args:
-        separator: `AudioSeparator`, loaded from the preset.
-        folder: path of the preset's directory.
-
-    Returns:
-        path of the export.
-
-    Raises:
-        OSError: if it cannot be written.
+    `separator` was loaded from the preset. `OSError` if it cannot be written.
     """
     path = core_cache() / _checksum(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as partial:
         partial = os.path.join(partial, "core")
         separator.export_core(partial)
+        if not is_exported_core(path):
+            shutil.rmtree(path, ignore_errors=True)  # what a cleaner left
         try:
             os.rename(partial, path)
         except OSError:

@@ -9,19 +9,12 @@ _WINDOW_FLOOR = 1e-12
 
 
 def crossfade_window(chunk_length, hop):
-    """Returns the window whose copies at every multiple of `hop` sum to 1.
+    """Window `(chunk_length,)` whose copies at every multiple of `hop` sum to 1.
 
     A periodic Hann window divided by the sum of its shifted copies. Where
     `hop` divides `chunk_length` into an even number of parts, this is the
     authors' window, Hann / (chunk / (2 hop)); with `hop = chunk_length` it is
     all ones.
-
-    Args:
-        chunk_length: int. Samples of a chunk.
-        hop: int. Samples from chunk to chunk, 1 to `chunk_length`.
-
-    Returns:
-        `(chunk_length,)` float32.
     """
     samples = np.arange(chunk_length)
     hann = np.sin(np.pi * samples / chunk_length) ** 2
@@ -34,38 +27,23 @@ def crossfade_window(chunk_length, hop):
 
 
 def chunk_starts(num_samples, chunk_length, hop):
-    """Returns the first samples of the chunks that touch a recording.
+    """First samples of the chunks that touch a recording, a range of int.
 
     Multiples of `hop`, negative ones too, so that each sample lies under as
     many chunks as any other. These are the authors' positions: their front
     padding, 2 (chunk - hop), is a multiple of the hop whenever the hop
     divides the chunk. Chunks that lie in the padding alone are left out.
-
-    Args:
-        num_samples: int. Length of the recording.
-        chunk_length: int. Samples of a chunk.
-        hop: int. Samples from chunk to chunk.
-
-    Returns:
-        range of int.
     """
     first = hop - -(-chunk_length // hop) * hop
     return range(first, num_samples, hop)
 
 
 def read_chunk(audio, start, chunk_length):
-    """Returns one chunk, reflected at the ends of the recording.
+    """One chunk of `(channels, samples)`, reflected at the recording's ends.
 
     The reflection bounces as often as a short recording needs, as
-    `np.pad(mode="reflect")` does; a single sample repeats.
-
-    Args:
-        audio: `(channels, samples)`.
-        start: int. First sample; negative lies before the recording.
-        chunk_length: int. Samples of a chunk.
-
-    Returns:
-        `(channels, chunk_length)`, a view where the chunk lies inside.
+    `np.pad(mode="reflect")` does; a single sample repeats. A chunk that lies
+    inside is a view.
     """
     num_samples = audio.shape[-1]
     stop = start + chunk_length

@@ -1,12 +1,10 @@
-"""Engines: what computes a model, a Keras backend or a runtime of its core.
-
-Imports nothing heavy, so that the command line can choose before it loads.
-"""
+"""Engines: what computes a model, a Keras backend or a runtime of its core."""
 
 import importlib.util
 import os
 import warnings
 
+from keras_bandit.common.checks import check_choice
 from keras_bandit.export import UnsupportedModelError
 from keras_bandit.export.description import is_exported_core
 
@@ -29,29 +27,19 @@ def has_gpu():
 
 
 def choose_engine(engine, precision):
-    """Resolves `"auto"` and checks that the engine can be had.
+    """Resolves `"auto"`, and checks that one of `ENGINES` can be had.
 
-    Args:
-        engine: `"keras"`, `"openvino"`, `"onnxruntime"`, or `"auto"`:
-            OpenVINO in float32, or Keras where OpenVINO is not installed or
-            there is a GPU. The results are the same to float32's precision.
-        precision: `"float32"` or `"bfloat16"`. Only OpenVINO computes in
-            bfloat16, so that `"auto"` then means OpenVINO.
-
-    Returns:
-        `"keras"`, `"openvino"` or `"onnxruntime"`.
+    `"auto"` is OpenVINO, or Keras where OpenVINO is not installed or there is
+    a GPU: the results are the same to float32's precision. Only OpenVINO
+    computes in bfloat16, so that `"auto"` then means OpenVINO.
 
     Raises:
         ValueError: for another engine or precision, or bfloat16 on another
             engine than OpenVINO.
         ImportError: if the engine is not installed.
     """
-    if engine not in ENGINES:
-        raise ValueError(f"engine must be one of {ENGINES}; got {engine!r}")
-    if precision not in PRECISIONS:
-        raise ValueError(
-            f"precision must be one of {PRECISIONS}; got {precision!r}"
-        )
+    check_choice("engine", engine, ENGINES)
+    check_choice("precision", precision, PRECISIONS)
     if precision == "bfloat16":
         if engine not in ("auto", "openvino"):
             hint = (
@@ -75,18 +63,11 @@ def choose_engine(engine, precision):
 
 
 def find_preset(preset):
-    """Finds what holds a preset's weights.
+    """Finds what holds a preset's weights: a directory, or the URL that it is.
 
-    Args:
-        preset: str or path. A preset directory or an export, which goes
-            before a name; a name with trained weights; or a URL such as
-            `hf://…`.
-
-    Returns:
-        str. A directory, or the URL.
-
-    Raises:
-        ValueError: if there is no such preset, or it has no weights.
+    `preset` is a preset directory or an export, which go before a name; a name
+    with trained weights; or a URL such as `hf://…`. `ValueError` if there is
+    no such preset, or it has no weights.
     """
     from keras_bandit.models import presets
 
@@ -118,26 +99,17 @@ def find_preset(preset):
 def may_stay_on_keras(engine, precision):
     """Whether Keras may compute a model that OpenVINO cannot run.
 
-    Args:
-        engine: as it was asked for, before `choose_engine`.
-        precision: as `engine`.
+    `engine` is what was asked for, before `choose_engine`.
     """
     return engine == "auto" and precision == "float32"
 
 
 def with_engine(separator, engine="keras", precision="float32"):
-    """Puts a separator on an engine.
+    """The separator itself, or a `CoreSeparator` with a copy of its weights.
 
-    Args:
-        separator: `AudioSeparator`, or a `CoreSeparator`, which stays on its
-            engine.
-        engine: see `choose_engine`. With `"auto"` in float32, a model that
-            OpenVINO cannot run stays with Keras; so does any, with a warning,
-            if OpenVINO is damaged.
-        precision: see `choose_engine`.
-
-    Returns:
-        the separator itself, or a `CoreSeparator` with a copy of its weights.
+    Takes what `choose_engine` takes. A `CoreSeparator` stays on its engine.
+    With `"auto"` in float32, a model that OpenVINO cannot run stays with
+    Keras; so does any, with a warning, if OpenVINO is damaged.
 
     Raises:
         ValueError: as `choose_engine`; if the model or the processor does not

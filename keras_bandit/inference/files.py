@@ -15,19 +15,12 @@ from keras_bandit.inference.audio import AudioFileError
 
 @dataclasses.dataclass(frozen=True)
 class StemChoice:
-    """What is computed of a recording, and what is written or scored.
+    """What is computed of a recording, and what is written or scored."""
 
-    Args:
-        computed: list of str. Stems that the model must give.
-        stems: list of str. Stems that are written.
-        mne: the two stems that make `mne`, or an empty tuple.
-        residual: bool. Whether the residual is written.
-    """
-
-    computed: list
-    stems: list
-    mne: tuple
-    residual: bool
+    computed: list  # stems that the model must give
+    stems: list  # those that are written
+    mne: tuple  # the two that make `mne`, or none
+    residual: bool  # whether it is written
 
     @property
     def written(self):
@@ -39,21 +32,10 @@ class StemChoice:
 def choose_stems(
     available, stems=None, mne=False, residual=False, mixture_consistency=False
 ):
-    """Chooses what is computed and written from the stems that a model has.
+    """The `StemChoice` of a model with the stems `available`.
 
-    Args:
-        available: list of str. The model's stems.
-        stems: see `separate_file`, as for all other arguments.
-        mne: bool.
-        residual: bool.
-        mixture_consistency: bool.
-
-    Returns:
-        `StemChoice`.
-
-    Raises:
-        ValueError: if the model lacks a stem, or has a stem of its own that
-            is named `mne` or `residual`.
+    Other arguments are those of `separate_file`. `ValueError` if the model
+    lacks a stem, or has one of its own that is named `mne` or `residual`.
     """
     available = list(available)
     there = ", ".join(available)
@@ -92,8 +74,8 @@ class SeparatedFile:
         choice: `StemChoice`; `None` if checked without a separator.
         paths: dict of each written name's path.
         elapsed: float. Seconds that the separation took; `None` if checked.
-        warnings: list of str, a line for each thing that is not as it should
-            be: what an MP3 decoder passed over, stems that were clipped.
+        warnings: list of lines: what an MP3 decoder passed over, stems that
+            were clipped.
     """
 
     source: pathlib.Path
@@ -204,28 +186,11 @@ def check_file(
 ):
     """Checks all that can be known before a file is read and separated.
 
-    Args:
-        source: path of a file that libsndfile reads.
-        output: path of the directory of the stems.
-        separator: see `separate_file`; `None` checks only what needs no model.
-        stems: see `separate_file`, as for all other arguments.
-        mne: bool.
-        residual: bool.
-        mixture_consistency: bool.
-        chunk_seconds: float.
-        hop_seconds: float.
-        file_format: str.
-        subtype: str.
-        overwrite: bool.
-        inputs: list of paths.
+    Arguments and errors are those of `separate_file`. With `separator=None`
+    only what needs no model is checked.
 
     Returns:
         `SeparatedFile`.
-
-    Raises:
-        AudioFileError: see `separate_file`.
-        ValueError: see `separate_file`.
-        OSError: see `separate_file`.
     """
     source, output = pathlib.Path(source), pathlib.Path(output)
     audio_format = audio_files.probe(source)
@@ -282,10 +247,8 @@ def separate_file(
         mne: bool. Whether to write `mne` too: music plus effects (or sfx).
         residual: bool. Whether to write `residual` too: the mixture minus
             `stems`.
-        mixture_consistency: see `separate`.
-        chunk_seconds: see `separate`.
-        hop_seconds: see `separate`.
-        batch_size: see `separate`.
+        mixture_consistency, chunk_seconds, hop_seconds, batch_size: see
+            `separate`.
         file_format: `"wav"` or `"flac"`.
         subtype: see `choose_subtype`.
         overwrite: bool. Whether to replace files that exist.

@@ -1,8 +1,8 @@
 """What runs an exported core: one small class for each package.
 
-Each is made of a core (path of the file, or the content of an ONNX file as
-bytes) and the names of its outputs, and called with a spectrogram `(batch,
-channels, frames, bins, 2)`; it returns the masks by name.
+Each is made of a core (path, or bytes of an ONNX file) and the outputs' names,
+and called with a spectrogram `(batch, channels, frames, bins, 2)`; it returns
+the masks by name.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ import shutil
 import tempfile
 
 from keras_bandit.common.hidden_modules import import_openvino
+from keras_bandit.export.description import DamagedExportError
 
 DEVICE = "CPU"
 
@@ -39,16 +40,10 @@ class OpenVINORuntime:
     """Runs a core on OpenVINO, on the processor.
 
     Compiles it once for each shape, in about a second: chunks have one
-    length, for which OpenVINO plans memory and kernels.
-
-    Args:
-        core: path or bytes.
-        outputs: list of str. Others are not computed.
-        precision: `"float32"`, or `"bfloat16"` for products and recurrences,
-            but for those that the exporter marks: normalizations, band split
-            and residual sums, which carry the signal, stay in float32.
-        cache_dir: directory for compiled cores, made if it does not exist, or
-            `None`.
+    length, for which OpenVINO plans memory and kernels. Other outputs are not
+    computed. In bfloat16 are products and recurrences, but for those that the
+    exporter marks: normalizations, band split and residual sums, which carry
+    the signal, stay in float32. `cache_dir` is for compiled cores, or `None`.
 
     Raises:
         ImportError: if OpenVINO cannot be imported.
@@ -64,6 +59,8 @@ class OpenVINORuntime:
         check_bfloat16(precision)
         with _reading(core, "OpenVINO"):
             self._model = self._openvino.Core().read_model(core)
+            for name in outputs:
+                self._model.output(name)
         self._outputs = outputs
         self._precision = precision
         self._cache_dir = cache_dir
@@ -180,12 +177,8 @@ def _staged(cache_dir):
 class ONNXRuntime:
     """Runs a core on ONNX Runtime, on the device that its package has.
 
-    Args:
-        core: path of an ONNX file, or bytes.
-        outputs: list of str. Others are not computed if the package `onnx` is
-            installed, which can cut them off.
-        precision: `"float32"`.
-        cache_dir: `None`.
+    In float32, without a cache. Other outputs are not computed if the package
+    `onnx` is installed, which can cut them off.
 
     Raises:
         ImportError: if ONNX Runtime cannot be imported.
@@ -207,6 +200,8 @@ class ONNXRuntime:
         with _reading(core, "ONNX Runtime"):
             session = onnxruntime.InferenceSession(core, options, providers)
             there = [output.name for output in session.get_outputs()]
+            if missing := set(outputs) - set(there):
+                raise KeyError(f"no output {missing}")
             if there != outputs and importlib.util.find_spec("onnx"):
                 core = _cut(core, outputs)
                 session = onnxruntime.InferenceSession(core, options, providers)
@@ -236,7 +231,9 @@ def _reading(core, package):
         yield
     except Exception as error:  # each has classes of its own
         name = "the core" if isinstance(core, bytes) else core
-        raise ValueError(f"{package} cannot read {name}: {error}") from error
+        raise DamagedExportError(
+            f"{package} cannot read {name}: {error}"
+        ) from error
 
 
 RUNTIMES = {"openvino": OpenVINORuntime, "onnxruntime": ONNXRuntime}

@@ -6,7 +6,7 @@ import numbers
 import numpy as np
 import soxr
 
-from keras_bandit.common.checks import check_whole
+from keras_bandit.common.checks import check_some, check_whole
 from keras_bandit.common.loudness import integrated_loudness
 from keras_bandit.inference import DEFAULT_BATCH_SIZE
 from keras_bandit.inference.crossfade import (
@@ -23,21 +23,12 @@ _MOST_CHANNELS = 1024
 
 
 def check_audio(audio, sample_rate):
-    """Returns a recording as float32, or says what is wrong with it.
-
-    Args:
-        audio: `(samples,)` or `(channels, samples)`, array-like of floats,
-            full scale ±1 (more is allowed).
-        sample_rate: int. In Hz.
-
-    Returns:
-        NumPy float32 array of the same shape; not a copy if it was one.
+    """Returns a recording as a float32 array, not a copy if it was one.
 
     Raises:
         ValueError: if the sample rate is not a positive integer; if the
-            audio is not of floats, has not one or two axes, stands
-            (samples, channels), is empty, or has NaN or infinity (the first
-            place is given).
+            audio is not `(samples,)` or `(channels, samples)`, not of floats,
+            empty, or has NaN or infinity (the first place is given).
     """
     check_whole("sample_rate", sample_rate, 1)
     audio = np.asarray(audio)
@@ -132,15 +123,9 @@ def chunk_and_hop(separator, chunk_seconds=None, hop_seconds=None):
 
 
 def check_channels(num_channels, model_channels):
-    """Checks that a model can separate a recording's channels.
+    """`ValueError` if a model wants other channels, unless one of them is mono.
 
-    Args:
-        num_channels: int. Channels of the recording.
-        model_channels: int, or `None` for a model that takes any number.
-
-    Raises:
-        ValueError: if the model wants another number of channels, unless
-            one of the two is mono.
+    `model_channels` is `None` for a model that takes any number.
     """
     if model_channels not in (None, 1) and num_channels not in (
         1,
@@ -153,22 +138,13 @@ def check_channels(num_channels, model_channels):
 
 
 def resample(audio, sample_rate, new_rate, num_samples=None):
-    """Resamples with soxr at its best quality, VHQ.
+    """Resamples `(channels, samples)` float32 with soxr's best quality, VHQ.
 
     Linear phase, pass band up to about 0.91 of the lower Nyquist frequency
-    and no delay.
-
-    Args:
-        audio: `(channels, samples)` float32.
-        sample_rate: int. Rate of `audio`, in Hz.
-        new_rate: int. Rate of the result, in Hz. Equal rates return `audio`.
-        num_samples: int. Length of the result, at most a sample or two of
-            the lower rate from `samples * new_rate / sample_rate`: zeros are
-            appended or samples dropped at the end. `None` takes the nearest
-            length, at least 1.
-
-    Returns:
-        `(channels, num_samples)` float32.
+    and no delay. Equal rates return `audio`. `num_samples` is the length of
+    the result, at most a sample or two of the lower rate from `samples *
+    new_rate / sample_rate`: zeros are appended or samples dropped at the end.
+    `None` takes the nearest length, at least 1.
     """
     if sample_rate == new_rate:
         return audio
@@ -188,14 +164,7 @@ def resample(audio, sample_rate, new_rate, num_samples=None):
 
 
 def check_adds_up(stems):
-    """Checks that stems can be made to add up to the mixture.
-
-    Args:
-        stems: list of str. All that are computed.
-
-    Raises:
-        ValueError: if there is only one, which would be the mixture.
-    """
+    """`ValueError` if there is one stem alone, which would be the mixture."""
     if len(stems) < 2:
         raise ValueError(
             "mixture_consistency needs two stems or more: one alone would be "
@@ -274,7 +243,9 @@ def separate(
     chunk, hop = chunk_and_hop(separator, chunk_seconds, hop_seconds)
     batch_size = check_whole("batch_size", batch_size, 1)
     separator = with_engine(separator, engine, precision)
-    stems = _check_stems(separator.stems, stems)
+    if stems is None:
+        stems = separator.stems
+    stems = check_some("stems", stems, separator.stems)
     if mixture_consistency:
         check_adds_up(separator.stems)
     elif stems != list(separator.stems):
@@ -346,22 +317,6 @@ def _share_out_residual(separated, audio):
     residual /= len(separated)
     for estimate in separated.values():
         estimate += residual
-
-
-def _check_stems(available, stems):
-    """Returns the stems as a list, or says what is wrong with them."""
-    if stems is None:
-        return list(available)
-    if (
-        isinstance(stems, str)
-        or not list(stems)
-        or not set(stems) <= set(available)
-    ):
-        raise ValueError(
-            f"stems must be a list of some of {list(available)}, or None for "
-            f"all; got {stems!r}"
-        )
-    return list(stems)
 
 
 def _to_items(mixture, model_channels, linked):

@@ -10,13 +10,11 @@ from keras_bandit.common.checks import check_integer
 
 
 def recombination_table(bands, num_bins):
-    """For each bin the band values that cover it.
+    """For each bin the values that cover it: offsets, weights `(overlap, bins)`.
 
-    Returns:
-        `(offsets, weights)`, both `(overlap, num_bins)` with `overlap` the
-        largest number of bands on one bin. `offsets[k, f]` is where the k-th
-        band covering bin `f` holds it when the bands' bins are laid out one
-        band after the other; unused places have offset 0 and weight 0.
+    `offsets[k, f]` is where the k-th band covering bin `f` holds it when the
+    bands' bins are laid out one band after the other; unused places have
+    offset 0 and weight 0.
     """
     covering = [[] for _ in range(num_bins)]
     start = 0

@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_bandit.backend import irfft, rfft
+from keras_bandit.common.checks import check_choice
 from keras_bandit.common.numpy_spectral import (
     count_frames,
     hann_window,
@@ -98,10 +99,7 @@ class STFT(_Transform):
         self, n_fft=2048, hop_length=512, pad_mode="constant", **kwargs
     ):
         super().__init__(n_fft, hop_length, **kwargs)
-        if pad_mode not in PAD_MODES:
-            raise ValueError(
-                f"pad_mode must be one of {PAD_MODES}; got {pad_mode!r}"
-            )
+        check_choice("pad_mode", pad_mode, PAD_MODES)
         self.pad_mode = pad_mode
         self.input_spec = keras.layers.InputSpec(ndim=3)
         window = hann_window(n_fft).astype("float32")
@@ -170,8 +168,7 @@ class ISTFT(_Transform):
     ```
 
     Args:
-        n_fft: int, even. Frame and window length in samples.
-        hop_length: int. Samples between frames, at most `n_fft / 2`.
+        n_fft, hop_length: as of `STFT`.
 
     Call arguments:
         spectrogram: `(batch, channels, frames, bins, 2)`; the imaginary part

@@ -1,7 +1,7 @@
 """Arguments that the band-split models have in common."""
 
 from keras_bandit.bands import as_bands
-from keras_bandit.common.checks import check_integer
+from keras_bandit.common.checks import check_choice, check_integer
 from keras_bandit.layers import ResidualGRUPair, ResidualLSTMPair
 
 PAIR_LAYERS = {"gru": ResidualGRUPair, "lstm": ResidualLSTMPair}
@@ -11,10 +11,7 @@ def check_sizes(rnn_type, **sizes):
     """Raises `ValueError` for a size below 1 or an unknown `rnn_type`."""
     for name, size in sizes.items():
         check_integer(name, size, 1)
-    if rnn_type not in PAIR_LAYERS:
-        raise ValueError(
-            f"rnn_type must be one of {tuple(PAIR_LAYERS)}; got {rnn_type!r}"
-        )
+    check_choice("rnn_type", rnn_type, PAIR_LAYERS)
 
 
 def describe_bands(band_layout, bands):

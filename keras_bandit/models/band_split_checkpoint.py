@@ -207,16 +207,12 @@ def read_sizes(tensors):
 
 
 def find_bands(widths, weights, n_fft, sample_rates):
-    """Finds layout, rate and channels that explain the bands' widths.
+    """Finds `(layout, num_bands, sample_rate, channels)` of the bands' widths.
 
     `widths` are `channels * bins` of each band; of `sample_rates` the most
-    likely comes first.
-
-    Returns:
-        `(layout, num_bands, sample_rate, channels)`; `layout` is a name, or a
-        list of bands: neighbours of no known layout, or a layout's with the
-        checkpoint's weights, if these differ by more than float32 does from
-        machine to machine.
+    likely comes first. `layout` is a name, or a list of bands: neighbours of no
+    known layout, or a layout's with the checkpoint's weights, if these differ
+    by more than float32 does from machine to machine.
     """
     for channels in range(1, MAX_CHANNELS + 1):
         if any(width % channels for width in widths):
@@ -311,16 +307,10 @@ def _problems(tensors, sizes, weights):
 def read_models(tensors, split, sample_rates):
     """Reads a checkpoint's networks, `{stem: Model}`, and checks all tensors.
 
-    Args:
-        tensors: `{name: array}`.
-        split: function of the tensors but for buffers, to `{stem: {name:
-            array}}` under the common naming; the stem is `None` for a network
-            of all stems.
-        sample_rates: tuple of int, Hz, most likely first.
-
-    Raises:
-        ValueError: if tensors are missing, unexpected or misshapen (all are
-            listed), or no layout has these bands.
+    `split` is a function of the tensors but for buffers, to `{stem: {name:
+    array}}` under the common naming; the stem is `None` for a network of all
+    stems. `ValueError` if tensors are missing, unexpected or misshapen (all
+    are listed), or no layout has these bands.
     """
     window = tensors.get("stft.window", np.zeros(2048))  # the authors' n_fft
     if window.ndim != 1:

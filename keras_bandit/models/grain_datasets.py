@@ -11,13 +11,10 @@ def as_steps(dataset, steps, epochs=1, name="steps"):
     """A grain dataset as a stream of which the trainer knows the length.
 
     Keras does not ask a grain dataset for its length: it would run it dry,
-    warn, and begin each epoch with the first one's batches. KerasHub does
-    ask, and reads it in a way that makes grain warn (0.32).
-
-    Takes and returns `(dataset, steps)` of `fit`, `evaluate` or `predict`:
-    what is no `grain.MapDataset` of batches is returned as it is, and its
-    epochs go on from each other. Raises `ValueError`, about the argument
-    `name`, if there are fewer batches than steps.
+    warn, and begin each epoch with the first one's batches. Takes and returns
+    `(dataset, steps)` of `fit`, `evaluate` or `predict`; only of a finite
+    `grain.MapDataset` they change. `ValueError`, about the argument `name`, if
+    there are fewer batches than steps.
     """
     module = sys.modules.get("grain")
     if module is None or not isinstance(dataset, module.MapDataset):

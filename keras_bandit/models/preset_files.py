@@ -2,11 +2,12 @@
 
 import contextlib
 import inspect
-import json
 import os
 import warnings
 
 import keras
+
+from keras_bandit.common.files import read_json, write_json
 
 CONFIG_FILE = "config.json"
 METADATA_FILE = "metadata.json"
@@ -42,34 +43,16 @@ def find_preset_file(preset, name, optional=False):
 
 def read_preset_json(preset, name):
     """Reads a preset's JSON file, a dict, or raises `ValueError`."""
-    path = find_preset_file(preset, name)
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(
-            f"{path} must hold a JSON object; got {type(content).__name__}"
-        )
-    return content
+    return read_json(find_preset_file(preset, name))
 
 
 def check_object(description, expected, where):
     """Checks what Keras wrote of an object before anything is built of it.
 
-    Args:
-        description: dict, such as the content of `task.json`.
-        expected: class that it must be of.
-        where: str, the file, for the error.
-
-    Returns:
-        its class.
-
-    Raises:
-        ValueError: if it is not the description of an `expected`, or has an
-            argument that its class does not take, or lacks one, or has code
-            in the place of a value; for its backbone too.
+    Returns its class. `ValueError`, about the file `where`, if `description`,
+    such as the content of `task.json`, is not of an `expected`, or if it or its
+    backbone has an argument that its class does not take, lacks one, or has
+    code in the place of a value.
     """
     if not isinstance(description, dict):
         raise ValueError(f"{where} must be an object; got {description!r:.99}")
@@ -171,14 +154,9 @@ def building(preset):
 
 
 def load_weights(model, path, skip=None):
-    """Reads a model's weights file, all of it or nothing.
+    """Reads a model's weights file, but for the layers `skip`.
 
-    `skip` are layers whose weights are elsewhere.
-
-    Raises:
-        ValueError: if the file is damaged or does not fit; the model is as
-            it was.
-        OSError: if it cannot be read.
+    `ValueError` if it is damaged or does not fit; the model is as it was then.
     """
     former = model.get_weights()
     path = os.fspath(path)
@@ -209,8 +187,7 @@ def describe_object(model):
 def write_task(task, directory):
     """Writes the preset of a separator without `backbone`.
 
-    In the place of the encoder's description `config.json` has the
-    separator's.
+    `config.json` describes the separator, not an encoder.
     """
     files = dict.fromkeys((CONFIG_FILE, TASK_FILE), describe_object(task))
     files[METADATA_FILE] = {
@@ -218,7 +195,6 @@ def write_task(task, directory):
         "parameter_count": task.count_params(),
     }
     for name, content in files.items():
-        with open(os.path.join(directory, name), "w") as file:
-            json.dump(content, file, indent=4)
+        write_json(os.path.join(directory, name), content)
     if task.has_task_weights():
         task.save_task_weights(os.path.join(directory, TASK_WEIGHTS_FILE))

@@ -24,14 +24,9 @@ def _row(preset):
 
 
 def preset_table():
-    """Built-in architectures with their sizes, beside BandIt's Table 1.
+    """Markdown of the built-in architectures, with their computed sizes.
 
-    Parameters and multiply-adds (of one 6 s chunk) are computed from the
-    layers; the columns headed "paper's" are Table 1's, SNR on DnR's test set
-    for speech, music, effects.
-
-    Returns:
-        str, a Markdown table.
+    The columns headed "paper's" are BandIt's Table 1's, SNR on DnR's test set.
     """
     return tabulate.tabulate(
         [_row(preset) for preset in PRESETS.values()],

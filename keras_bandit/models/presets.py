@@ -45,9 +45,5 @@ def means_built_in(preset):
 
 
 def list_presets():
-    """Names of the built-in architectures.
-
-    Returns:
-        list of str for `AudioSeparator.from_preset`.
-    """
+    """Names of the built-in architectures, for `AudioSeparator.from_preset`."""
     return list(PRESETS)

@@ -3,13 +3,12 @@
 import functools
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_bandit.backend.trainer import (
     build_optimizer,
     keeps_variables,
-    predict_on_batch,
-    predict_untraced,
     tracing_pays_off,
 )
 from keras_bandit.losses import WAVEFORM, SeparationLoss, check_stems
@@ -29,6 +28,34 @@ def _asking_for_domains(args):
     *state, data = args
     x, *targets = keras.utils.unpack_x_y_sample_weight(data)
     return (*state, ([x], *targets))
+
+
+def predict_on_batch(model, x):
+    """`keras.Model.predict_on_batch`, which several JAX devices share.
+
+    In the scope of a `keras.distribution`, Keras 3.15 has each device compute
+    the whole batch. Here each computes its part, of a batch of any size. The
+    first axes of outputs must be the batch or multiples of it.
+    """
+    predict = keras.Model.predict_on_batch
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return predict(model, x)
+    mesh = distribution.device_mesh
+    count = mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)]
+    size = keras.tree.flatten(x)[0].shape[0]
+    padded = -(-size // count) * count
+    items = np.minimum(np.arange(padded), size - 1)  # repeats the last one
+
+    def deal(array):
+        array = np.asarray(array)[items]
+        layout = distribution.get_data_layout(array.shape)
+        return keras.distribution.distribute_tensor(array, layout)
+
+    return keras.tree.map_structure(
+        lambda y: y[: len(y) * size // padded],
+        predict(model, keras.tree.map_structure(deal, x)),
+    )
 
 
 class SeparationTraining:
@@ -205,4 +232,6 @@ class SeparationTraining:
         if self.preprocessor is not None or tracing_pays_off(self, calls):
             return self.predict_on_batch
         object.__setattr__(self, "_untraced_calls", calls)
-        return functools.partial(predict_untraced, self)
+        return lambda x: keras.tree.map_structure(
+            ops.convert_to_numpy, self(x, training=False)
+        )

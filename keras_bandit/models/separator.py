@@ -12,6 +12,8 @@ import keras
 import keras_hub
 
 from keras_bandit.backend.process import without_tensorflow
+from keras_bandit.common.checks import check_stem_names
+from keras_bandit.common.files import write_json
 from keras_bandit.losses import WAVEFORM
 from keras_bandit.models import register_all
 from keras_bandit.models.preset_files import (
@@ -34,24 +36,6 @@ from keras_bandit.models.presets import (
     weights_directory,
 )
 from keras_bandit.models.separation_training import SeparationTraining
-
-STEM_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
-
-
-def check_stem_names(stems):
-    """Raises `ValueError` unless stems are distinct names."""
-    if isinstance(stems, str) or not len(stems):
-        raise ValueError(
-            f"stems must be a list of one name or more; got {stems!r}"
-        )
-    for stem in stems:
-        if not isinstance(stem, str) or not STEM_NAME.fullmatch(stem):
-            raise ValueError(
-                "stems must be names of letters, digits, '_' and '-' that "
-                f"start with a letter; got {stem!r}"
-            )
-    if len(set(stems)) < len(stems):
-        raise ValueError(f"stems must be distinct; got {list(stems)}")
 
 
 class AudioSeparator(SeparationTraining, keras_hub.models.Task):
@@ -305,8 +289,7 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
             with open(path) as file:
                 metadata = json.load(file)
             metadata["keras_bandit"] = self.metadata
-            with open(path, "w") as file:
-                json.dump(metadata, file, indent=4)
+            write_json(path, metadata)
             written = sorted(os.listdir(partial))
             os.makedirs(preset_dir, exist_ok=True)
             for name in written:

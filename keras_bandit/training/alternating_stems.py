@@ -142,15 +142,14 @@ class AlternatingStems(keras.callbacks.Callback):
     ```
 
     Args:
-        subsets: list of lists of stems that take turns, `None`: every stem
-            alone.
+        subsets: list of lists of the separator's stems that take turns, each
+            stem in one or more; `None`: every stem alone.
         steps_per_turn: int. Steps that a subset stays; a multiple of the
             optimizer's `gradient_accumulation_steps`. Turns come in the order
             given, in each epoch from the next one.
 
     Raises:
-        ValueError: if a subset has a stem that the separator has not, a stem
-            is in none, or `steps_per_turn` is not as said.
+        ValueError: if `subsets` or `steps_per_turn` are not as said.
     """
 
     def __init__(self, subsets=None, steps_per_turn=1):

@@ -28,14 +28,7 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
     for and how long. After an epoch with a loss that is NaN or infinite this
     one raises `FloatingPointError`, before the callbacks behind it keep what
     the epoch gave; Keras's `TerminateOnNaN` does not look at validation.
-
-    Args:
-        monitor: str. Key of the logs; lower is better.
-        patience: int. Epochs without a new lowest value, or `None`: never
-            stop, but know the best (`best`, and its `best_epoch` from 0).
-
-    Raises:
-        ValueError: for a patience below 1.
+    With a patience of `None` it never stops, but knows the `best_epoch`.
     """
 
     def __init__(self, monitor, patience):
@@ -142,10 +135,7 @@ def read_history(path):
 class Checkpoints(keras.callbacks.Callback):
     """Saves the last weights after each epoch, and the best.
 
-    Args:
-        best, last: paths of directories.
-        stopping: `EarlyStopping` that knows which are the best.
-        save: function of (directory, logs) that fills a directory.
+    `save(directory, logs)` fills a directory.
     """
 
     def __init__(self, best, last, stopping, save):
@@ -167,14 +157,8 @@ class Backup(keras.callbacks.Callback):
     Keras's `BackupAndRestore` writes weights and epoch into two files, so
     that a kill between them loses an epoch's place, and keeps nothing of the
     other callbacks. Here one file holds all: weights, optimizer, next epoch,
-    and the state of each callback that has `get_state()` and `set_state()`.
-
-    Args:
-        path: of the file, ends in `.weights.h5`.
-        callbacks: callbacks whose states are kept, by class name.
-
-    Raises:
-        ValueError: if two callbacks with a state are of one class.
+    and the state of each callback that has `get_state()` and `set_state()`,
+    by the name of its class.
     """
 
     def __init__(self, path, callbacks):
@@ -208,12 +192,8 @@ class Backup(keras.callbacks.Callback):
     def restore(self, model):
         """Gives model and callbacks their state back, if there is a backup.
 
-        Returns:
-            `(next_epoch, stopped)`: the epoch to go on with, from 0, and
-            whether training had been stopped.
-
-        Raises:
-            ValueError: if the model or its optimizer does not fit.
+        Returns the epoch to go on with, from 0, and whether training had been
+        stopped; `ValueError` if the model or its optimizer does not fit.
         """
         if not self.path.exists():
             return 0, False

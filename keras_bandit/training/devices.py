@@ -39,14 +39,6 @@ class Devices:
     def share_logs(self, logs):
         """Replaces an epoch's logs by those of all processes."""
 
-    def evaluate(self, model, data):
-        """The logs that `fit` gives after an epoch of validation."""
-        logs = model.evaluate(
-            self.share_validation(data), return_dict=True, verbose=0
-        )
-        self.share_logs(logs)
-        return logs
-
     def barrier(self):
         """Waits until all processes have called it."""
 
@@ -140,9 +132,9 @@ def open_devices(count=None):
     started as `torchrun --nproc-per-node 8 recipe.py …`; gradients are
     averaged, with NCCL on GPUs and Gloo on CPUs. TensorFlow: one device.
 
-    A batch is split among the devices and has to be a multiple of them, the
-    last one, too; on PyTorch data are a `PyDataset` or a grain dataset. Of
-    validation data the last batch may be smaller, see `EvenBatches`.
+    A batch is split among the devices and has to be a multiple of them; on
+    PyTorch data are a `PyDataset` or a grain dataset. Of validation data the
+    last batch may be smaller, see `EvenBatches`.
 
     ```python
     devices = open_devices()
@@ -155,9 +147,6 @@ def open_devices(count=None):
     Args:
         count: int, or `None`: on JAX all GPUs, TPUs or, where there are none,
             CPUs that it lists; on PyTorch the processes there are.
-
-    Returns:
-        `Devices`.
 
     Raises:
         ValueError: if there are fewer devices, other than `count` processes

@@ -15,15 +15,9 @@ CLIP_EVERY = 10
 
 
 def spectrogram_image(audio, n_fft=1024):
-    """Picture of a spectrogram, low frequencies below.
+    """Picture `(bins, frames)` of the first of `(channels, samples)`.
 
-    Args:
-        audio: `(channels, samples)`; the first channel is drawn.
-        n_fft: int. Frame length; frames follow each half of it.
-
-    Returns:
-        `(n_fft // 2 + 1, frames)`, 0 … 1: black at 80 dB below a full-scale
-        sine, which is white.
+    0 … 1, black at 80 dB below a full-scale sine; low frequencies below.
     """
     padded = np.pad(audio[0], (0, n_fft))
     frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)
@@ -35,14 +29,9 @@ def spectrogram_image(audio, n_fft=1024):
 
 
 def first_example(dataset):
-    """A clip to watch: the first example of a dataset's first batch.
+    """A clip to watch, `(mixture, {stem: target})`, `(channels, samples)` each.
 
-    Args:
-        dataset: as from `validation_chunks`; has batches `(mixture, {stem:
-            target})` by index.
-
-    Returns:
-        `(mixture, {stem: target})`, `(channels, samples)` each.
+    The first example of the first batch of a dataset as `validation_chunks`.
     """
     mixture, targets = dataset[0]
     return mixture[0], {stem: target[0] for stem, target in targets.items()}
@@ -52,21 +41,14 @@ class EventLog(keras.callbacks.Callback):
     """Writes logs and a fixed clip's estimates for TensorBoard.
 
     Scalars go to `train/` and `validation/` under the same names, so that
-    TensorBoard draws both in one plot. Sounds and spectrograms go to
+    TensorBoard draws both in one plot; sounds and spectrograms to
     `validation/`, the targets once, in the first epoch. Sounds above full
-    scale, which players would clip, are made softer; the picture shows the
-    level.
+    scale are made softer; the picture shows the level. TensorBoard forgets
+    what former files say of the epoch `start` and later ones.
 
     Keras's `TensorBoard` callback and `tf.summary.scalar` need the package
     tensorboard, which TensorFlow does not bring; the writer of TensorFlow's
     first version does not.
-
-    Args:
-        folder: path.
-        start: int. Epoch at which training goes on. TensorBoard forgets what
-            former files say of it and of later epochs.
-        clip: `(mixture, {stem: target})`, `(channels, samples)` each, or
-            `None`.
     """
 
     def __init__(self, folder, start=0, clip=None):

@@ -9,9 +9,9 @@ import pathlib
 import keras
 import numpy as np
 
-from keras_bandit.backend.trainer import predict_on_batch
-from keras_bandit.common.files import replace_file, write_text
+from keras_bandit.common.files import read_json, replace_file, write_json
 from keras_bandit.common.settings import check_same_settings
+from keras_bandit.models.separation_training import predict_on_batch
 from keras_bandit.training.devices import Devices
 from keras_bandit.training.shared_batches import batch_items
 
@@ -36,14 +36,9 @@ def _encoder_digest(separator):
 
 
 def encoder_of(separator):
-    """The frozen half of a separator, as a model.
+    """The frozen half of a separator: a `keras.Model`, waveform to features.
 
-    Returns:
-        `keras.Model`, waveform `(batch, channels, samples)` to features
-        `(batch * channels, bands, frames, embed_dim)`.
-
-    Raises:
-        ValueError: unless all stems have one encoder.
+    `ValueError` unless all stems have one encoder.
     """
     features = getattr(separator.backbone, "output", None)
     if not isinstance(features, keras.KerasTensor):
@@ -68,11 +63,6 @@ class _CachedBatches:
 
     def share(self, index, count):
         """The batches' examples of one of several processes."""
-        if self.batch_size % count:
-            raise ValueError(
-                f"batch_size must be a multiple of the {count} processes; got "
-                f"batch_size={self.batch_size}"
-            )
         return dataclasses.replace(self, process=index, processes=count)
 
     def __len__(self):
@@ -113,11 +103,8 @@ class FeatureCache:
     inputs["features"].shape  # (1, 12, 87, 8): channels, bands, frames, …
     ```
 
-    Args:
-        directory: path.
-
     Raises:
-        ValueError: if there is no complete cache.
+        ValueError: if the directory holds no complete cache.
     """
 
     def __init__(self, directory):
@@ -128,7 +115,7 @@ class FeatureCache:
                 f"directory must hold a complete cache, with {INDEX}; got "
                 f"{str(directory)!r}"
             )
-        self.index = json.loads(path.read_text(encoding="utf-8"))
+        self.index = read_json(path)
 
     def __len__(self):
         return self.index["examples"]
@@ -149,15 +136,11 @@ class FeatureCache:
             return inputs, {stem: arrays[f"stem_{stem}"] for stem in stems}
 
     def batches(self, batch_size, seed=0, start_epoch=0):
-        """A grain dataset of batches for `fit`.
+        """A grain dataset of batches for `fit`, the first of `start_epoch`.
 
-        Args:
-            batch_size: int. Examples that do not fill a last batch are left
-                out.
-            seed: int. Each epoch has an order of its own, a function of seed
-                and epoch. `None`: the order of the cache, and a last batch
-                that may be smaller.
-            start_epoch: int. The first epoch's number.
+        Each epoch has an order of its own, a function of seed and epoch, and
+        leaves out examples that do not fill a last batch. With `seed=None` it
+        has the order of the cache, and a last batch that may be smaller.
         """
         # Importing grain takes a second and loads JAX.
         from keras_bandit.data.indexed_dataset import IndexedDataset
@@ -184,14 +167,13 @@ def cache_features(
 
     Args:
         separator: `MaskSeparator` with one encoder for all stems.
-        dataset: what `fit` takes as a dataset, finite; batches `(mixture,
-            {stem: target})`, `(batch, channels, samples)` each, of any kind
-            but arrays.
+        dataset: a finite one that `fit` takes, not arrays; batches `(mixture,
+            {stem: target})`, `(batch, channels, samples)` each.
         directory: path, made if it does not exist.
         dtype: that of the stored features, `"float32"` or `"float16"`.
         devices: `Devices` from `open_devices`, or `None`: one. Several
-            processes read all batches and compute a part of them each; they
-            need to see the same directory.
+            processes compute a part of the batches each, and need to see the
+            same directory.
 
     Returns:
         `FeatureCache`.
@@ -244,6 +226,6 @@ def cache_features(
     devices.barrier()
     if devices.process_index == 0:
         # The last file: with it the cache is complete.
-        write_text(directory / INDEX, json.dumps(index, indent=2) + "\n")
+        write_json(directory / INDEX, index)
     devices.barrier()
     return FeatureCache(directory)

@@ -13,14 +13,7 @@ from keras_bandit.models.separation_training import SeparationTraining
 
 @keras.saving.register_keras_serializable(package="keras_bandit")
 class FoldFeatureChannels(keras.layers.Layer):
-    """Makes every channel's features an item of their own.
-
-    Call arguments:
-        features: `(batch, channels, bands, frames, embed_dim)`.
-
-    Returns:
-        `(batch * channels, bands, frames, embed_dim)`.
-    """
+    """`(batch, channels, …)` to `(batch * channels, …)`, features."""
 
     def call(self, features):
         return ops.reshape(features, (-1, *ops.shape(features)[2:]))

@@ -42,16 +42,8 @@ def paper_optimizer(
 def paper_schedule(learning_rate=LEARNING_RATE, decay=0.98, epochs_per_decay=2):
     """A callback: `learning_rate * decay ** (epoch // epochs_per_decay)`.
 
-    A function of the epoch alone, so that a run that goes on at an epoch has
-    the rate it would have had.
-
-    Args:
-        learning_rate: float. That of the first epoch.
-        decay: float.
-        epochs_per_decay: int.
-
-    Returns:
-        `keras.callbacks.LearningRateScheduler`.
+    A `keras.callbacks.LearningRateScheduler`. The rate is a function of the
+    epoch alone, so that a run that goes on has the rate it would have had.
     """
     return keras.callbacks.LearningRateScheduler(
         lambda epoch: learning_rate * decay ** (epoch // epochs_per_decay)

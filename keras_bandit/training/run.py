@@ -10,7 +10,11 @@ import time
 import keras
 
 from keras_bandit.backend.process import tune_process
-from keras_bandit.common.files import recover_directory, write_text
+from keras_bandit.common.files import (
+    read_json,
+    recover_directory,
+    write_json,
+)
 from keras_bandit.common.settings import check_same_settings
 from keras_bandit.common.versions import versions
 from keras_bandit.training.callbacks import (
@@ -52,16 +56,8 @@ def _as_json(config):
         ) from error
 
 
-def _json(record):
-    return json.dumps(record, indent=2) + "\n"
-
-
 def _training_metadata(initial, record):
-    """Metadata of trained weights.
-
-    `initial`, the metadata of the weights before, are kept apart: their
-    scores are not those of the trained weights.
-    """
+    """Metadata of trained weights, apart from those of the weights before."""
     return {**({"initial": initial} if initial else {}), "training": record}
 
 
@@ -78,11 +74,9 @@ class TrainingRun:
 
     The metadata of `best` and `last` have the run under `"training"`, and
     those of the preset that training began from, if any, under `"initial"`.
-
-    A directory that holds a run is opened again: a run that was killed goes
-    on after its last complete epoch, and ends with the weights of a run that
-    was not. For that the data of an epoch must depend on nothing but the seed
-    and the epoch.
+    A run that was killed goes on after its last complete epoch, and ends with
+    the weights of a run that was not, if the data of an epoch depend on
+    nothing but the seed and the epoch.
 
     Args:
         directory: path, made if it does not exist.
@@ -93,13 +87,9 @@ class TrainingRun:
             again, such as the number of epochs.
         devices: `Devices` from `open_devices`, or `None`: one.
 
-    Attributes:
-        best, last: paths of the presets.
-
     Raises:
         ValueError: if the run was begun with another configuration, seed or
-            backend and holds more than those; the message names what differs.
-            If `directory` holds files and no run.
+            backend, or `directory` holds files and no run.
 
     Example:
 
@@ -171,7 +161,7 @@ class TrainingRun:
         self.directory.mkdir(parents=True, exist_ok=True)
         recover_directory(self.best)
         recover_directory(self.last)
-        write_text(path, _json(self._record()))
+        write_json(path, self._record())
 
     def _fixed(self, record):
         """What a run must be opened again with."""
@@ -186,18 +176,12 @@ class TrainingRun:
         return read_history(self.directory / "history.csv")
 
     def describe_best(self, initial):
-        """Metadata of a preset made of other weights and those in `best`.
+        """Metadata of a preset that got the weights in `best`, a dict.
 
         For a run whose `fit` was given `save`; else `best` is such a preset.
-
-        Args:
-            initial: dict. Metadata of the preset that training began from.
-
-        Returns:
-            dict, `{"initial": initial, "training": record}`; the record's
-            `"stems"` are those that were trained.
+        `initial` are the metadata of the preset that training began from.
         """
-        record = json.loads((self.best / "training.json").read_text("utf-8"))
+        record = read_json(self.best / "training.json")
         return _training_metadata(initial, record)
 
     def _save(self, directory, logs, model, save):
@@ -209,7 +193,7 @@ class TrainingRun:
         record["logs"] = logs
         if save is not None:
             save(directory)
-            write_text(directory / "training.json", _json(record))
+            write_json(directory / "training.json", record)
             return
         separator = separator_of(model)
         former = separator.metadata
@@ -234,28 +218,24 @@ class TrainingRun:
     ):
         """Trains, or goes on training, for `epochs` or until it stops early.
 
-        Tunes the process, see `keras_bandit.backend.process`.
+        Calls `keras_bandit.backend.process.tune_process`.
 
         Args:
             model: compiled `AudioSeparator` or `FeatureLearner`, or any
                 compiled `keras.Model` if `save` is given.
             train: a dataset that `fit` takes (on several devices see
-                `open_devices`), the same in every epoch; or a function of
-                the epoch to start with, from 0, that returns one. It is not
-                shuffled.
-            validation: what `fit` takes as `validation_data`, or `None`. On
-                several devices arrays, or a dataset with a length, all of
-                which is used.
+                `open_devices`), the same in every epoch and not shuffled; or
+                a function of the epoch to start with, from 0, to one.
+            validation: as `fit`'s `validation_data`, or `None`. On several
+                devices arrays, or a dataset with a length.
             epochs: int. Epochs in all, those of former starts included.
-            patience: int. Epochs without a new lowest `val_loss`, or `loss`
-                without `validation`, after which training stops, or `None`:
+            patience: int. Training stops after so many epochs without a new
+                lowest `val_loss`, or `loss` without `validation`; `None`:
                 never.
             callbacks: Keras callbacks, such as `paper_schedule()`. The state
-                of those with `get_state` and `set_state` is kept, by class
-                name.
-            save: function that saves the model in an empty directory, whose
-                path it is given; `training.json` is added there. `None`:
-                `model.save_to_preset`, with the same in its metadata.
+                of those with `get_state` and `set_state` is kept, by class.
+            save: function that saves the model in the empty directory that
+                it is given. `None`: `model.save_to_preset`.
             clip: `(mixture, {stem: target})`, `(channels, samples)` each,
                 whose estimates TensorBoard shows every ten epochs, or `None`.
             **kwargs: for the model's `fit`: `steps_per_epoch`,

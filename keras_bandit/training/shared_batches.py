@@ -17,8 +17,7 @@ def _take(batch, places):
 class _ReadAsWanted(keras.utils.PyDataset):
     """Wraps a dataset; a `PyDataset` is read by as many workers as it wants.
 
-    It may hold a file or a generator that one thread alone may use. Others,
-    grain's among them, take any thread.
+    Others, grain's among them, may be read by any thread.
     """
 
     def __init__(self, data):
@@ -56,11 +55,8 @@ def share_of(data, index, count):
 
     Datasets with a method `share(index, count)`, such as `random_crops` and
     a `FeatureCache`'s batches, read nothing else. Of a `PyDataset` or another
-    grain dataset every process reads all and takes its part.
-
-    Raises:
-        ValueError: for other data, and for a batch that is no multiple of
-            `count`, at the latest when it is read.
+    grain dataset every process reads all and takes its part. Raises
+    `ValueError` for other data, and for a batch that is no multiple of `count`.
     """
 
     def part(batch):
@@ -101,12 +97,10 @@ class EvenBatches(_ReadAsWanted):
 
     Args:
         data: dataset of batches `(x, y)` with a length. All have as many
-            items as the first, except the last, which may have fewer.
+            items as the first, except the last, which may have fewer; when
+            others are read, that is a `ValueError`.
         count: int. Devices.
         index: int. The process's number, for its share; `None`: all of it.
-
-    Raises:
-        ValueError: if batches are not as said, when they are read.
     """
 
     def __init__(self, data, count, index=None):
@@ -125,34 +119,26 @@ class EvenBatches(_ReadAsWanted):
         return self.dealt + len(self.data) - self.dealt * self.count
 
     def __getitem__(self, number):
-        if number >= self.dealt:
-            return self._split(number + self.dealt * (self.count - 1))
-        numbers = number * self.count + np.arange(self.count)
-        if self.index is not None:
-            numbers = numbers[[self.index]]
-        x, y = keras.tree.map_structure(
-            lambda *arrays: np.concatenate(arrays), *map(self._read, numbers)
-        )
-        return x, y, self._weights(len(numbers) * self.sizes[0])
+        indices = range(self.count) if self.index is None else [self.index]
+        shares = [self._share(number, index) for index in indices]
+        return keras.tree.map_structure(lambda *x: np.concatenate(x), *shares)
 
-    def _split(self, number):
-        """The items of one batch, dealt out."""
-        batch = self._read(number)
-        items = np.arange(batch_items(batch))
-        dealt, left = np.split(items, [len(items) - len(items) % self.count])
-        if self.index is None:
-            left = np.tile(left, self.count)
+    def _share(self, number, index):
+        """`(x, y, weights)` of one device."""
+        if number < self.dealt:
+            batch = self._read(number * self.count + index)
+            dealt, left = np.arange(batch_items(batch)), []
         else:
-            dealt = dealt[self.index :: self.count]
-        x, y = _take(batch, np.concatenate([dealt, left]))
-        return x, y, self._weights(len(dealt), len(left))
-
-    def _weights(self, whole, parts=0):
-        weights = np.repeat([1, 1 / self.count], [whole, parts]) * self.weight
-        return weights.astype("float32")
+            batch = self._read(number + self.dealt * (self.count - 1))
+            items = np.arange(batch_items(batch))
+            whole = len(items) - len(items) % self.count
+            dealt, left = items[index : whole : self.count], items[whole:]
+        weights = np.repeat([1, 1 / self.count], [len(dealt), len(left)])
+        x, y = _take(batch, [*dealt, *left])
+        return x, y, (weights * self.weight).astype("float32")
 
     def _read(self, number):
-        batch = self.data[int(number)]
+        batch = self.data[number]
         items, parts = batch_items(batch), len(batch)
         if (items, parts) != (self.sizes[number], 2):
             raise ValueError(
@@ -166,17 +152,11 @@ class EvenBatches(_ReadAsWanted):
 def even_batches(data, count, index=None, batch_size=None):
     """Validation data of `fit` for several devices, as `EvenBatches`.
 
-    Args:
-        data: `PyDataset` or grain dataset of batches, or arrays `(x, y)`.
-        count, index: as of `EvenBatches`.
-        batch_size: int. Items in a batch of arrays, on each device; `None`:
-            32, as Keras has it.
-
-    Raises:
-        ValueError: for data of other kinds.
+    Takes a `PyDataset` or grain dataset of batches, or arrays `(x, y)`, of
+    which each device gets `batch_size` items at a time.
     """
     if isinstance(data, (tuple, list)) and len(data) == 2:
-        size = batch_size or 32
+        size = batch_size or 32  # Keras's default
         data = [
             _take(data, slice(start, start + size))
             for start in range(0, batch_items(data), size)

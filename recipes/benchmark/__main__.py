@@ -263,7 +263,7 @@ def run_all(config, output):
     report = {
         "format": 3,
         "date": datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
-        "commit": commit(Path(__file__).parent),
+        "commit": commit(Path(__file__).parents[2]),
         "reference_commit": commit(reference) if reference else None,
         "machine": machine(),
         "config": config,

@@ -19,7 +19,12 @@ CPU_FLAGS = r"\b(?:avx2|avx512(?:f|_bf16|_vnni)|amx_(?:tile|bf16|int8)|asimd)\b"
 
 
 def commit(folder):
-    """Commit of a checkout, with `+` if files are changed, or `None`."""
+    """Commit of a checkout, with `+` if files are changed, or `None`.
+
+    `folder` is the checkout's root: one in another repository has no commit.
+    """
+    if not (Path(folder) / ".git").exists():
+        return None
     git = ["git", "-C", str(folder), "describe", "--always", "--dirty=+"]
     done = subprocess.run(
         [*git, "--match=", "--abbrev=12"], capture_output=True, text=True

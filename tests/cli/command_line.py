@@ -21,7 +21,7 @@ class Gains(gains.Gains):
 
     def save_to_preset(self, folder):
         os.makedirs(folder, exist_ok=True)
-        for name in ("config.json", "model.weights.h5"):
+        for name in ("task.json", "model.weights.h5"):
             pathlib.Path(folder, name).write_text("new")
 
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from .command_line import found, separate, write
+from .command_line import found, python, separate, write
 
 pytestmark = pytest.mark.once
 
@@ -40,3 +40,25 @@ def test_output_that_cannot_be_printed(
     assert capsys.readouterr().err.replace(" on device", "") == message
     assert len(found("separated")) == 6
     assert separate("a.wav", "--quiet", "--overwrite") == 0
+
+
+def test_kill_cleans_up_as_ctrl_c_does(tmp_path):
+    code = """
+import argparse, os, pathlib, signal
+from keras_bandit import cli
+from keras_bandit.common.files import complete_files
+
+def killed(args):
+    path = pathlib.Path("speech.wav")
+    with complete_files([path]) as temporary:
+        temporary[path].write_text("half")
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
+
+parsed = argparse.Namespace(command=killed)
+cli.build_parser = lambda: argparse.Namespace(parse_args=lambda _: parsed)
+cli.run()
+"""
+    done = python("-c", code, cwd=tmp_path, timeout=60)
+    assert (done.returncode, list(tmp_path.iterdir())) == (130, [])
+    assert "interrupted" in done.stderr

@@ -46,7 +46,7 @@ def test_convert_says_what_was_found(converter, capsys):
         "  class       Gains",
         "  rate        8000 Hz",
     ]
-    assert found("a") == ["preset/config.json", "preset/model.weights.h5"]
+    assert found("a") == ["preset/model.weights.h5", "preset/task.json"]
     assert os.listdir("a") == ["preset"]
 
 
@@ -58,22 +58,22 @@ def test_convert_passes_the_sample_rate_on(converter, capsys):
 def test_convert_into_an_empty_directory(converter):
     os.mkdir("preset")
     assert cli.main(["convert", "x.ckpt", "preset"]) == 0
-    assert found("preset") == ["config.json", "model.weights.h5"]
+    assert found("preset") == ["model.weights.h5", "task.json"]
 
 
 def test_convert_replaces_presets_only_with_overwrite(converter, capsys):
     os.mkdir("preset")
-    for name in ("config.json", "decoder_old.weights.h5"):
+    for name in ("task.json", "decoder_old.weights.h5"):
         pathlib.Path("preset", name).write_text("old")
     assert cli.main(["convert", "x.ckpt", "preset"]) == 2
     assert error_line(capsys) == "preset: already there; --overwrite replaces"
     assert cli.main(["convert", "x.ckpt", "preset", "--overwrite"]) == 0
     assert found() == [
-        "preset/config.json",
         "preset/model.weights.h5",
+        "preset/task.json",
         "x.ckpt",
     ]
-    assert pathlib.Path("preset/config.json").read_text() == "new"
+    assert pathlib.Path("preset/task.json").read_text() == "new"
 
 
 def test_convert_never_replaces_another_directory(converter, capsys):
@@ -81,14 +81,18 @@ def test_convert_never_replaces_another_directory(converter, capsys):
     pathlib.Path("home/letters").write_text("dear")
     assert cli.main(["convert", "x.ckpt", "home", "--overwrite"]) == 2
     assert "not a preset directory" in error_line(capsys)
+    # Runs and evaluations have a config.json, too.
+    pathlib.Path("home/config.json").touch()
+    assert cli.main(["convert", "x.ckpt", "home", "--overwrite"]) == 2
+    assert "not a preset directory" in error_line(capsys)
     assert cli.main(["convert", "x.ckpt", "x.ckpt", "--overwrite"]) == 2
     assert "x.ckpt: not a directory" in error_line(capsys)
-    assert found() == ["home/letters", "x.ckpt"]
+    assert found() == ["home/config.json", "home/letters", "x.ckpt"]
 
 
 def test_convert_never_removes_the_checkpoint(converter, capsys):
     os.makedirs("preset/from")
-    pathlib.Path("preset/config.json").touch()
+    pathlib.Path("preset/task.json").touch()
     pathlib.Path("preset/from/x.ckpt").touch()
     arguments = ["preset/from/x.ckpt", "preset", "--overwrite"]
     assert cli.main(["convert", *arguments]) == 2
@@ -104,7 +108,7 @@ def test_convert_writes_where_a_link_leads(converter):
     assert cli.main(["convert", "x.ckpt", "link"]) == 0
     assert os.path.islink("link")
     assert cli.main(["convert", "x.ckpt", "link", "--overwrite"]) == 0
-    assert found("disk") == ["preset/config.json", "preset/model.weights.h5"]
+    assert found("disk") == ["preset/model.weights.h5", "preset/task.json"]
     assert sorted(os.listdir()) == ["disk", "link", "x.ckpt"]
 
 
@@ -140,19 +144,19 @@ def test_convert_that_breaks_off_leaves_the_former_preset(
     converter, monkeypatch, error, status
 ):
     os.mkdir("preset")
-    pathlib.Path("preset/config.json").write_text("old")
+    pathlib.Path("preset/task.json").write_text("old")
     before = found()
 
     def break_off(self, folder):
         os.makedirs(folder, exist_ok=True)
-        pathlib.Path(folder, "config.json").write_text("half")
+        pathlib.Path(folder, "task.json").write_text("half")
         raise error
 
     monkeypatch.setattr(Gains, "save_to_preset", break_off)
     arguments = ["convert", "x.ckpt", "preset", "--overwrite"]
     assert cli.main(arguments) == status
     assert found() == before
-    assert pathlib.Path("preset/config.json").read_text() == "old"
+    assert pathlib.Path("preset/task.json").read_text() == "old"
 
 
 def test_convert_of_a_missing_checkpoint(converter, capsys):

@@ -169,6 +169,23 @@ def test_former_directory_stays_when_writing_fails(tmp_path):
     assert names(tmp_path) == ["best"]
 
 
+def test_of_two_writers_one_fails(tmp_path, monkeypatch):
+    """No directory holds files of both."""
+    target = tmp_path / "best"
+
+    def write_beside_another(folder):
+        (folder / "a.txt").write_text("first")
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "getpid", lambda: -1)
+            replace_directory(target, writer("second"))
+        (folder / "b.txt").write_text("first")
+
+    with pytest.raises(FileNotFoundError):
+        replace_directory(target, write_beside_another)
+    assert names(target) == ["file.txt"]
+    assert names(tmp_path) == ["best"]
+
+
 @pytest.mark.parametrize("renamed", [0, 1, 2])
 def test_killed_between_any_two_renames(tmp_path, monkeypatch, renamed):
     target = tmp_path / "best"

@@ -179,8 +179,13 @@ def test_what_is_there_is_replaced_if_it_is_an_export(tmp_path):
     with pytest.raises(FileExistsError, match="already there"):
         export_core(separator, out)
     export_core(separator, out, stems=["music"], overwrite=True)
+    # A preset may hold its core; its weights are kept.
+    (out / "config.json").touch()
+    with pytest.raises(FileExistsError, match="not an export"):
+        export_core(separator, out, overwrite=True)
+    (out / "config.json").unlink()
     (out / "separator.json").unlink()
-    with pytest.raises(FileExistsError, match=r"no separator\.json"):
+    with pytest.raises(FileExistsError, match="not an export"):
         export_core(separator, out, overwrite=True)
     with pytest.raises(FileExistsError, match="not a directory"):
         export_core(separator, out / "core.onnx", overwrite=True)

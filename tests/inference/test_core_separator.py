@@ -3,6 +3,7 @@
 import collections
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -125,7 +126,7 @@ def test_attributes_and_with_stems(engine):
     assert list(estimates) == few.stems
     for stem in few.stems:
         np.testing.assert_allclose(estimates[stem], everything[stem], atol=1e-6)
-    for stems in (["drums"], [], "speech"):
+    for stems in (["drums"], [], "speech", ["music", "music"]):
         with pytest.raises(ValueError, match=r"\['speech', 'music"):
             core.with_stems(stems)
 
@@ -243,15 +244,29 @@ def test_other_engines_and_precisions_are_refused(arguments, message):
 # Files
 
 
+def value(key, other):
+    """Gives a key another value in the text of a description."""
+    new = f'"{key}": {json.dumps(other)}'
+    return lambda text: re.sub(rf'"{key}": [^,\n]*', new, text)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (lambda text: text[:-30], "is not JSON"),
-        (lambda text: "[]", "has no valid 'version'"),
+        (lambda text: "[]", "must hold a JSON object"),
         (lambda text: text.replace('"version": 1', '"version": 9'), "got 9"),
         (lambda text: text.replace('"onnx"', '"litert"'), "got 'litert'"),
         (lambda text: text.replace("n_fft", "fft"), "no valid 'n_fft'"),
         (lambda text: text.replace('"stems"', '"x"'), "no valid 'stems'"),
+        (lambda text: text.replace('"music"', '"../x"'), r"got '\.\./x'"),
+        (lambda text: text.replace('"music"', '"speech"'), "be distinct"),
+        (value("num_channels", 0), "num_channels must be an integer of at"),
+        (value("sample_rate", True), "sample_rate must be an .* got True"),
+        (value("chunk_seconds", 1e999), "chunk_seconds must be positive"),
+        (value("n_fft", 63), "n_fft must be even; got 63"),
+        (value("hop_length", 0), "hop_length must be an integer of at least"),
+        (value("pad_mode", "edge"), "pad_mode must be one of constant, refl"),
     ],
 )
 def test_damaged_description_is_named(tmp_path, damage, message):
@@ -316,6 +331,21 @@ def test_presets_are_exported_once(tmp_path):
     assert len(loaded) == len(list(core_cache().iterdir())) == 2
 
 
+@pytest.mark.parametrize("name", ["core.onnx", "separator.json"])
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_damaged_cache_is_written_anew(tmp_path, name, damage):
+    bandit().save_to_preset(tmp_path / "preset")
+    CoreSeparator.from_preset(tmp_path / "preset")
+    (core,) = core_cache().iterdir()
+    whole = (core / name).read_bytes()
+    (core / name).unlink()
+    if damage == "cut":
+        (core / name).write_bytes(whole[:200])
+    CoreSeparator.from_preset(tmp_path / "preset")
+    assert (core / name).read_bytes() == whole
+    assert list(core_cache().iterdir()) == [core]
+
+
 def test_cache_that_cannot_be_written_costs_a_note(tmp_path, cache):
     bandit().save_to_preset(tmp_path / "preset")
     cache.write_text("a file where the directory should be")
@@ -333,9 +363,7 @@ def test_interrupted_export_leaves_nothing(tmp_path, monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(
-        "keras_bandit.export.exporting.write_description", interrupt
-    )
+    monkeypatch.setattr("keras_bandit.export.exporting.write_json", interrupt)
     with pytest.raises(KeyboardInterrupt):
         CoreSeparator.from_preset(tmp_path / "preset")
     assert list(core_cache().iterdir()) == []

@@ -303,3 +303,17 @@ def test_speed_is_counted_in_cpu_time(benchmark, monkeypatch):
 
     assert benchmark.pipeline.batch_seconds(Batches(), 6, 2) == 1.0
     assert asked == [6, 7]
+
+
+def test_a_folder_inside_a_checkout_has_no_commit_of_its_own(
+    benchmark, tmp_path
+):
+    git = ["git", "-C", str(tmp_path)]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    author = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    empty = ["commit", "--quiet", "--allow-empty", "-m", "x"]
+    subprocess.run([*git, *author, *empty], check=True)
+    inside = tmp_path / "reference"
+    inside.mkdir()
+    assert benchmark.report.commit(inside) is None
+    assert re.fullmatch(r"[0-9a-f]{12}", benchmark.report.commit(tmp_path))

@@ -17,7 +17,7 @@ CONFIG = {
     "preset": "p",
     "batch_size": 16,
     "learning_rate": 1e-3,
-    "num_workers": 0,
+    "warmup_steps": 0,
     "initial": None,
     "stems": ["speech", "music"],
     "mixed": False,
@@ -47,9 +47,9 @@ def test_what_is_given_replaces_the_defaults():
 
 
 def test_none_and_zero():
-    config = start("--preset", "none", "--num-workers", "0").config
+    config = start("--preset", "none", "--warmup-steps", "0").config
     assert config["preset"] is None
-    assert config["num_workers"] == 0
+    assert config["warmup_steps"] == 0
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_none_and_zero():
         ("--learning-rate=nan", "must be positive; got nan"),
         ("--learning-rate=inf", "must be positive; got inf"),
         ("--learning-rate=-1", "must be positive; got -1"),
-        ("--num-workers=-1", "--num-workers: must be at least 0; got -1"),
+        ("--warmup-steps=-1", "--warmup-steps: must be at least 0; got -1"),
     ],
 )
 def test_numbers_out_of_range(option, message, capsys):

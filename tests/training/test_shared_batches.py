@@ -39,14 +39,9 @@ class CountedTrack(ArrayTrack):
         return super()._read(stem, start, stop)
 
 
-def crops_of(track, num_workers=0):
+def crops_of(track):
     return random_crops(
-        [track],
-        ["speech"],
-        crop_seconds=0.5,
-        batch_size=4,
-        epoch_size=8,
-        num_workers=num_workers,
+        [track], ["speech"], crop_seconds=0.5, batch_size=4, epoch_size=8
     )
 
 
@@ -72,14 +67,6 @@ def test_share_of_random_crops_reads_nothing_else(track):
         )
     with pytest.raises(ValueError, match="multiple of the 3 processes; got"):
         share_of(whole, 0, 3)
-
-
-def test_workers_read_the_share_alone(track):
-    share = share_of(crops_of(track, num_workers=2), 1, 2)
-    # What the workers are given; starting them takes seconds.
-    mixture, _ = share.dataset[0]
-    np.testing.assert_array_equal(mixture, crops_of(track)[0][0][1::2])
-    assert share.num_workers == 2
 
 
 class Numbers(keras.utils.PyDataset):

@@ -6,6 +6,7 @@ Cinematic Audio Source Separation", arXiv:2309.02539, Sec. III.
 
 import keras
 import keras_hub
+from keras import ops
 
 from keras_bandit.bands import band_layout as make_bands
 from keras_bandit.layers import BandSplit, MaskDecoder, OverlapRecombine
@@ -19,9 +20,27 @@ from keras_bandit.models.bandit.bandit_layers import (
     FoldChannels,
     UnfoldChannels,
 )
-from keras_bandit.models.freezing import StopsGradientWhenFrozen
 from keras_bandit.models.mask_separator import MaskSeparator
 from keras_bandit.models.separator import check_stem_names
+
+
+class StopsGradientWhenFrozen:
+    """Mixin for a functional model: frozen, it is a constant to the loss.
+
+    Without it TensorFlow would still walk back through a frozen encoder.
+    """
+
+    def __init__(self, *args, trainable=True, **kwargs):
+        super().__init__(*args, **kwargs)
+        # Given to Keras's constructor it would reach no layer: they are
+        # attached only after it is set (Keras 3.15).
+        self.trainable = trainable
+
+    def call(self, inputs, training=None, mask=None):
+        outputs = super().call(inputs, training=training, mask=mask)
+        if self.trainable:
+            return outputs
+        return keras.tree.map_structure(ops.stop_gradient, outputs)
 
 
 @keras.saving.register_keras_serializable(package="keras_bandit")
@@ -174,11 +193,7 @@ class BanditAudioSeparator(MaskSeparator):
         **kwargs: `chunk_seconds`, `preprocessor`, `name`: of
             `AudioSeparator`.
 
-    Call arguments:
-        waveform: `(batch, channels, samples)` float32 at `sample_rate`.
-
-    Returns:
-        `{stem: (batch, channels, samples)}` float32.
+    Call arguments, returned values: as `AudioSeparator`.
 
     Raises:
         ValueError: if stems are not distinct names, or `hop_length`,

@@ -1,5 +1,6 @@
 """BandIt's released checkpoints: how they are recognized and where they go."""
 
+import functools
 import re
 
 import numpy as np
@@ -54,6 +55,7 @@ def v2_names(tensors):
 
 
 def _build(tensors, sample_rates, names, **arguments):
+    """A `BanditAudioSeparator` of tensors that `names` renames."""
     models = read_models(tensors, lambda x: {None: names(x)}, sample_rates)
     model = models[None]
     if model.num_channels != 1:
@@ -69,23 +71,12 @@ def _build(tensors, sample_rates, names, **arguments):
     return separator
 
 
-def build_v1(tensors, sample_rates):
-    """A BandIt v1 as a `BanditAudioSeparator`."""
-    return _build(tensors, sample_rates, v1_names)
-
-
-def build_v2(tensors, sample_rates):
-    """A BandIt v2; its authors separate chunks of 8 s."""
-    options = {"pad_mode": "reflect", "chunk_seconds": 8.0}
-    return _build(tensors, sample_rates, v2_names, **options)
-
-
 BANDIT_V1 = CheckpointFormat(
     "bandit_v1",
     "BandIt v1 (bsrnn.band_split.…)",
     lambda names: any(n.startswith("bsrnn.band_split.") for n in names),
     (44100, 48000),
-    build_v1,
+    functools.partial(_build, names=v1_names),
 )
 
 BANDIT_V2 = CheckpointFormat(
@@ -95,5 +86,7 @@ BANDIT_V2 = CheckpointFormat(
         re.match(r"band_split\..*\.combined\.", n) for n in names
     ),
     (48000, 44100),
-    build_v2,
+    functools.partial(
+        _build, names=v2_names, pad_mode="reflect", chunk_seconds=8.0
+    ),
 )

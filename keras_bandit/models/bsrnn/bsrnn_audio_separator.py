@@ -15,8 +15,10 @@ from keras_bandit.models.band_split_arguments import (
     check_sizes,
     describe_bands,
 )
-from keras_bandit.models.bandit.bandit_audio_separator import stem_decoder
-from keras_bandit.models.freezing import StopsGradientWhenFrozen
+from keras_bandit.models.bandit.bandit_audio_separator import (
+    StopsGradientWhenFrozen,
+    stem_decoder,
+)
 from keras_bandit.models.mask_separator import MaskSeparator
 from keras_bandit.models.separator import check_stem_names
 
