@@ -1,7 +1,6 @@
 """Reading PyTorch checkpoints as plain arrays."""
 
 import hashlib
-import json
 import os
 import pickle
 import re
@@ -9,6 +8,7 @@ import re
 import numpy as np
 
 from keras_bandit.common.extras import require
+from keras_bandit.common.files import read_json
 from keras_bandit.common.one_line import one_line
 
 WRAPPERS = ("state_dict", "model_state_dict", "state")
@@ -147,7 +147,7 @@ def read_target_folder(folder):
     for name in files:
         path = os.path.join(folder, name)
         if os.path.isfile(path):
-            content = _read_json(path)
+            content = read_json(path)
             content = content.get("args", content)
             for ours, theirs in _JSON_SETTINGS.items():
                 value = content.get(theirs)
@@ -157,17 +157,6 @@ def read_target_folder(folder):
 
 
 _JSON_SETTINGS = {"hop_length": "nhop", "sample_rate": "sample_rate"}
-
-
-def _read_json(path):
-    with open(path, encoding="utf-8") as file:
-        try:
-            content = json.load(file)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path!r} is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path!r} must hold a JSON object")
-    return content
 
 
 def sha256(path):
