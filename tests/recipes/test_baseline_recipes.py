@@ -22,7 +22,7 @@ CONFIG = {
     "validation_hop_seconds": 1.0,
     "batch_size": 4,
     "validation_batch_size": 4,
-    "epoch_size": 160,
+    "epoch_size": 60,
     "epochs": 2,
     "learning_rate": 1e-2,
 }
@@ -68,7 +68,7 @@ def learn(load, monkeypatch, tmp_path):
 
 def open_unmix(stems, **kwargs):
     return OpenUnmixAudioSeparator(
-        stems, n_fft=128, hop_length=32, sample_rate=small.RATE, **kwargs
+        stems, n_fft=256, hop_length=128, sample_rate=small.RATE, **kwargs
     )
 
 
@@ -84,8 +84,8 @@ def test_open_unmix_dnr(learn):
 def test_mrx_dnr(learn):
     separator = MRXAudioSeparator(
         ["speech", "music"],
-        [64, 128],
-        hop_length=32,
+        [256, 512],
+        hop_length=128,
         hidden_dim=16,
         num_layers=1,
         sample_rate=small.RATE,
@@ -95,7 +95,7 @@ def test_mrx_dnr(learn):
 
 def test_open_unmix_musdb18(learn, load):
     stems = ["vocals", "bass"]
-    separator = open_unmix(stems, hidden_dim=16, num_input_bins=50, niter=1)
+    separator = open_unmix(stems, hidden_dim=16, num_input_bins=100, niter=1)
     output = learn(
         "open_unmix_musdb18",
         separator,
@@ -113,16 +113,16 @@ def test_statistics_are_those_of_whole_tracks(load):
     rng = np.random.default_rng(0)
     audio = {"a": rng.normal(size=(2, 70_000)), "b": np.ones((2, 70_000))}
     tracks = [ArrayTrack("noise", small.RATE, audio)]
-    mean, deviation = recipe.input_statistics(tracks, ["a", "b"], 128, 64)
+    mean, deviation = recipe.input_statistics(tracks, ["a", "b"], 256, 128)
     separator = open_unmix(["a"], hidden_dim=4)
     spectrogram = separator.stft(np.float32(audio["a"] + audio["b"])[None])
     magnitude = separator.core.get_layer("magnitude")(spectrogram)
-    x = keras.ops.convert_to_numpy(magnitude)[0].mean(axis=0)[2:-2:2]
+    x = keras.ops.convert_to_numpy(magnitude)[0].mean(axis=0)[1:-1]
     np.testing.assert_allclose(mean, x.mean(axis=0), rtol=1e-3)
     np.testing.assert_allclose(deviation, x.std(axis=0), rtol=1e-2)
     recipe.standardize(separator, mean, deviation)
     scaling = separator.decoders["a"].get_layer("input_scaling")
-    y = keras.ops.convert_to_numpy(scaling(magnitude)).reshape(-1, 2, 65)
+    y = keras.ops.convert_to_numpy(scaling(magnitude)).reshape(-1, 2, 129)
     assert np.abs(y.mean(axis=(0, 1))).max() < 0.05
 
 
