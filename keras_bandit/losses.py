@@ -287,6 +287,15 @@ class MagnitudeMSE(SeparationLoss):
 
     For models with the domain `"magnitude"`; waveforms are not compared.
 
+    Example:
+
+    ```python
+    separator = keras_bandit.OpenUnmixAudioSeparator(
+        ["speech"], n_fft=128, hop_length=32, hidden_dim=4
+    )
+    separator.compile("adam", loss=keras_bandit.MagnitudeMSE())
+    ```
+
     Call arguments:
         y_true: `{"magnitude": {stem: (batch, channels, frames, bins)}, …}`.
         y_pred: that of the estimates.

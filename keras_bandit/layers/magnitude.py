@@ -19,6 +19,13 @@ def stft_scale(n_fft):
 class Magnitude(keras.layers.Layer):
     """Magnitudes of a spectrogram, in another scale than that of `STFT`.
 
+    Example:
+
+    ```python
+    layer = keras_bandit.layers.Magnitude(scale=1.0)
+    layer(np.zeros((1, 2, 10, 65, 2), "float32")).shape  # (1, 2, 10, 65)
+    ```
+
     Args:
         scale: float. Factor; see `stft_scale`.
         num_channels: int. 1: the mean of the channels' magnitudes. `None`: as
