@@ -5,6 +5,7 @@ from keras import ops
 
 WAVEFORM = "waveform"
 SPECTROGRAM = "spectrogram"
+MAGNITUDE = "magnitude"
 
 
 def as_domains(values):
@@ -113,13 +114,19 @@ class SeparationLoss(keras.losses.Loss):
         total = 0.0
         for domain in used:
             weight, distance = terms[domain]
-            stems = estimates[domain]
-            check_stems(targets.get(domain, {}), stems)
-            for stem, estimate in stems.items():
-                target = targets[domain][stem]
-                check_shapes(target, estimate)
-                total = total + weight * distance(target, estimate)
+            distances = self._distances(
+                distance, targets.get(domain, {}), estimates[domain]
+            )
+            total = total + weight * sum(distances)
         return total
+
+    @staticmethod
+    def _distances(distance, targets, estimates):
+        """Distance of each stem, a list."""
+        check_stems(targets, estimates)
+        for stem, estimate in estimates.items():
+            check_shapes(targets[stem], estimate)
+        return [distance(targets[s], x) for s, x in estimates.items()]
 
     def get_config(self):
         return {
@@ -274,9 +281,132 @@ class MSE(SeparationLoss):
         return mean_per_item(ops.square(estimate - target))
 
 
+@keras.saving.register_keras_serializable(package="keras_bandit")
+class MagnitudeMSE(SeparationLoss):
+    """Mean squared error of magnitudes, Open-Unmix's loss.
+
+    For models with the domain `"magnitude"`; waveforms are not compared.
+
+    Example:
+
+    ```python
+    separator = keras_bandit.OpenUnmixAudioSeparator(
+        ["speech"], n_fft=128, hop_length=32, hidden_dim=4
+    )
+    separator.compile("adam", loss=keras_bandit.MagnitudeMSE())
+    ```
+
+    Call arguments:
+        y_true: `{"magnitude": {stem: (batch, channels, frames, bins)}, …}`.
+        y_pred: that of the estimates.
+
+    Returns:
+        scalar, mean over the batch of the sum over stems.
+
+    Raises:
+        ValueError: if the model has no such domain; as `SeparationLoss`.
+    """
+
+    def __init__(self, reduction="sum_over_batch_size", name=None):
+        super().__init__(reduction=reduction, name=name)
+
+    def distance(self, target, estimate):
+        return mean_per_item(ops.square(estimate - target))
+
+    def call(self, y_true, y_pred):
+        targets, estimates = as_domains(y_true), as_domains(y_pred)
+        if MAGNITUDE not in estimates:
+            raise ValueError(
+                f"the model must offer the domain {MAGNITUDE!r}; it has "
+                f"{list(estimates)}"
+            )
+        return sum(
+            self._distances(
+                self.distance, targets.get(MAGNITUDE, {}), estimates[MAGNITUDE]
+            )
+        )
+
+    def get_config(self):
+        return {"reduction": self.reduction, "name": self.name}
+
+
+class _WaveformRatio(SeparationLoss):
+    """Negative ratio in dB of waveforms, mean over stems and channels.
+
+    In the form of `merlresearch/cocktail-fork-separation` (19b3de8).
+    """
+
+    def __init__(self, reduction="sum_over_batch_size", name=None):
+        super().__init__(reduction=reduction, name=name)
+
+    @staticmethod
+    def _ratio(target, estimate):
+        """Of a target and an estimate that has its scale, `(batch,)`."""
+        energy = ops.sum(ops.square(target), axis=-1)
+        error = ops.sum(ops.square(estimate - target), axis=-1)
+        ratio = energy / (error + 1e-8)
+        return mean_per_item(-10.0 * ops.log10(ratio + 1e-8))
+
+    def call(self, y_true, y_pred):
+        targets, estimates = as_domains(y_true), as_domains(y_pred)
+        distances = self._distances(
+            self.distance, targets.get(WAVEFORM, {}), estimates[WAVEFORM]
+        )
+        return sum(distances) / len(distances)
+
+    def get_config(self):
+        return {"reduction": self.reduction, "name": self.name}
+
+
+@keras.saving.register_keras_serializable(package="keras_bandit")
+class NegativeSNR(_WaveformRatio):
+    """Negative signal-to-noise ratio in dB, mean over stems and channels.
+
+    `-10 log10(|y|² / (|ŷ - y|² + 1e-8) + 1e-8)`, with sums over samples: one
+    of MRX's losses.
+
+    Example:
+
+    ```python
+    loss = keras_bandit.losses.NegativeSNR()
+    loss(np.ones((1, 1, 100)), np.full((1, 1, 100), 0.9))  # about -20 dB
+    ```
+    """
+
+    def distance(self, target, estimate):
+        return self._ratio(target, estimate)
+
+
+@keras.saving.register_keras_serializable(package="keras_bandit")
+class NegativeSISNR(_WaveformRatio):
+    """Negative scale-invariant SNR in dB, mean over stems and channels.
+
+    As `NegativeSNR`, of signals without their mean, the target scaled to
+    `<ŷ, y> / (|y|² + 1e-12) y`. The level of what is trained with it is
+    arbitrary (Le Roux et al. 2019, "SDR - half-baked or well done?").
+    """
+
+    def distance(self, target, estimate):
+        target = target - ops.mean(target, axis=-1, keepdims=True)
+        estimate = estimate - ops.mean(estimate, axis=-1, keepdims=True)
+        product = ops.sum(target * estimate, axis=-1, keepdims=True)
+        energy = ops.sum(ops.square(target), axis=-1, keepdims=True)
+        return self._ratio(product / (energy + 1e-12) * target, estimate)
+
+
 _BY_NAME = {
     loss.__name__: loss
-    for loss in (L1SNR, L2SNR, PaperL1SNR, BanditV2L1SNR, L1, MSE)
+    for loss in (
+        L1SNR,
+        L2SNR,
+        PaperL1SNR,
+        BanditV2L1SNR,
+        L1,
+        MSE,
+        MagnitudeMSE,
+        NegativeSNR,
+        NegativeSISNR,
+    )
 }
 
 

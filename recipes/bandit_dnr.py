@@ -43,12 +43,17 @@ def build(config):
     )
 
 
-def main(argv=None, config=CONFIG):
+def schedule(config):
+    """A callback, the learning rate's."""
+    return paper_schedule(config["learning_rate"])
+
+
+def main(argv=None, config=CONFIG, doc=__doc__, schedule=schedule):
     """Trains, or goes on; `--output` holds the presets and the history."""
-    recipe = Recipe(argv, __doc__, config)
+    recipe = Recipe(argv, doc, config)
     config, trained = recipe.config, recipe.open_run()
-    callbacks = [paper_schedule(config["learning_rate"])]
-    if config["alternate_stems"]:
+    callbacks = [schedule(config)]
+    if config.get("alternate_stems"):
         steps = config["accumulation_steps"]
         callbacks.append(AlternatingStems(steps_per_turn=steps))
     with recipe.devices.scope():

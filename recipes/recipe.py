@@ -216,7 +216,43 @@ def compile_model(model, config):
     return model
 
 
-def train_each_stem(recipe, key, build, data):
+class PlateauRate(keras.callbacks.ReduceLROnPlateau):
+    """Lowers the learning rate when `val_loss` stands still, as PyTorch does.
+
+    `torch.optim.lr_scheduler.ReduceLROnPlateau` lowers it in the epoch after
+    `patience` bad ones, counts none of a cooldown's, and wants the best loss
+    times `1 - 1e-4`. A run keeps the state.
+    """
+
+    def __init__(self, factor, patience, cooldown=0):
+        super().__init__(
+            "val_loss", factor, patience + 1, mode="min", cooldown=cooldown + 1
+        )
+        self._former = {}
+
+    def _is_improvement(self, loss, best):
+        return best is None or loss < best * (1 - 1e-4)
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        vars(self).update(self._former)
+
+    def get_state(self):
+        state = {"best": float(self.best), "wait": self.wait}
+        return {**state, "cooldown_counter": self.cooldown_counter}
+
+    def set_state(self, state):
+        self._former = state
+
+
+def train_each_stem(
+    recipe,
+    key,
+    build,
+    data,
+    join=BSRNNAudioSeparator.join,
+    schedule=lambda config: paper_schedule(config["learning_rate"]),
+):
     """Trains a model for each stem, or goes on; joins them in one preset.
 
     `--output/STEM` are the runs, `--output/preset` has their best weights.
@@ -225,9 +261,11 @@ def train_each_stem(recipe, key, build, data):
         recipe: `Recipe`.
         key: str. The entry of CONFIG that lists the stems. In a stem's run it
             names that stem alone: the others make no difference to it.
-        build: function of (config, stem) that returns a compiled BSRNN.
+        build: function of (config, stem) that returns a compiled separator.
         data: function of (recipe, stem, sample_rate) that returns what
             `recipe.fit` takes as `train` and `validation`.
+        join: function of the trained separators to one of all stems.
+        schedule: function of CONFIG to a callback, the learning rate's.
     """
     best = []
     for stem in recipe.config[key]:
@@ -236,12 +274,12 @@ def train_each_stem(recipe, key, build, data):
         with recipe.devices.scope():
             separator = build(recipe.config, stem)
             train, validation = data(recipe, stem, separator.sample_rate)
-            schedule = paper_schedule(recipe.config["learning_rate"])
-            recipe.fit(run, separator, train, validation, callbacks=[schedule])
+            callbacks = [schedule(recipe.config)]
+            recipe.fit(run, separator, train, validation, callbacks=callbacks)
         best.append(run.best)
         keras.backend.clear_session()
     recipe.save(
-        lambda: BSRNNAudioSeparator.join(
+        lambda: join(
             [AudioSeparator.from_preset(p, dtype="float32") for p in best]
         )
     )

@@ -246,3 +246,44 @@ def test_target_of_another_shape(shape):
 def test_epsilon_not_positive(epsilon):
     with pytest.raises(ValueError, match=f"must be positive; got {epsilon}"):
         L1SNR(epsilon=epsilon)
+
+
+def test_magnitude_mse_compares_magnitudes_alone():
+    target, estimate = noise(2, 1, 5, 9), noise(2, 1, 5, 9, seed=1)
+    waveforms = {"waveform": {"a": noise(2, 1, 50), "b": noise(2, 1, 50)}}
+    value = value_of(
+        losses.MagnitudeMSE(),
+        {**waveforms, "magnitude": {"a": target, "b": target}},
+        {**waveforms, "magnitude": {"a": estimate, "b": target}},
+    )
+    expected = np.mean((target - estimate).astype("float64") ** 2)
+    assert value == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(ValueError, match="must offer the domain 'magnitude'"):
+        losses.MagnitudeMSE()(waveforms, waveforms)
+
+
+def test_negative_ratios_are_means_over_stems():
+    target, estimate = noise(2, 2, 500), noise(2, 2, 500, seed=1)
+    targets, estimates = (
+        {"a": target, "b": target},
+        {"a": estimate, "b": -target},
+    )
+    y, x = target.astype("float64"), estimate.astype("float64")
+    a = 10 * np.log10(np.sum(y**2, -1) / np.sum((x - y) ** 2, -1)).mean()
+    expected = -(a + 10 * np.log10(1 / 4)) / 2
+    value = value_of(losses.NegativeSNR(), targets, estimates)
+    assert value == pytest.approx(expected, rel=1e-5)
+    loss = losses.NegativeSISNR()
+    first = value_of(loss, {"a": target}, {"a": estimate})
+    again = value_of(loss, {"a": target}, {"a": 3 * estimate + 0.5})
+    assert again == pytest.approx(first, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "name", ["MagnitudeMSE", "NegativeSNR", "NegativeSISNR"]
+)
+def test_other_losses_come_back_by_name_and_config(name):
+    loss = losses.get(name)
+    assert type(loss).__name__ == name
+    copy = type(loss).from_config(loss.get_config())
+    assert copy.get_config() == loss.get_config()

@@ -82,6 +82,26 @@ def bidirectional_lstm(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
     return _fastest("bidirectional_lstm", inputs, *weights)
 
 
+def lstm(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
+    """Runs an LSTM forwards in time.
+
+    Equations as in `bidirectional_lstm`.
+
+    Args:
+        inputs: `(steps, batch, features)`, time first.
+        kernel: `(features, 4 * units)`.
+        recurrent_kernel: `(units, 4 * units)`.
+        bias: `(4 * units,)`.
+        recurrent_bias: `(4 * units,)`.
+            All five share one floating dtype.
+
+    Returns:
+        `(steps, batch, units)`, the state `h` of each step.
+    """
+    weights = (kernel, recurrent_kernel, bias, recurrent_bias)
+    return _fastest("lstm", inputs, *weights)
+
+
 def split(x, sizes):
     """Cuts the first axis into parts of given sizes.
 

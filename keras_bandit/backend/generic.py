@@ -57,6 +57,18 @@ bidirectional_gru = functools.partial(_bidirectional, gru_step)
 bidirectional_lstm = functools.partial(_bidirectional, lstm_step)
 
 
+def lstm(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
+    def advance(carry, products):
+        recurrent = ops.matmul(carry[0], recurrent_kernel) + recurrent_bias
+        carry = lstm_step(products, recurrent, carry)
+        return carry, carry
+
+    products = ops.matmul(inputs, kernel) + bias
+    shape = (ops.shape(inputs)[1], recurrent_kernel.shape[0])
+    zeros = (ops.zeros(shape, inputs.dtype),) * 2
+    return ops.scan(advance, zeros, products)[1][0]
+
+
 def split(x, sizes):
     # TensorFlow refuses a list of no cuts.
     if len(sizes) == 1:

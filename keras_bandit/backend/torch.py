@@ -27,6 +27,13 @@ def bidirectional_lstm(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
     return torch.lstm(inputs, (state, state), weights, *_OPTIONS)[0]
 
 
+def lstm(inputs, kernel, recurrent_kernel, bias, recurrent_bias):
+    weights = [kernel.T, recurrent_kernel.T, bias, recurrent_bias]
+    state = inputs.new_zeros(1, inputs.shape[1], recurrent_kernel.shape[0])
+    options = (True, 1, 0.0, True, False, False)
+    return torch.lstm(inputs, (state, state), weights, *options)[0]
+
+
 def _runs_step_by_step(arguments):
     """Whether our loop in Python is right: full precision on a CPU, not traced.
 

@@ -3,7 +3,7 @@
 import os
 import pathlib
 
-from keras_bandit.cli.arguments import count, path
+from keras_bandit.cli.arguments import count, names, path
 from keras_bandit.cli.backend import choose_backend, import_keras
 from keras_bandit.cli.console import CommandError, say, user_errors
 from keras_bandit.common.files import (
@@ -19,8 +19,9 @@ def add_convert(commands):
         "convert",
         help="convert a released checkpoint to a preset directory",
         description="Converts a released checkpoint (BandIt v1 and v2, and "
-        "BSRNN by BandIt's authors) to a preset directory. The model's type and "
-        "sizes are read from the checkpoint's tensors.",
+        "BSRNN by BandIt's authors; Open-Unmix, a file or a folder of targets; "
+        "MRX) to a preset directory. The model's type and sizes are read from "
+        "the checkpoint's tensors.",
     )
     parser.set_defaults(command=convert_command)
     option, flag = parser.option, parser.flag
@@ -32,6 +33,18 @@ def add_convert(commands):
         "HZ",
         count,
         "rate the model was trained at (from hparams.yaml or the bands)",
+    )
+    option(
+        "--hop-length",
+        "N",
+        count,
+        "samples between frames, where the files do not say (Open-Unmix)",
+    )
+    option(
+        "--stems",
+        "A,B",
+        names,
+        "names of the stems, where the files do not say (Open-Unmix)",
     )
     parser.add_backend()
 
@@ -70,8 +83,11 @@ def convert_command(args):
     # Keras imports TensorFlow to read or write a configuration if it can.
     with without_tensorflow():
         with user_errors(ImportError, OSError, ValueError, about=checkpoint):
+            settings = {"hop_length": args.hop_length, "stems": args.stems}
             separator = convert.from_checkpoint(
-                str(checkpoint), sample_rate=args.sample_rate
+                str(checkpoint),
+                sample_rate=args.sample_rate,
+                **{k: v for k, v in settings.items() if v is not None},
             )
         with user_errors(OSError):
             real = os.path.realpath(out_dir)  # not a link to it

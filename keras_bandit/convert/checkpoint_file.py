@@ -3,10 +3,12 @@
 import hashlib
 import os
 import pickle
+import re
 
 import numpy as np
 
 from keras_bandit.common.extras import require
+from keras_bandit.common.files import read_json
 from keras_bandit.common.one_line import one_line
 
 WRAPPERS = ("state_dict", "model_state_dict", "state")
@@ -89,6 +91,72 @@ def unwrap(checkpoint):
         name.removeprefix("model."): to_array(name, checkpoint[name])
         for name in lightning or checkpoint
     }
+
+
+# Open-Unmix's: vocals-b62c91ce.pth, speech_f5e0d9f9.pth, drums.pth
+_TARGET_FILE = re.compile(r"(.+?)([-_][0-9a-f]{8})?\.(pth|chkpnt)")
+
+# The order of released folders; files have none.
+_TARGET_ORDER = ["vocals", "drums", "bass", "other", "speech", "music"]
+
+
+def read_target_folder(folder):
+    """Reads a folder with a file for each target, as Open-Unmix writes it.
+
+    Args:
+        folder: path. `separator.json` and `<target>.json` may be there too.
+
+    Returns:
+        `{"target_models.<target>.<name>": float32 array}`, what the JSON
+        files say (`hop_length`, `sample_rate`), and the files' names.
+
+    Raises:
+        ValueError: if there is no such file, two of one target, or one that
+            cannot be read.
+    """
+    found = {}
+    for name in sorted(os.listdir(folder), reverse=True):  # .pth, .chkpnt
+        match = _TARGET_FILE.fullmatch(name)
+        if not match:
+            continue
+        target = match[1]
+        if target in found and name.endswith(".pth"):
+            raise ValueError(
+                f"{os.fspath(folder)!r} must have one file for each target; "
+                f"got {found[target]} and {name}"
+            )
+        found.setdefault(target, name)
+    if not found:
+        raise ValueError(
+            f"{os.fspath(folder)!r} has no file <target>.pth, as folders of "
+            "Open-Unmix do"
+        )
+
+    def order(target):
+        if target in _TARGET_ORDER:
+            return (_TARGET_ORDER.index(target), target)
+        return (len(_TARGET_ORDER), target)
+
+    tensors = {}
+    for target in sorted(found, key=order):
+        path = os.path.join(folder, found[target])
+        for name, value in unwrap(read_state_dict(path)).items():
+            tensors[f"target_models.{target}.{name}"] = value
+    files = ["separator.json", *(f"{target}.json" for target in found)]
+    settings = {}
+    for name in files:
+        path = os.path.join(folder, name)
+        if os.path.isfile(path):
+            content = read_json(path)
+            content = content.get("args", content)
+            for ours, theirs in _JSON_SETTINGS.items():
+                value = content.get(theirs)
+                if isinstance(value, (int, float)) and value >= 1:
+                    settings.setdefault(ours, int(value))
+    return tensors, settings, list(found.values())
+
+
+_JSON_SETTINGS = {"hop_length": "nhop", "sample_rate": "sample_rate"}
 
 
 def sha256(path):

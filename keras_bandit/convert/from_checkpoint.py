@@ -7,13 +7,16 @@ from keras_bandit.convert.checkpoint_file import (
     find_setting,
     read_hparams,
     read_state_dict,
+    read_target_folder,
     sha256,
     unwrap,
 )
 from keras_bandit.models.bandit.bandit_checkpoint import BANDIT_V1, BANDIT_V2
 from keras_bandit.models.bsrnn.bsrnn_checkpoint import BSRNN
+from keras_bandit.models.mrx.mrx_checkpoint import MRX
+from keras_bandit.models.open_unmix.open_unmix_checkpoint import OPEN_UNMIX
 
-FORMATS = [BANDIT_V1, BSRNN, BANDIT_V2]
+FORMATS = [BANDIT_V1, BSRNN, BANDIT_V2, OPEN_UNMIX, MRX]
 """The index of checkpoint formats; the first that recognizes a file has it."""
 
 
@@ -41,7 +44,31 @@ def _sample_rates(found, hparams, sample_rate):
     return found.sample_rates
 
 
-def from_checkpoint(checkpoint, sample_rate=None):
+def _settings(found, **settings):
+    """Settings that were given, if the format takes them."""
+    given = {k: v for k, v in settings.items() if v is not None}
+    for name in given:
+        if name not in found.settings:
+            raise ValueError(
+                f"{name} is found from the tensors in the format {found.name}; "
+                f"got {name}={given[name]!r}"
+            )
+    return given
+
+
+def _read(path):
+    """Tensors, what files beside them say, and metadata."""
+    name = os.path.basename(os.path.abspath(os.fspath(path)))
+    if os.path.isdir(path):
+        tensors, settings, files = read_target_folder(path)
+        checksums = {f: sha256(os.path.join(path, f)) for f in files}
+        return tensors, settings, {"source": name, "source_sha256": checksums}
+    checkpoint = read_state_dict(path)
+    metadata = {"source": name, "source_sha256": sha256(path)}
+    return unwrap(checkpoint), read_hparams(path), metadata
+
+
+def from_checkpoint(checkpoint, sample_rate=None, hop_length=None, stems=None):
     """Makes a separator from a checkpoint of the authors' PyTorch code.
 
     The format is recognized by the names of the tensors: BandIt v1
@@ -50,18 +77,25 @@ def from_checkpoint(checkpoint, sample_rate=None):
     stem, GRU or LSTM, mono or stereo. Layout, sizes and stems come from the
     tensors; the sampling rate from `fs` in an `hparams.yaml` beside the file
     or in its folder's parent, if there is one, else 48 kHz for v2 and
-    44.1 kHz where the bands leave it open.
+    44.1 kHz where the bands leave it open. Open-Unmix: a folder with a file for
+    each target, a target's file alone, or the Lightning checkpoint of BandIt's
+    authors.
 
     Args:
         checkpoint: path of a file written by `torch.save` (read as tensors
-            only: a file that carries code is refused), or a state dict of
-            tensors or arrays, with or without a trainer's wrapping.
+            only: a file that carries code is refused) or of a folder of them,
+            or a state dict of tensors or arrays, with or without a trainer's
+            wrapping.
         sample_rate: int. Hz; or `None`: found as said above. Musical bands
             are the same at every rate, so that nothing tells a wrong one.
+        hop_length: int. Samples between frames, for Open-Unmix; `None`: from
+            JSON files in the folder, or a quarter of a frame.
+        stems: list of str. Names of Open-Unmix's targets: of a file alone, or
+            those to take from a folder; `None`: all.
 
     Returns:
-        `BanditAudioSeparator` or `BSRNNAudioSeparator`. Its `metadata` says
-        where it came from.
+        `AudioSeparator` of the model's class. Its `metadata` says where it
+        came from.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -72,17 +106,18 @@ def from_checkpoint(checkpoint, sample_rate=None):
     """
     if sample_rate is not None:
         sample_rate = check_integer("sample_rate", sample_rate, 1)
-    metadata, hparams = {}, {}
+    if hop_length is not None:
+        hop_length = check_integer("hop_length", hop_length, 1)
     if isinstance(checkpoint, (str, os.PathLike)):
-        path, checkpoint = checkpoint, read_state_dict(checkpoint)
-        hparams = read_hparams(path)
-        metadata = {
-            "source": os.path.basename(os.fspath(path)),
-            "source_sha256": sha256(path),
-        }
-    tensors = unwrap(checkpoint)
+        tensors, beside, metadata = _read(checkpoint)
+    else:
+        tensors, beside, metadata = unwrap(checkpoint), {}, {}
     found = detect_format(tensors)
-    separator = found.build(tensors, _sample_rates(found, hparams, sample_rate))
+    if "hop_length" in found.settings and hop_length is None:
+        hop_length = beside.get("hop_length")
+    settings = _settings(found, hop_length=hop_length, stems=stems)
+    rates = _sample_rates(found, beside, sample_rate)
+    separator = found.build(tensors, rates, **settings)
     separator.metadata = {
         "format": found.name,
         "license": "that of the source checkpoint",

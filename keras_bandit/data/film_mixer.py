@@ -16,9 +16,9 @@ from keras_bandit.common.files import (
     replace_directory,
     write_json,
 )
+from keras_bandit.common.loudness import require_pyloudnorm
 from keras_bandit.common.settings import check_same_settings
 from keras_bandit.data.film_track import KINDS, mix_film_track
-from keras_bandit.data.loudness import require_pyloudnorm
 from keras_bandit.data.sound_sources import (
     check_sounds,
     find_sounds,

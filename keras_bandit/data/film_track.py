@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from keras_bandit.data.loudness import integrated_loudness
+from keras_bandit.common.loudness import integrated_loudness
 from keras_bandit.data.sound_sources import GeneratedSound
 
 # Loudness of each kind in LUFS and of the mixture; each track shifts each

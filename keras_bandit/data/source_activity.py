@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_bandit.data.loudness import integrated_loudness
+from keras_bandit.common.loudness import integrated_loudness
 from keras_bandit.data.stem_reader import mixture_sources
 from keras_bandit.data.track import Track
 

@@ -118,9 +118,12 @@ def evaluate(
     _check_tracks(tracks, plan)
     if chunk_seconds is None:
         chunk_seconds = separator.chunk_seconds
-    if hop_seconds is None:
+    crossfade = getattr(separator, "crossfade", "hann")
+    if hop_seconds is None and crossfade == "hann":
         hop_seconds = min(AUTHORS_HOP_SECONDS, chunk_seconds)
-    chunk_and_hop(separator, chunk_seconds, hop_seconds)
+    _, hop = chunk_and_hop(separator, chunk_seconds, hop_seconds)
+    if hop_seconds is None:
+        hop_seconds = hop / separator.sample_rate
     if mixture_consistency:
         check_adds_up(separator.stems)
     else:

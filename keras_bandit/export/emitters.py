@@ -9,21 +9,33 @@ recurrence is one operation, bands of similar width share a product, masks are
 computed as rows that recombination gathers whole.
 """
 
+import keras
 import numpy as np
 from keras import ops
 
 from keras_bandit.export import UnsupportedModelError
 from keras_bandit.layers import (
     BandSplit,
+    BatchNorm,
+    LSTMStack,
+    Magnitude,
     MaskDecoder,
     OverlapRecombine,
     ResidualGRUPair,
     ResidualLSTMPair,
 )
 from keras_bandit.layers.band_split import EPSILON
+from keras_bandit.layers.magnitude import LEAST_POWER
 from keras_bandit.models.bandit.bandit_layers import (
     FoldChannels,
     UnfoldChannels,
+)
+from keras_bandit.models.open_unmix.open_unmix_layers import (
+    InnerFrames,
+    InputScaling,
+    OuterFrames,
+    OutputScaling,
+    RealMask,
 )
 
 EMITTERS = {}
@@ -155,14 +167,9 @@ def _recurrence(graph, layer, op, x):
     One operation a direction: as one bidirectional operation OpenVINO took
     10 % longer, for the transposition that joins its directions.
     """
-    kernel, recurrent_kernel, *biases = weights(
-        graph,
-        layer,
-        "kernel",
-        "recurrent_kernel",
-        "bias",
-        "recurrent_bias",
-    )
+    names = ("kernel", "recurrent_kernel", "bias", "recurrent_bias")
+    kernel, recurrent_kernel, *biases = weights(graph, layer, *names)
+    count = sum(layer.directions) or 1
     units = layer.units
     order = np.add.outer(
         np.multiply(_GATE_ORDER[op], units), np.arange(units)
@@ -170,12 +177,15 @@ def _recurrence(graph, layer, op, x):
     attributes = {"linear_before_reset": 1} if op == "GRU" else {}
     x = graph.transpose(x, 1, 0, 2)
     states = []
-    for direction, name in enumerate(("forward", "reverse")):
+    for direction, name in enumerate(("forward", "reverse")[:count]):
 
         def of_direction(variable, direction=direction):
-            return graph.gather(
-                graph.gather(variable, [direction], 0), order, -1
-            )
+            if layer.directions:
+                variable = graph.gather(variable, [direction], 0)
+            else:
+                axis = graph.integers(0)
+                variable = graph.add("Unsqueeze", variable, axis)
+            return graph.gather(variable, order, -1)
 
         y = graph.add(
             op,
@@ -288,3 +298,98 @@ def overlap_recombine(graph, layer, masks):
     x = graph.reshape(total, channels, 2 * bins, batch, frames)
     x = graph.transpose(x, 2, 0, 3, 1)
     return graph.reshape(x, batch, channels, frames, bins, 2)
+
+
+def _level(graph, spectrogram):
+    """Magnitudes in the scale of `STFT`."""
+    x = graph.add("Mul", spectrogram, spectrogram)
+    x = graph.add("ReduceSum", x, graph.integers(4), keepdims=0)
+    return graph.add("Sqrt", graph.add("Max", x, graph.constant(LEAST_POWER)))
+
+
+@emits(Magnitude)
+def magnitude(graph, layer, spectrogram):
+    channels = graph.shapes[spectrogram][1]
+    x = _level(graph, spectrogram)
+    x = graph.add("Mul", x, graph.constant(layer.scale))
+    if layer.num_channels == 1 and channels != 1:
+        x = graph.add("ReduceMean", x, axes=[1], keepdims=1)
+    return x
+
+
+@emits(InnerFrames, OuterFrames)
+def frames_of_training(graph, layer, x):
+    return x
+
+
+@emits(InputScaling)
+def input_scaling(graph, layer, x):
+    mean, scale = weights(graph, layer, "mean", "scale")
+    channels = graph.shapes[x][1]
+    ends = graph.integers(0), graph.integers(layer.num_bins)
+    x = graph.add("Slice", x, *ends, graph.integers(3))
+    x = graph.add("Mul", graph.add("Add", x, mean), scale)
+    x = graph.transpose(x, 0, 2, 1, 3)
+    return graph.reshape(x, 0, 0, channels * layer.num_bins)
+
+
+@emits(OutputScaling)
+def output_scaling(graph, layer, x):
+    scale, mean = weights(graph, layer, "scale", "mean")
+    x = graph.reshape(x, 0, 0, layer.num_channels, -1)
+    x = graph.transpose(x, 0, 2, 1, 3)
+    return graph.add("Relu", graph.add("Add", graph.add("Mul", x, scale), mean))
+
+
+@emits(RealMask)
+def real_mask(graph, layer, mask, spectrogram):
+    if layer.shared and graph.shapes[spectrogram][1] != 1:
+        level = _level(graph, spectrogram)
+        mean = graph.add("ReduceMean", level, axes=[1], keepdims=1)
+        mask = graph.add("Div", graph.add("Mul", mask, mean), level)
+    x = graph.add("Unsqueeze", mask, graph.integers(4))
+    return graph.add("Mul", x, graph.constant([1, 0]))
+
+
+@emits(keras.layers.Dense)
+def dense(graph, layer, x):
+    (kernel,) = weights(graph, layer, "kernel")
+    x = graph.add("MatMul", x, kernel)
+    if layer.use_bias:
+        x = graph.add("Add", x, *weights(graph, layer, "bias"))
+    return x
+
+
+@emits(BatchNorm)
+def batch_norm(graph, layer, x):
+    names = ("gamma", "beta", "moving_mean", "moving_variance")
+    gamma, beta, mean, variance = (
+        ops.convert_to_numpy(getattr(layer, name)) for name in names
+    )
+    scale = gamma / np.sqrt(variance + layer.epsilon)
+    x = graph.add("Sub", x, graph.constant(mean))
+    x = graph.add("Mul", x, graph.constant(scale))
+    return graph.add("Add", x, graph.constant(beta))
+
+
+@emits(keras.layers.Activation)
+def activation(graph, layer, x):
+    name = layer.activation.__name__
+    if name not in ("relu", "tanh"):
+        raise UnsupportedModelError(
+            f"format onnx has no emitter for the activation {name}; got layer "
+            f"{layer.name} in {graph.place}"
+        )
+    return graph.add(name.capitalize(), x)
+
+
+@emits(keras.layers.Concatenate)
+def concatenate(graph, layer, parts):
+    return graph.concat(parts, layer.axis)
+
+
+@emits(LSTMStack)
+def lstm_stack(graph, layer, x):
+    for recurrent in layer.recurrent:
+        x = _recurrence(graph, recurrent, "LSTM", x)
+    return x

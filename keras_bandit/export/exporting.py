@@ -115,6 +115,10 @@ def describe(separator, format):
         "weights_sha256": weights_checksum(separator),
         "metadata": separator.metadata,
     }
+    if separator.linked_channels:
+        description["linked_channels"] = True
+    if separator.crossfade != "hann":
+        description["crossfade"] = separator.crossfade
     if format in ("onnx", "openvino"):
         description["stft"] = {
             "n_fft": separator.n_fft,

@@ -64,6 +64,8 @@ def _emit(graph, layer, *inputs, **kwargs):
         )
     with graph.scope(layer.name):
         output = EMITTERS[type(layer)](graph, layer, *inputs)
-    specs = [keras.KerasTensor(graph.shapes[x]) for x in inputs]
+    specs = keras.tree.map_structure(
+        lambda x: keras.KerasTensor(graph.shapes[x]), list(inputs)
+    )
     graph.shapes[output] = layer.compute_output_spec(*specs).shape
     return output

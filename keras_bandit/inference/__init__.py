@@ -5,13 +5,6 @@ What is named here is imported on first use: reading the defaults costs nothing.
 
 from importlib import import_module
 
-DEFAULT_HOPS_PER_CHUNK = 2
-"""Chunks over each sample when no hop is given: hop = chunk / 2 = 3.0 s.
-
-Two is the fewest with a full crossfade everywhere. BandIt's authors take 12
-(a hop of 0.5 s): six times the work, and a little better.
-"""
-
 DEFAULT_BATCH_SIZE = 2
 """Chunks per call of the model: small enough for a CPU, and a stereo file,
 whose two channels are two chunks, wastes none on padding the last batch."""

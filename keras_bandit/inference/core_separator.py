@@ -94,6 +94,8 @@ class CoreSeparator:
         self.chunk_seconds = description["chunk_seconds"]
         self.min_samples = description["min_samples"]
         self.silent_in_silent_out = description["silent_in_silent_out"]
+        self.linked_channels = description.get("linked_channels", False)
+        self.crossfade = description.get("crossfade", "hann")
         self.metadata = description["metadata"]
         self.stft = description["stft"]
         self._masks = runtime(

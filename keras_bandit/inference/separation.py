@@ -7,8 +7,14 @@ import numpy as np
 import soxr
 
 from keras_bandit.common.checks import check_some, check_whole
-from keras_bandit.inference import DEFAULT_BATCH_SIZE, DEFAULT_HOPS_PER_CHUNK
-from keras_bandit.inference.crossfade import chunk_starts, crossfade_chunks
+from keras_bandit.common.loudness import integrated_loudness
+from keras_bandit.inference import DEFAULT_BATCH_SIZE
+from keras_bandit.inference.crossfade import (
+    HOPS_PER_CHUNK,
+    chunk_starts,
+    crossfade_chunks,
+    join_middles,
+)
 from keras_bandit.inference.engines import with_engine
 
 # No audio file holds more channels: an array with more is (samples,
@@ -83,7 +89,7 @@ def chunk_and_hop(separator, chunk_seconds=None, hop_seconds=None):
             `min_samples` are read.
         chunk_seconds: float. Length of a chunk; `None` takes the model's.
         hop_seconds: float. From chunk to chunk; `None` takes
-            `chunk_seconds / DEFAULT_HOPS_PER_CHUNK`.
+            `chunk_seconds / HOPS_PER_CHUNK[crossfade]` of the model.
 
     Returns:
         `(chunk, hop)`, two ints.
@@ -96,7 +102,8 @@ def chunk_and_hop(separator, chunk_seconds=None, hop_seconds=None):
         chunk_seconds = separator.chunk_seconds
     _check_positive("chunk_seconds", chunk_seconds)
     if hop_seconds is None:
-        hop_seconds = chunk_seconds / DEFAULT_HOPS_PER_CHUNK
+        crossfade = getattr(separator, "crossfade", "hann")
+        hop_seconds = chunk_seconds / HOPS_PER_CHUNK[crossfade]
     _check_positive("hop_seconds", hop_seconds)
     if hop_seconds > chunk_seconds:
         raise ValueError(
@@ -198,8 +205,9 @@ def separate(
             `None` takes the model's, its authors'. A shorter recording is
             extended by reflection.
         hop_seconds: float. From chunk to chunk, at most `chunk_seconds`.
-            Smaller is smoother and slower. `None` takes half a chunk
-            (`DEFAULT_HOPS_PER_CHUNK`); BandIt's authors take 0.5 s.
+            Smaller is smoother and slower. `None` takes half a chunk, or two
+            thirds for models that keep the middle of each (`HOPS_PER_CHUNK`);
+            BandIt's authors take 0.5 s.
         batch_size: int. Chunks (of one channel each, if the model separates
             each channel alone) per call of the model.
         stems: list of str, the stems to return; `None` for all. Others
@@ -243,11 +251,19 @@ def separate(
     elif stems != list(separator.stems):
         separator = separator.with_stems(stems)
 
+    resampled = resample(mixture, sample_rate, separator.sample_rate)
+    gain = _gain(separator, resampled)
+    if gain != 1:
+        resampled = gain * resampled
     items = _to_items(
-        resample(mixture, sample_rate, separator.sample_rate),
+        resampled,
         separator.num_channels,
+        getattr(separator, "linked_channels", False),
     )
-    estimates = crossfade_chunks(
+    join, options = crossfade_chunks, {}
+    if getattr(separator, "crossfade", "hann") == "middle":
+        join, options = join_middles, {"min_samples": separator.min_samples}
+    estimates = join(
         _predictor(separator, items, chunk, hop, batch_size),
         items,
         list(separator.stems),
@@ -256,17 +272,31 @@ def separate(
         batch_size,
         progress,
         separator.silent_in_silent_out,
+        **options,
     )
     separated = {}
     for stem in list(estimates):
         # One at a time, so that only one stem is there at both rates.
         estimate = _from_items(estimates.pop(stem), len(mixture))
+        if gain != 1:
+            estimate = estimate / gain
         separated[stem] = resample(
             estimate, separator.sample_rate, sample_rate, mixture.shape[-1]
         ).reshape(shape)
     if mixture_consistency:
         _share_out_residual(separated, audio)
     return {stem: separated[stem] for stem in stems}
+
+
+def _gain(separator, audio):
+    """Factor to the loudness that the model wants, measured over all of it."""
+    wanted = getattr(separator, "target_lufs", None)
+    if wanted is not None:
+        # The standard has weights for five channels.
+        loudness = integrated_loudness(audio[:5], separator.sample_rate)
+        if math.isfinite(loudness):
+            return np.float32(10 ** ((wanted - loudness) / 20))
+    return 1
 
 
 def _predictor(separator, items, chunk, hop, batch_size):
@@ -289,8 +319,10 @@ def _share_out_residual(separated, audio):
         estimate += residual
 
 
-def _to_items(mixture, model_channels):
+def _to_items(mixture, model_channels, linked):
     """`(channels, samples)` → `(items, channels of the model, samples)`."""
+    if linked and model_channels is None:
+        return mixture[np.newaxis]
     if model_channels in (None, 1):
         return mixture[:, np.newaxis]
     repeats = model_channels // len(mixture)  # mono is repeated

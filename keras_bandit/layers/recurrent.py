@@ -1,4 +1,4 @@
-"""Bidirectional recurrent layers with PyTorch's equations."""
+"""Recurrent layers with PyTorch's equations."""
 
 import keras
 from keras import ops
@@ -9,14 +9,15 @@ from keras_bandit.common.checks import check_integer
 from keras_bandit.layers.initializers import initializer_for
 
 
-class _Bidirectional(keras.layers.Layer):
-    """Variables that both cells share; a subclass names gates and kernel.
+class _Recurrent(keras.layers.Layer):
+    """Variables that all cells share; a subclass names gates and kernel.
 
     Input and recurrent bias are separate, as in PyTorch: in sum they are one
     too many, but the released checkpoints have both and Adam moves both.
     """
 
     num_gates = None
+    directions = (2,)
 
     def __init__(self, units, kernel_initializer=None, **kwargs):
         super().__init__(**kwargs)
@@ -32,7 +33,8 @@ class _Bidirectional(keras.layers.Layer):
 
         def add(name, *shape):
             initializer = initializer_for(self.kernel_initializer, self.units)
-            return self.add_weight((2, *shape, gates), initializer, name=name)
+            shape = (*self.directions, *shape, gates)
+            return self.add_weight(shape, initializer, name=name)
 
         self.kernel = add("kernel", inputs_shape[-1])
         self.recurrent_kernel = add("recurrent_kernel", self.units)
@@ -49,7 +51,7 @@ class _Bidirectional(keras.layers.Layer):
         return [ops.cast(v, self.compute_dtype) for v in variables]
 
     def compute_output_shape(self, inputs_shape):
-        return (*inputs_shape[:-1], 2 * self.units)
+        return (*inputs_shape[:-1], sum(self.directions or (1,)) * self.units)
 
     def get_config(self):
         return {
@@ -62,7 +64,7 @@ class _Bidirectional(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="keras_bandit")
-class BidirectionalGRU(_Bidirectional):
+class BidirectionalGRU(_Recurrent):
     """Gated recurrent units over the first axis, in both directions.
 
     Equations, gate order (reset, update, new) and initial weights are those
@@ -99,7 +101,7 @@ class BidirectionalGRU(_Bidirectional):
 
 
 @keras.saving.register_keras_serializable(package="keras_bandit")
-class BidirectionalLSTM(_Bidirectional):
+class BidirectionalLSTM(_Recurrent):
     """Long short-term memory over the first axis, in both directions.
 
     Equations, gate order (input, forget, cell, output) and initial weights
@@ -118,3 +120,126 @@ class BidirectionalLSTM(_Bidirectional):
 
     def call(self, inputs):
         return backend.bidirectional_lstm(inputs, *self._variables())
+
+
+@keras.saving.register_keras_serializable(package="keras_bandit")
+class LSTM(_Recurrent):
+    """Long short-term memory over the first axis, forwards alone.
+
+    As `BidirectionalLSTM`, without the axis of directions in variables.
+
+    Example:
+
+    ```python
+    layer = keras_bandit.layers.LSTM(units=4)
+    layer(np.zeros((10, 2, 3), "float32")).shape  # (10, 2, 4)
+    ```
+
+    Args:
+        units: int. Size of the state.
+        kernel_initializer: initializer of all variables. `None`: uniform in
+            ±1 / sqrt(units).
+
+    Call arguments:
+        inputs: `(steps, batch, features)`, time-major.
+
+    Returns:
+        `(steps, batch, units)`.
+
+    Raises:
+        ValueError: if `units` is below 1.
+    """
+
+    num_gates = 4
+    directions = ()
+
+    def call(self, inputs):
+        return backend.lstm(inputs, *self._variables())
+
+
+@keras.saving.register_keras_serializable(package="keras_bandit")
+class LSTMStack(keras.layers.Layer):
+    """LSTM layers one after the other, as `torch.nn.LSTM(num_layers=…)`.
+
+    Example:
+
+    ```python
+    layer = keras_bandit.layers.LSTMStack(output_dim=4, num_layers=2)
+    layer(np.zeros((2, 10, 3), "float32")).shape  # (2, 10, 4)
+    ```
+
+    Args:
+        output_dim: int. Size of the output; each direction has half of it.
+        num_layers: int.
+        bidirectional: bool.
+        dropout: float. Share of each layer's outputs that training drops,
+            but for the last layer.
+
+    Call arguments:
+        inputs: `(…, steps, features)`.
+
+    Returns:
+        `(…, steps, output_dim)`.
+
+    Raises:
+        ValueError: if a size is below 1, or `output_dim` is odd with two
+            directions.
+    """
+
+    def __init__(
+        self,
+        output_dim,
+        num_layers=3,
+        bidirectional=True,
+        dropout=0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        check_integer("output_dim", output_dim, 1)
+        check_integer("num_layers", num_layers, 1)
+        if bidirectional and output_dim % 2:
+            raise ValueError(
+                f"output_dim must be even with two directions; got {output_dim}"
+            )
+        self.output_dim = output_dim
+        self.num_layers = num_layers
+        self.bidirectional = bidirectional
+        self.dropout = dropout
+        self.input_spec = keras.layers.InputSpec(min_ndim=3)
+        layer, units = LSTM, output_dim
+        if bidirectional:
+            layer, units = BidirectionalLSTM, output_dim // 2
+        self.recurrent = [
+            layer(units, dtype=self.dtype_policy, name=f"layer_{i}")
+            for i in range(num_layers)
+        ]
+        self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
+
+    def build(self, inputs_shape):
+        features = inputs_shape[-1]
+        for layer in self.recurrent:
+            layer.build((None, None, features))
+            features = self.output_dim
+
+    def call(self, inputs, training=None):
+        shape = ops.shape(inputs)
+        x = ops.reshape(inputs, (-1, *shape[-2:]))
+        x = ops.transpose(x, (1, 0, 2))  # (steps, batch, features)
+        for i, layer in enumerate(self.recurrent):
+            if i:
+                x = self.drop(x, training=training)
+            x = layer(x)
+        x = ops.transpose(x, (1, 0, 2))
+        return ops.reshape(x, (*shape[:-1], self.output_dim))
+
+    def compute_output_shape(self, inputs_shape):
+        return (*inputs_shape[:-1], self.output_dim)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "output_dim": self.output_dim,
+            "num_layers": self.num_layers,
+            "bidirectional": self.bidirectional,
+            "dropout": self.dropout,
+        }

@@ -19,3 +19,5 @@ class CheckpointFormat:
     recognizes: Callable  # of the tensors' names, a list of str, to bool
     sample_rates: tuple  # Hz, its usual rates, most likely first
     build: Callable
+    # What the files cannot say and `build` takes by name: hop_length, stems
+    settings: tuple = ()

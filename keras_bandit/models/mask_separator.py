@@ -12,21 +12,27 @@ from keras_bandit.models.preset_files import load_weights
 from keras_bandit.models.separator import AudioSeparator, check_stem_names
 
 
-def apply_masks(stft, spectrogram, masks, waveform):
-    """The end of a graph: `{stem: waveform}`, `{stem: masked spectrogram}`.
+def apply_masks(
+    stft, spectrogram, masks, waveform, post_filter=None, more_domains=None
+):
+    """The end of a graph: `{stem: waveform}` and `{domain: {stem: tensor}}`.
 
-    `stft` is the layer that made the mixture's `spectrogram` of `waveform`.
+    `stft` is the layer that made the mixture's `spectrogram` of `waveform`;
+    `post_filter` and `more_domains` are those of `MaskSeparator`.
     """
-    waveforms, spectrograms = {}, {}
-    for stem, mask in masks.items():
-        spectrograms[stem] = ApplyMask(name=f"{stem}_masking")(
-            spectrogram, mask
-        )
+    spectrograms = {
+        stem: ApplyMask(name=f"{stem}_masking")(spectrogram, mask)
+        for stem, mask in masks.items()
+    }
+    domains = more_domains(spectrograms) if more_domains else {}
+    if post_filter is not None:
+        spectrograms = post_filter(spectrogram, masks)
+    waveforms = {
         # Named like the stem: Keras names the output after its layer.
-        waveforms[stem] = ISTFT(stft.n_fft, stft.hop_length, name=stem)(
-            spectrograms[stem], waveform
-        )
-    return waveforms, spectrograms
+        stem: ISTFT(stft.n_fft, stft.hop_length, name=stem)(x, waveform)
+        for stem, x in spectrograms.items()
+    }
+    return waveforms, {SPECTROGRAM: spectrograms, **domains}
 
 
 class MaskSeparator(AudioSeparator):
@@ -77,6 +83,10 @@ class MaskSeparator(AudioSeparator):
         hop_length: int. Samples between frames of the STFT; frames have
             `2 * (bins - 1)`.
         pad_mode: `"constant"` or `"reflect"`; see `STFT`.
+        post_filter: function of the mixture's spectrogram and `{stem: mask}`
+            to `{stem: spectrogram}`, in place of masking; or `None`.
+        more_domains: function of `{stem: masked spectrogram}` to `{domain:
+            {stem: tensor}}`, what losses may see beside; or `None`.
         **kwargs: of `AudioSeparator`: `sample_rate`, `chunk_seconds`,
             `backbone`, `preprocessor`, `name`.
 
@@ -96,6 +106,8 @@ class MaskSeparator(AudioSeparator):
         decoders,
         hop_length,
         pad_mode,
+        post_filter=None,
+        more_domains=None,
         **kwargs,
     ):
         # === Layers ===
@@ -112,11 +124,13 @@ class MaskSeparator(AudioSeparator):
         mixture = stft(waveform)  # (batch, channels, frames, bins, 2)
         outputs = core(mixture)  # once: each call would compute it again
         masks = {stem: outputs[f"mask_{stem}"] for stem in masks}
-        waveforms, spectrograms = apply_masks(stft, mixture, masks, waveform)
+        waveforms, domains = apply_masks(
+            stft, mixture, masks, waveform, post_filter, more_domains
+        )
         super().__init__(
             waveform,
             waveforms,
-            {SPECTROGRAM: spectrograms},
+            domains,
             min_samples=n_fft,
             **kwargs,
         )
@@ -127,6 +141,8 @@ class MaskSeparator(AudioSeparator):
         self.n_fft = n_fft
         self.hop_length = hop_length
         self.pad_mode = pad_mode
+        # An attribute would be tracked: the layers are in the graph already.
+        object.__setattr__(self, "_more_domains", more_domains)
 
     def core_model(self):
         """What lies between the transforms, for engines without Keras.
@@ -138,7 +154,9 @@ class MaskSeparator(AudioSeparator):
         return self.core
 
     def domains(self, waveforms):
-        return {SPECTROGRAM: {s: self.stft(x) for s, x in waveforms.items()}}
+        spectrograms = {s: self.stft(x) for s, x in waveforms.items()}
+        more = self._more_domains(spectrograms) if self._more_domains else {}
+        return {SPECTROGRAM: spectrograms, **more}
 
     def stem_parts(self):
         return self.decoders

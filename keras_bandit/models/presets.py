@@ -5,8 +5,20 @@ import pathlib
 
 from keras_bandit.models.bandit.bandit_presets import BANDIT_PRESETS
 from keras_bandit.models.bsrnn.bsrnn_presets import BSRNN_PRESETS
+from keras_bandit.models.mrx.mrx_presets import MRX_PRESETS
+from keras_bandit.models.open_unmix.open_unmix_presets import (
+    OPEN_UNMIX_PRESETS,
+)
 
-PRESETS = {preset.name: preset for preset in (*BANDIT_PRESETS, *BSRNN_PRESETS)}
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        *BANDIT_PRESETS,
+        *BSRNN_PRESETS,
+        *OPEN_UNMIX_PRESETS,
+        *MRX_PRESETS,
+    )
+}
 
 
 def weights_directory(name):

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import math
 import os
 import re
 import tempfile
@@ -96,6 +97,15 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
 
     silent_in_silent_out = False
     """Whether silence gives silent stems, so that chunks of it need no model."""
+
+    linked_channels = False
+    """Whether an open number of channels is separated together all the same."""
+
+    crossfade = "hann"
+    """How `separate` joins chunks; see `keras_bandit.inference.crossfade`."""
+
+    target_lufs = None
+    """Loudness that `separate` brings a recording to, and its stems back."""
 
     def __init__(
         self,
@@ -192,6 +202,17 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
         from keras_bandit.inference import separate
 
         return separate(self, audio, sample_rate, **kwargs)
+
+    def count_params(self):
+        """How many parameters are trained or could be, int.
+
+        Running statistics of a normalization are none.
+        """
+        return sum(
+            math.prod(weight.shape)
+            for layer in self._flatten_layers()
+            for weight in layer._trainable_variables
+        )
 
     def describe(self):
         """What this model is, for people: `{label: text}`."""
@@ -383,7 +404,7 @@ class StemSelection(AudioSeparator):
         separator.check_has(stems)
         outputs = separator._outputs_struct
         domains = {
-            name: {stem: values[stem] for stem in stems}
+            name: {stem: values[stem] for stem in stems if stem in values}
             for name, values in outputs.items()
         }
         # An attribute would be a second part of this model.
@@ -397,7 +418,13 @@ class StemSelection(AudioSeparator):
             preprocessor=separator.preprocessor,
             **{"chunk_seconds": separator.chunk_seconds, **kwargs},
         )
-        self.silent_in_silent_out = separator.silent_in_silent_out
+        for name in (
+            "silent_in_silent_out",
+            "linked_channels",
+            "crossfade",
+            "target_lufs",
+        ):
+            setattr(self, name, getattr(separator, name))
         self.metadata = dict(separator.metadata)
 
     def domains(self, waveforms):

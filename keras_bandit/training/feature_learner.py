@@ -5,7 +5,7 @@ import functools
 import keras
 from keras import ops
 
-from keras_bandit.losses import SPECTROGRAM, WAVEFORM
+from keras_bandit.losses import WAVEFORM
 from keras_bandit.models.bandit.bandit_layers import UnfoldChannels
 from keras_bandit.models.mask_separator import apply_masks
 from keras_bandit.models.separation_training import SeparationTraining
@@ -75,12 +75,10 @@ class FeatureLearner(SeparationTraining, keras.Model):
             stem: unfold_channels(decoder(features), spectrogram)
             for stem, decoder in decoders.items()
         }
-        waveforms, spectrograms = apply_masks(
+        waveforms, domains = apply_masks(
             separator.stft, spectrogram, masks, inputs["waveform"]
         )
-        super().__init__(
-            inputs, {WAVEFORM: waveforms, SPECTROGRAM: spectrograms}
-        )
+        super().__init__(inputs, {WAVEFORM: waveforms, **domains})
         self.stems = stems
         self.decoders = decoders
         self.sample_rate = separator.sample_rate

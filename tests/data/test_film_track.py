@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from keras_bandit.common.loudness import integrated_loudness
 from keras_bandit.data.film_track import KINDS, mix_film_track
-from keras_bandit.data.loudness import integrated_loudness
 from keras_bandit.data.sound_sources import FileSound, find_sounds
 
 pytestmark = pytest.mark.once

@@ -8,6 +8,7 @@ from keras_bandit.models import (
     BanditBackbone,
     BSRNNAudioSeparator,
     BSRNNBackbone,
+    OpenUnmixAudioSeparator,
 )
 
 # 33 bins in bands of unequal width, up to three on a bin.
@@ -69,11 +70,28 @@ def bsrnn(rnn_type="lstm", num_channels=2, num_pairs=2):
     )
 
 
+def open_unmix(**kwargs):
+    return randomized(
+        OpenUnmixAudioSeparator(
+            ["vocals", "drums"],
+            n_fft=64,
+            hop_length=16,
+            sample_rate=8000,
+            hidden_dim=6,
+            **{"num_input_bins": 20, **kwargs},
+        )
+    )
+
+
 MODELS = {
     "bandit": bandit,
     "bandit_v2": bandit_v2,
     "bsrnn_gru": lambda: bsrnn("gru"),
     "bsrnn_lstm": bsrnn,
+    "open_unmix": open_unmix,
+    "open_unmix_mono": lambda: open_unmix(
+        num_channels=1, bidirectional=False, num_input_bins=33
+    ),
 }
 
 

@@ -204,11 +204,11 @@ def test_other_dtype_policies_are_refused():
 
 def test_layers_without_an_emitter_are_named():
     spectrogram = keras.Input((1, None, 33, 2), name="spectrogram")
-    mask = keras.layers.Dense(2, name="own_mask")(spectrogram)
+    mask = keras.layers.Rescaling(2, name="own_mask")(spectrogram)
     core = keras.Model(spectrogram, {"mask_a": mask}, name="core")
     with pytest.raises(
         UnsupportedModelError,
-        match="no emitter for Dense; got layer own_mask in core",
+        match="no emitter for Rescaling; got layer own_mask in core",
     ):
         onnx_core(core, ["a"])
 

@@ -11,6 +11,7 @@ from keras_bandit.inference.crossfade import (
     chunk_starts,
     crossfade_chunks,
     crossfade_window,
+    join_middles,
     predict_chunks,
     read_chunk,
 )
@@ -89,6 +90,45 @@ def test_identity_returns_the_recording_for_every_hop(data):
         identity, audio, ["speech"], chunk, hop, batch_size
     )
     np.testing.assert_allclose(estimates["speech"], audio, rtol=0, atol=1e-6)
+
+
+@settings(deadline=None, max_examples=200)
+@given(data=st.data())
+def test_middles_of_the_identity_are_the_recording(data):
+    chunk = data.draw(st.integers(1, 70), label="chunk")
+    hop = data.draw(st.integers(1, chunk), label="hop")
+    num_samples = data.draw(st.integers(1, 300), label="samples")
+    items = data.draw(st.integers(1, 3), label="items")
+    audio = noise(items, 2, num_samples, seed=chunk)
+    audio /= np.abs(audio).max()
+    shapes = []
+
+    def predict(batch):
+        shapes.append(batch.shape)
+        return identity(batch)
+
+    estimates = join_middles(
+        predict, audio, ["speech"], chunk, hop, 2, min_samples=min(chunk, 9)
+    )
+    np.testing.assert_allclose(estimates["speech"], audio, rtol=0, atol=1e-6)
+    assert len(set(shapes)) <= 2
+    longest = max(shape[-1] for shape in shapes)
+    assert longest <= chunk
+    if num_samples <= chunk:  # seen whole
+        assert longest == max(num_samples, min(chunk, 9))
+
+
+def test_middles_leave_out_the_ends_of_chunks():
+    def wrong_at_the_ends(batch):
+        estimate = np.ones_like(batch)
+        estimate[..., :9] = estimate[..., -9:] = 5.0
+        return {"speech": estimate}
+
+    estimate = join_middles(
+        wrong_at_the_ends, noise(1, 1, 1000), ["speech"], 90, 60, 2
+    )["speech"][0, 0]
+    assert np.all(estimate[:9] == 5)  # nothing else is there
+    np.testing.assert_allclose(estimate[9:-9], 1, atol=1e-6)
 
 
 @settings(deadline=None)

@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+import types
 
+import numpy as np
 import pytest
 import recipe
 from small import RECIPES
@@ -115,3 +117,33 @@ def test_recipe_as_a_program(tmp_path):
     assert done.stdout == ""
     assert done.stderr.startswith("bandit_dnr.py: error: no config 'paths' of")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("cooldown", [0, 3])
+def test_rate_falls_as_pytorchs(cooldown):
+    """Also when a run goes on in the middle."""
+    torch = pytest.importorskip("torch")
+    settings = {"factor": 0.5, "patience": 2, "cooldown": cooldown}
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **settings)
+    model = types.SimpleNamespace(
+        optimizer=types.SimpleNamespace(learning_rate=1.0)
+    )
+
+    def ours(state=None):
+        callback = recipe.PlateauRate(**settings)
+        if state is not None:
+            callback.set_state(state)
+        callback.set_model(model)
+        callback.on_train_begin()
+        return callback
+
+    callback, rates = ours(), []
+    for epoch, loss in enumerate(np.random.default_rng(0).uniform(-1, 1, 60)):
+        if epoch == 20:
+            callback = ours(callback.get_state())
+        callback.on_epoch_end(epoch, {"val_loss": loss})
+        theirs.step(loss)
+        rates.append(model.optimizer.learning_rate)
+        assert rates[-1] == optimizer.param_groups[0]["lr"]
+    assert len(set(rates)) > 5

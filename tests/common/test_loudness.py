@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from keras_bandit.data.loudness import integrated_loudness
+from keras_bandit.common.loudness import integrated_loudness
 
 pytestmark = pytest.mark.once
 

@@ -1,0 +1,63 @@
+"""Magnitudes of spectrograms."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_bandit.common.numpy_spectral import hann_window
+
+LEAST_POWER = 1e-30
+"""Below that of any audio in float32; its root has a gradient."""
+
+
+def stft_scale(n_fft):
+    """Magnitudes of a transform with the plain window over those of `STFT`."""
+    return float(np.sqrt(np.sum(hann_window(n_fft) ** 2)))
+
+
+@keras.saving.register_keras_serializable(package="keras_bandit")
+class Magnitude(keras.layers.Layer):
+    """Magnitudes of a spectrogram, in another scale than that of `STFT`.
+
+    Example:
+
+    ```python
+    layer = keras_bandit.layers.Magnitude(scale=1.0)
+    layer(np.zeros((1, 2, 10, 65, 2), "float32")).shape  # (1, 2, 10, 65)
+    ```
+
+    Args:
+        scale: float. Factor; see `stft_scale`.
+        num_channels: int. 1: the mean of the channels' magnitudes. `None`: as
+            many as come in.
+
+    Call arguments:
+        spectrogram: `(batch, channels, frames, bins, 2)`.
+
+    Returns:
+        `(batch, num_channels, frames, bins)` float32.
+    """
+
+    def __init__(self, scale, num_channels=None, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        self.num_channels = num_channels
+        self.scale = scale
+
+    def call(self, spectrogram):
+        power = ops.sum(ops.square(spectrogram), axis=-1)
+        magnitude = self.scale * ops.sqrt(ops.maximum(power, LEAST_POWER))
+        if self.num_channels == 1 and magnitude.shape[1] != 1:
+            magnitude = ops.mean(magnitude, axis=1, keepdims=True)
+        return magnitude
+
+    def compute_output_shape(self, spectrogram_shape):
+        batch, channels, frames, bins, _ = spectrogram_shape
+        return (batch, self.num_channels or channels, frames, bins)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "scale": self.scale,
+            "num_channels": self.num_channels,
+        }
