@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 from keras import ops
 
-from keras_bandit.common.checks import check_choice
+from keras_bandit.common.checks import check_choice, check_chunk
 from keras_bandit.common.files import replace_directory, write_json
 from keras_bandit.common.hidden_modules import import_openvino
 from keras_bandit.export import FORMATS, UnsupportedModelError
@@ -61,13 +61,9 @@ def export_core(
         separator = separator.with_stems(stems)
     if chunk_seconds is None:
         chunk_seconds = separator.chunk_seconds
-    samples = round(chunk_seconds * separator.sample_rate)
-    if samples < separator.min_samples:
-        raise ValueError(
-            f"chunk_seconds must be at least {separator.min_samples} samples, "
-            f"{separator.min_samples / separator.sample_rate:.3f} s; got "
-            f"{chunk_seconds}"
-        )
+    samples = check_chunk(
+        chunk_seconds, separator.sample_rate, separator.min_samples
+    )
     if format in ("onnx", "openvino"):
         core = core_bytes(separator, format)
     else:

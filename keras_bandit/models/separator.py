@@ -6,11 +6,13 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Collection
 
 import keras
 import keras_hub
 
 from keras_bandit.backend.process import without_tensorflow
+from keras_bandit.common.checks import check_chunk
 from keras_bandit.common.files import write_json
 from keras_bandit.losses import WAVEFORM
 from keras_bandit.models import register_all
@@ -40,7 +42,8 @@ STEM_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 def check_stem_names(stems):
     """Raises `ValueError` unless stems are distinct names."""
-    if isinstance(stems, str) or not len(stems):
+    listed = isinstance(stems, Collection) and not isinstance(stems, str)
+    if not listed or not len(stems):
         raise ValueError(
             f"stems must be a list of one name or more; got {stems!r}"
         )
@@ -106,7 +109,7 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
 
     Raises:
         ValueError: if stems are not distinct names, or `chunk_seconds` is
-            shorter than `min_samples`.
+            longer than a day or shorter than `min_samples`.
     """
 
     backbone_cls = None
@@ -128,11 +131,7 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
         **kwargs,
     ):
         check_stem_names(list(estimates))
-        if not chunk_seconds * sample_rate >= min_samples:
-            raise ValueError(
-                f"chunk_seconds must be at least {min_samples} samples at "
-                f"{sample_rate} Hz; got {chunk_seconds}"
-            )
+        check_chunk(chunk_seconds, sample_rate, min_samples)
         self.backbone = backbone
         self.preprocessor = preprocessor
         super().__init__(
@@ -421,6 +420,7 @@ class StemSelection(AudioSeparator):
         return self._whole().domains(waveforms)
 
     def with_stems(self, stems):
+        check_stem_names(stems)
         self.check_has(stems)
         return self._whole().with_stems(stems)
 

@@ -460,6 +460,7 @@ def test_a_fault_that_is_not_the_track_s_ends_the_evaluation(
         ({"oracles": "irm"}, "oracles must be a list of some of"),
         ({"metrics": ["pesq"]}, "metrics must be a list of some of"),
         ({"hop_seconds": 0.2}, "at most chunk_seconds"),
+        ({"batch_size": 10**20}, "batch_size .* 1 to 65536; got 1"),
         ({"num_workers": -1}, "num_workers .* at least 0; got -1"),
         ({"tracks": []}, "at least one"),
         ({"tracks": ["a", "b", "a"]}, r"names that differ; got \['a'\]"),

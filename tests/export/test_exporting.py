@@ -164,7 +164,8 @@ def test_standard_operators_of_each_layer():
     [
         ({"format": "onyx"}, "format must be one of.*got 'onyx'"),
         ({"stems": ["drums"]}, r"stems must be among.*got \['drums'\]"),
-        ({"chunk_seconds": 0.007}, "at least 64 samples, 0.008 s; got 0.007"),
+        ({"chunk_seconds": 0.007}, "at least 64 samples, 0.008 s at"),
+        ({"chunk_seconds": 1e15}, "at most 86400; got 1000000000000000.0"),
     ],
 )
 def test_bad_arguments_write_nothing(arguments, message, tmp_path):

@@ -101,6 +101,8 @@ def test_mixed_precision_keeps_spectra_in_float32(dtype, batch):
     [
         ([], "one name or more"),
         ("speech", "one name or more"),
+        (None, "one name or more; got None"),
+        (5, "one name or more; got 5"),
         (["a", "a"], "distinct"),
         (["a/b"], "start with a letter"),
         ([""], "start with a letter"),
