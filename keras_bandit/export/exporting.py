@@ -7,7 +7,11 @@ import numpy as np
 from keras import ops
 
 from keras_bandit.common.checks import check_choice, check_chunk
-from keras_bandit.common.files import replace_directory, write_json
+from keras_bandit.common.files import (
+    replace_directory,
+    replace_file,
+    write_json,
+)
 from keras_bandit.common.hidden_modules import import_openvino
 from keras_bandit.export import FORMATS, UnsupportedModelError
 from keras_bandit.export.description import (
@@ -83,12 +87,16 @@ def export_core(
     def write(folder):
         path = folder / MODEL_FILES[format]
         if format == "onnx":
-            path.write_bytes(core)
+            replace_file(path, lambda partial: partial.write_bytes(core))
         elif format == "openvino":
             openvino = import_openvino()
-            openvino.save_model(
-                openvino.Core().read_model(core), path, compress_to_fp16=False
-            )
+            model = openvino.Core().read_model(core)
+            try:
+                openvino.save_model(model, path, compress_to_fp16=False)
+            except RuntimeError as error:  # "basic_ios::clear: iostream error"
+                raise OSError(
+                    f"{path}: writing broke off; is the disk full?"
+                ) from error
         else:
             write_whole_model(separator, path, format, samples)
         write_json(folder / DESCRIPTION_FILE, description)

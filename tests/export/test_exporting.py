@@ -174,6 +174,18 @@ def test_bad_arguments_write_nothing(arguments, message, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_full_disk_is_named(monkeypatch, tmp_path):
+    openvino = pytest.importorskip("openvino")
+
+    def full(*args, **kwargs):
+        raise RuntimeError("basic_ios::clear: iostream error")
+
+    monkeypatch.setattr(openvino, "save_model", full)
+    with pytest.raises(OSError, match=r"core\.xml: writing broke off"):
+        export_core(bandit(), tmp_path / "out", "openvino")
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_is_there_is_replaced_if_it_is_an_export(tmp_path):
     out, separator = tmp_path / "out", bandit()
     export_core(separator, out)
