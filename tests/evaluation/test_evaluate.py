@@ -420,6 +420,11 @@ def test_all_failed(make_model, tmp_path):
     summary = run(make_model(), tracks, tmp_path / "out", report=print)
     assert summary == {"num_tracks": 0, "failed": {"bad": "why"}}
     assert not (tmp_path / "out/results.md").exists()
+    # No score is kept, so that settings may change.
+    other = {"oracles": ["mixture"], "report": print}
+    assert run(make_model(), tracks, tmp_path / "out", **other) == summary
+    config = json.loads((tmp_path / "out/config.json").read_text())
+    assert config["settings"]["oracles"] == ["mixture"]
 
 
 @pytest.mark.parametrize("stem", ["mixture", "music"])
