@@ -22,6 +22,7 @@ from keras_bandit.models.preset_files import (
     TASK_FILE,
     TASK_WEIGHTS_FILE,
     building,
+    check_encoder_weights,
     check_object,
     decoder_file,
     describe_object,
@@ -340,6 +341,8 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
         check_object(config, keras.Model, f"{preset}/{CONFIG_FILE}")
         with building(preset):
             if "backbone" in task["config"]:
+                if load and "://" not in preset:
+                    check_encoder_weights(preset)
                 # For `cls` KerasHub would take any class with this backbone.
                 separator = super(AudioSeparator, found).from_preset(
                     preset, load, **kwargs
