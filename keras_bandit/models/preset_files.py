@@ -183,8 +183,8 @@ def building(preset):
     except Exception as error:
         # Keras wraps a constructor's error in all of its arguments.
         inner = error.__context__
-        while inner is not None and str(inner) in str(error):
-            error, inner = inner, inner.__context__
+        if isinstance(error, TypeError) and inner and str(inner) in str(error):
+            error = inner
         raise ValueError(
             f"preset {preset!r} does not describe a model that can be built: "
             f"{type(error).__name__}: {error}"
