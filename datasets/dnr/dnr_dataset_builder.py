@@ -96,7 +96,8 @@ class DnrConfig(TrackConfig):
         Raises:
             ValueError: for any other name.
         """
-        release, *subset, storage = name.split("_")
+        release, *rest = name.split("_")
+        *subset, storage = rest or [""]
         if (
             release not in RELEASES
             or storage not in STORAGES

@@ -1,10 +1,10 @@
 """What the commands' arguments have in common: types, options, errors."""
 
 import argparse
-import math
 
 from keras_bandit.cli.console import CommandError
-from keras_bandit.inference import DEFAULT_BATCH_SIZE
+from keras_bandit.common.checks import MAX_SECONDS
+from keras_bandit.inference import DEFAULT_BATCH_SIZE, MAX_BATCH_SIZE
 from keras_bandit.inference.engines import ENGINES, PRECISIONS
 
 _EXIT_STATUS = """\
@@ -17,25 +17,31 @@ exit status:
 
 
 def seconds(text):
-    """Parses a positive, finite number of seconds."""
+    """Parses a positive number of seconds, at most a day."""
     try:
         value = float(text)
     except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
+        value = 0
+    if not 0 < value <= MAX_SECONDS:
         raise argparse.ArgumentTypeError(
-            f"must be a positive number of seconds; got {text!r}"
+            "must be a positive number of seconds, at most "
+            f"{MAX_SECONDS}; got {text!r}"
         )
     return value
 
 
-def count(text):
+def count(text, most=2**31 - 1):
     """Parses a positive integer."""
-    if not text.isdecimal() or int(text) < 1:
+    if not text.isdecimal() or not 1 <= int(text) <= most:
         raise argparse.ArgumentTypeError(
-            f"must be a positive integer; got {text!r}"
+            f"must be a positive integer, at most {most}; got {text!r}"
         )
     return int(text)
+
+
+def batch_size(text):
+    """Parses a number of chunks."""
+    return count(text, MAX_BATCH_SIZE)
 
 
 def path(text):
@@ -107,7 +113,7 @@ class Parser(argparse.ArgumentParser):
         self.option(
             "--batch-size",
             "N",
-            count,
+            batch_size,
             "chunks at a time; raise it on a GPU (%(default)s)",
             default=DEFAULT_BATCH_SIZE,
         )

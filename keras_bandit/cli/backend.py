@@ -10,6 +10,8 @@ from keras_bandit.cli.console import CommandError
 from keras_bandit.common.hidden_modules import hidden_module
 from keras_bandit.common.quiet import quiet_tensorflow
 
+BACKENDS = ("tensorflow", "jax", "torch")
+
 
 def choose_backend(backend):
     """Sets Keras's backend before Keras is imported; `None` leaves the choice.
@@ -25,12 +27,16 @@ def choose_backend(backend):
                 f"Keras already runs on {running} in this process; got "
                 f"--backend {backend}"
             )
+    _check_installed(backend)
+    os.environ["KERAS_BACKEND"] = backend
+
+
+def _check_installed(backend):
     if importlib.util.find_spec(backend) is None:
         raise CommandError(
             f"the backend {backend} is not installed: "
             f"pip install 'keras-bandit[{backend}]'"
         )
-    os.environ["KERAS_BACKEND"] = backend
 
 
 def import_keras():
@@ -38,7 +44,17 @@ def import_keras():
 
     Where `KERAS_BACKEND` names another backend, JAX is not imported either:
     Keras (3.15) and TensorFlow's converter would, for most of a second.
+
+    `CommandError` if it names none, or one that isn't installed.
     """
+    named = os.environ.get("KERAS_BACKEND")
+    if named and "keras" not in sys.modules:
+        if named not in BACKENDS:
+            raise CommandError(
+                f"KERAS_BACKEND must be one of {', '.join(BACKENDS)}; got "
+                f"{named!r}"
+            )
+        _check_installed(named)
     without_jax = contextlib.nullcontext()
     if os.environ.get("KERAS_BACKEND", "jax") != "jax":
         without_jax = hidden_module("jax")

@@ -26,8 +26,9 @@ def load_separator(preset):
         found = find_preset(preset)
     if is_exported_core(found) and not is_preset_directory(found):
         raise CommandError(
-            f"{preset}: an export, which Keras does not load; --engine "
-            "openvino or --engine onnxruntime can"
+            f"{preset}: an export, which Keras does not load; give the preset "
+            "that it was made from (keras-bandit separate takes exports, with "
+            "--engine openvino or --engine onnxruntime)"
         )
     import_keras()
     from keras_bandit import AudioSeparator

@@ -134,6 +134,8 @@ def prepare_command(args):
         for argument, option in _OPTIONS.items():
             message = message.replace(argument, option)
         raise CommandError(message) from error
+    except MemoryError as error:
+        raise CommandError(f"too large: {explain(error)}") from error
     except (ImportError, OSError) as error:
         raise CommandError(explain(error)) from error
     for note in notes:

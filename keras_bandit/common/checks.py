@@ -3,24 +3,30 @@
 import numbers
 import operator
 import re
+from collections.abc import Collection, Iterable
 
 STEM_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
+MAX_SECONDS = 86_400
+"""A day: longer chunks overflow, or no memory holds them."""
 
-def check_integer(name, value, least):
+
+def check_integer(name, value, least, most=None):
     """A count or a size as int, of NumPy's types too.
 
     Raises:
-        ValueError: if the value is no integer, a bool, or below `least`; with
-            the argument's name.
+        ValueError: if the value is no integer, a bool, below `least` or above
+            `most`; with the argument's name.
     """
     try:
         integer = operator.index(value)
     except TypeError:
         integer = None
-    if integer is None or isinstance(value, bool) or integer < least:
+    fits = integer is not None and not isinstance(value, bool)
+    if not fits or integer < least or (most is not None and integer > most):
+        limits = f"at least {least}" if most is None else f"{least} to {most}"
         raise ValueError(
-            f"{name} must be an integer of at least {least}; got {value!r}"
+            f"{name} must be an integer of {limits}; got {value!r}"
         )
     return integer
 
@@ -35,27 +41,52 @@ def check_choice(name, value, choices):
 
 def check_some(name, values, choices):
     """The values as a list; `ValueError` unless they are distinct choices."""
-    found = [] if isinstance(values, str) else list(values)
-    once = len({*found} & {*choices}) == len(found)
-    if not found or not once:
+    listed = not isinstance(values, str) and isinstance(values, Iterable)
+    found, known = list(values) if listed else [], list(choices)
+    wrong = any(value not in known for value in found)
+    if not found or wrong or len(set(found)) < len(found):
         raise ValueError(
-            f"{name} must be a list of some of {list(choices)}, each once; got "
+            f"{name} must be a list of some of {known}, each once; got "
             f"{values!r}"
         )
     return found
 
 
-def check_whole(name, value, least):
+def check_whole(name, value, least, most=None):
     """As `check_integer`, but takes floats that are whole: 44100.0 Hz."""
     integral = isinstance(value, numbers.Integral)
     if isinstance(value, numbers.Real) and not integral:
         value = int(value) if float(value).is_integer() else value
-    return check_integer(name, value, least)
+    return check_integer(name, value, least, most)
+
+
+def check_seconds(name, seconds):
+    """Raises `ValueError` unless it is a positive number, at most a day."""
+    real = isinstance(seconds, numbers.Real)
+    if not real or not 0 < seconds <= MAX_SECONDS:
+        raise ValueError(
+            f"{name} must be a positive number of seconds, at most "
+            f"{MAX_SECONDS}; got {seconds!r}"
+        )
+
+
+def check_chunk(chunk_seconds, sample_rate, min_samples):
+    """Samples of a chunk; `ValueError` if no model, or this one, takes it."""
+    check_seconds("chunk_seconds", chunk_seconds)
+    samples = round(chunk_seconds * sample_rate)
+    if samples < min_samples:
+        raise ValueError(
+            f"chunk_seconds must be at least {min_samples} samples, "
+            f"{min_samples / sample_rate:.3f} s at {sample_rate} Hz; got "
+            f"chunk_seconds={chunk_seconds}"
+        )
+    return samples
 
 
 def check_stem_names(stems):
     """Raises `ValueError` unless stems are distinct names."""
-    if isinstance(stems, str) or not len(stems):
+    listed = isinstance(stems, Collection) and not isinstance(stems, str)
+    if not listed or not len(stems):
         raise ValueError(
             f"stems must be a list of one name or more; got {stems!r}"
         )

@@ -49,12 +49,12 @@ def read_state_dict(path):
     except pickle.UnpicklingError as error:
         # Both a file that is no pickle and one that would call a function
         # end here; only the second one names what it would load.
-        reason = str(error).strip().splitlines()
-        detail = next((line for line in reason if "GLOBAL" in line), "")
-        if detail:
+        # PyTorch goes on with advice to allow it.
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        if found:
             raise ValueError(
-                f"checkpoint {path!r} is refused: it carries code or objects "
-                f"beside tensors ({detail.strip()})"
+                "checkpoint is refused: it carries code or objects beside "
+                f"tensors ({found[1].rstrip('.,')})"
             ) from error
         raise ValueError(f"{path!r} is not a PyTorch checkpoint") from error
     except Exception as error:

@@ -10,7 +10,7 @@ import shutil
 
 import soundfile
 
-from keras_bandit.common.checks import check_whole
+from keras_bandit.common.checks import check_seconds, check_whole
 from keras_bandit.common.files import (
     read_json,
     replace_directory,
@@ -32,6 +32,7 @@ FOLDERS = {"train": "tr", "validation": "cv", "test": "tt"}
 # Near those of DnR v2 (3406, 487 and 973 tracks).
 _SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
 _RECORD = "film_mix.json"
+_HIGHEST_RATE = 768_000
 
 
 def _check(counts, seconds, sample_rate, seed, workers):
@@ -41,9 +42,10 @@ def _check(counts, seconds, sample_rate, seed, workers):
             f"counts must give a number of tracks for some of {list(FOLDERS)}; "
             f"got counts={counts}"
         )
-    if not 1 <= seconds < float("inf"):
+    if not seconds >= 1:
         raise ValueError(f"seconds must be at least 1; got seconds={seconds}")
-    check_whole("sample_rate", sample_rate, 8000)
+    check_seconds("seconds", seconds)
+    check_whole("sample_rate", sample_rate, 8000, _HIGHEST_RATE)
     check_whole("seed", seed, 0)
     check_whole("workers", workers, 1)
     checked = {
@@ -92,7 +94,9 @@ def _begin(output_dir, record, sounds, overwrite):
     All files are read once, and tracks of an earlier set are removed.
     """
     path = output_dir / _RECORD
-    if path.exists() and not overwrite:
+    folders = [output_dir / folder for folder in FOLDERS.values()]
+    mixed = any(x.is_dir() and any(x.iterdir()) for x in folders)
+    if path.exists() and mixed and not overwrite:
         check_same_settings(
             read_json(path),
             record,
@@ -100,7 +104,6 @@ def _begin(output_dir, record, sounds, overwrite):
             "choose another folder, or overwrite=True to lose them",
         )
         return
-    folders = [output_dir / folder for folder in FOLDERS.values()]
     if not path.exists() and any(folder.exists() for folder in folders):
         raise ValueError(
             f"{output_dir} holds tracks (tr, cv or tt) that the mixer did not "
@@ -204,8 +207,8 @@ def mix_film_tracks(
         counts: `{split: int}` of "train", "validation" and "test"; a split
             left out, or with 0, takes no files.
         speech_dir, music_dir, effects_dir: path, or `None`: generated.
-        seconds: float. Length of the tracks, at least 1.
-        sample_rate: int. Hz, at least 8000.
+        seconds: float. Length of the tracks, 1 to 86400.
+        sample_rate: int. Hz, 8000 to 768000.
         seed: int ≥ 0.
         overwrite: bool. Whether to remove tracks that were mixed into
             `output_dir` before; those of anybody else are never removed.

@@ -18,7 +18,7 @@ from keras_bandit.evaluation.scoring import (
     score_all,
 )
 from keras_bandit.evaluation.tables import summarize
-from keras_bandit.inference import DEFAULT_BATCH_SIZE
+from keras_bandit.inference import DEFAULT_BATCH_SIZE, MAX_BATCH_SIZE
 from keras_bandit.inference.engines import with_engine
 from keras_bandit.inference.separation import (
     check_adds_up,
@@ -113,6 +113,7 @@ def evaluate(
         report = functools.partial(
             warnings.warn, category=RuntimeWarning, stacklevel=2
         )
+    batch_size = check_whole("batch_size", batch_size, 1, MAX_BATCH_SIZE)
     num_workers = check_whole("num_workers", num_workers, 0)
     plan = make_plan(separator.stems, stems, composites, oracles, metrics)
     _check_tracks(tracks, plan)

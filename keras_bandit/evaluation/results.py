@@ -22,7 +22,8 @@ class Results:
     """Results of an evaluation on disk.
 
     `config.json` holds the settings, all that the scores depend on; results
-    of other settings are never mixed in: `ValueError`. Beside them it lists
+    of other settings are never mixed in: `ValueError`, unless no track is
+    done. Beside them it lists
     the versions of every run. A track's file appears when it is complete.
     """
 
@@ -34,23 +35,24 @@ class Results:
         config = self.directory / CONFIG
         if config.exists():
             former = _read_json(config, ("settings", "versions"))
-            check_same_settings(
-                former["settings"],
-                self.settings,
-                f"{directory}: the evaluation there",
-                "give another output_dir",
-            )
-            if versions in former["versions"]:
-                self.versions = former["versions"]
-                return
-            self.versions = [*former["versions"], versions]
+            if any((self.directory / TRACKS).glob("*.json")):
+                check_same_settings(
+                    former["settings"],
+                    self.settings,
+                    f"{directory}: the evaluation there",
+                    "choose another directory for the results",
+                )
+                if versions in former["versions"]:
+                    self.versions = former["versions"]
+                    return
+                self.versions = [*former["versions"], versions]
         else:
             names = (SUMMARY, TABLES, TRACKS, PLOTS)
             foreign = [x for x in names if (self.directory / x).exists()]
             if foreign:
                 raise ValueError(
                     f"{directory}: holds {', '.join(foreign)} but no {CONFIG}; "
-                    "give another output_dir"
+                    "choose another directory for the results"
                 )
         (self.directory / TRACKS).mkdir(parents=True, exist_ok=True)
         content = {"settings": self.settings, "versions": self.versions}

@@ -1,11 +1,11 @@
 """`separator.json`: what an exported model is."""
 
-import math
 import os
 
 from keras_bandit.common.checks import (
     check_choice,
     check_integer,
+    check_seconds,
     check_stem_names,
 )
 from keras_bandit.common.files import check_replaceable, read_json

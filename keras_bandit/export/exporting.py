@@ -6,8 +6,12 @@ import pathlib
 import numpy as np
 from keras import ops
 
-from keras_bandit.common.checks import check_choice
-from keras_bandit.common.files import replace_directory, write_json
+from keras_bandit.common.checks import check_choice, check_chunk
+from keras_bandit.common.files import (
+    replace_directory,
+    replace_file,
+    write_json,
+)
 from keras_bandit.common.hidden_modules import import_openvino
 from keras_bandit.export import FORMATS, UnsupportedModelError
 from keras_bandit.export.description import (
@@ -61,13 +65,9 @@ def export_core(
         separator = separator.with_stems(stems)
     if chunk_seconds is None:
         chunk_seconds = separator.chunk_seconds
-    samples = round(chunk_seconds * separator.sample_rate)
-    if samples < separator.min_samples:
-        raise ValueError(
-            f"chunk_seconds must be at least {separator.min_samples} samples, "
-            f"{separator.min_samples / separator.sample_rate:.3f} s; got "
-            f"{chunk_seconds}"
-        )
+    samples = check_chunk(
+        chunk_seconds, separator.sample_rate, separator.min_samples
+    )
     if format in ("onnx", "openvino"):
         core = core_bytes(separator, format)
     else:
@@ -87,12 +87,16 @@ def export_core(
     def write(folder):
         path = folder / MODEL_FILES[format]
         if format == "onnx":
-            path.write_bytes(core)
+            replace_file(path, lambda partial: partial.write_bytes(core))
         elif format == "openvino":
             openvino = import_openvino()
-            openvino.save_model(
-                openvino.Core().read_model(core), path, compress_to_fp16=False
-            )
+            model = openvino.Core().read_model(core)
+            try:
+                openvino.save_model(model, path, compress_to_fp16=False)
+            except RuntimeError as error:  # "basic_ios::clear: iostream error"
+                raise OSError(
+                    f"{path}: writing broke off; is the disk full?"
+                ) from error
         else:
             write_whole_model(separator, path, format, samples)
         write_json(folder / DESCRIPTION_FILE, description)

@@ -9,6 +9,9 @@ DEFAULT_BATCH_SIZE = 2
 """Chunks per call of the model: small enough for a CPU, and a stereo file,
 whose two channels are two chunks, wastes none on padding the last batch."""
 
+MAX_BATCH_SIZE = 65_536
+"""No array could hold some larger batches."""
+
 
 _HOME = {
     "separate": "separation",

@@ -1,14 +1,18 @@
 """Separation of a recording of any length, rate and number of channels."""
 
 import math
-import numbers
 
 import numpy as np
 import soxr
 
-from keras_bandit.common.checks import check_some, check_whole
+from keras_bandit.common.checks import (
+    check_chunk,
+    check_seconds,
+    check_some,
+    check_whole,
+)
 from keras_bandit.common.loudness import integrated_loudness
-from keras_bandit.inference import DEFAULT_BATCH_SIZE
+from keras_bandit.inference import DEFAULT_BATCH_SIZE, MAX_BATCH_SIZE
 from keras_bandit.inference.crossfade import (
     HOPS_PER_CHUNK,
     chunk_starts,
@@ -74,13 +78,6 @@ def _check_finite(audio, sample_rate):
     )
 
 
-def _check_positive(name, seconds):
-    if not isinstance(seconds, numbers.Real) or not 0 < seconds < math.inf:
-        raise ValueError(
-            f"{name} must be a positive number of seconds; got {seconds!r}"
-        )
-
-
 def chunk_and_hop(separator, chunk_seconds=None, hop_seconds=None):
     """Returns the lengths of a chunk and of the hop, in samples.
 
@@ -95,31 +92,25 @@ def chunk_and_hop(separator, chunk_seconds=None, hop_seconds=None):
         `(chunk, hop)`, two ints.
 
     Raises:
-        ValueError: if either is not positive, the hop is longer than the
-            chunk, or the chunk is shorter than the model takes.
+        ValueError: if either is not positive or longer than a day, the hop
+            is longer than the chunk, or the chunk is shorter than the model
+            takes.
     """
     if chunk_seconds is None:
         chunk_seconds = separator.chunk_seconds
-    _check_positive("chunk_seconds", chunk_seconds)
+    check_seconds("chunk_seconds", chunk_seconds)
     if hop_seconds is None:
         crossfade = getattr(separator, "crossfade", "hann")
         hop_seconds = chunk_seconds / HOPS_PER_CHUNK[crossfade]
-    _check_positive("hop_seconds", hop_seconds)
+    check_seconds("hop_seconds", hop_seconds)
     if hop_seconds > chunk_seconds:
         raise ValueError(
             "hop_seconds must be at most chunk_seconds; got "
             f"hop_seconds={hop_seconds}, chunk_seconds={chunk_seconds}"
         )
-    sample_rate, shortest = separator.sample_rate, separator.min_samples
-    chunk = round(chunk_seconds * sample_rate)
-    hop = max(round(hop_seconds * sample_rate), 1)
-    if chunk < shortest:
-        raise ValueError(
-            f"chunk_seconds must be at least {shortest} samples, "
-            f"{shortest / sample_rate:.3f} s at {sample_rate} Hz; got "
-            f"chunk_seconds={chunk_seconds}"
-        )
-    return chunk, hop
+    sample_rate = separator.sample_rate
+    chunk = check_chunk(chunk_seconds, sample_rate, separator.min_samples)
+    return chunk, max(round(hop_seconds * sample_rate), 1)
 
 
 def check_channels(num_channels, model_channels):
@@ -209,7 +200,8 @@ def separate(
             thirds for models that keep the middle of each (`HOPS_PER_CHUNK`);
             BandIt's authors take 0.5 s.
         batch_size: int. Chunks (of one channel each, if the model separates
-            each channel alone) per call of the model.
+            each channel alone) per call of the model, at most
+            `MAX_BATCH_SIZE`.
         stems: list of str, the stems to return; `None` for all. Others
             are computed only for `mixture_consistency`. To separate many
             recordings, call `with_stems` once instead: each call of it makes
@@ -241,7 +233,7 @@ def separate(
     shape, mixture = audio.shape, np.atleast_2d(audio)
     check_channels(len(mixture), separator.num_channels)
     chunk, hop = chunk_and_hop(separator, chunk_seconds, hop_seconds)
-    batch_size = check_whole("batch_size", batch_size, 1)
+    batch_size = check_whole("batch_size", batch_size, 1, MAX_BATCH_SIZE)
     separator = with_engine(separator, engine, precision)
     if stems is None:
         stems = separator.stems

@@ -5,6 +5,7 @@ import inspect
 import os
 import warnings
 
+import h5py
 import keras
 
 from keras_bandit.common.files import read_json, write_json
@@ -34,11 +35,44 @@ def find_preset_file(preset, name, optional=False):
         # Not public in KerasHub 0.32, but the one place that knows handles.
         from keras_hub.src.utils.preset_utils import get_file
 
-        with contextlib.suppress(FileNotFoundError):
+        try:
             return get_file(preset, name)
+        except FileNotFoundError as error:
+            # Hugging Face's: not in its cache, and no answer.
+            offline = (
+                type(error.__cause__).__name__ == "LocalEntryNotFoundError"
+            )
+            if offline and not optional:
+                raise ValueError(
+                    f"preset {preset!r} cannot be reached over the network, "
+                    f"and {name} is not in the local cache"
+                ) from error
+        except ValueError as error:
+            if "Unknown preset identifier" not in str(error):
+                raise
+            raise ValueError(
+                "preset must be a name, a directory or a handle such as "
+                f"hf://user/model; got {preset!r}"
+            ) from error
     if optional:
         return None
     raise ValueError(f"preset {preset!r} has no file {name}")
+
+
+def check_encoder_weights(preset):
+    """`ValueError` if a directory's encoder weights are missing or no HDF5.
+
+    KerasHub's errors name no file, or one of a sharded preset.
+    """
+    names = ("model.weights.h5", "model.weights.json")
+    paths = [os.path.join(preset, name) for name in names]
+    if os.path.isfile(paths[0]):
+        try:
+            h5py.File(paths[0]).close()
+        except OSError as error:
+            raise ValueError(f"{paths[0]} is damaged: {error}") from error
+    elif not os.path.isfile(paths[1]):
+        raise ValueError(f"preset {preset!r} has no file {names[0]}")
 
 
 def read_preset_json(preset, name):
@@ -147,6 +181,10 @@ def building(preset):
     except (ValueError, OSError):
         raise
     except Exception as error:
+        # Keras wraps a constructor's error in all of its arguments.
+        inner = error.__context__
+        if isinstance(error, TypeError) and inner and str(inner) in str(error):
+            error = inner
         raise ValueError(
             f"preset {preset!r} does not describe a model that can be built: "
             f"{type(error).__name__}: {error}"

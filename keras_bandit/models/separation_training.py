@@ -217,6 +217,12 @@ class SeparationTraining:
         return self._keras_or_hub("test_on_batch", x, y=y, **kwargs)
 
     def predict_on_batch(self, x):
+        shape = tuple(getattr(x, "shape", ()))
+        if 0 in shape:
+            raise ValueError(
+                "waveform must be (batch, channels, samples) with no axis "
+                f"empty; got shape {shape}"
+            )
         if self.preprocessor is not None:
             return self._keras_or_hub("predict_on_batch", x)
         with keeps_variables(self):

@@ -12,7 +12,7 @@ import keras
 import keras_hub
 
 from keras_bandit.backend.process import without_tensorflow
-from keras_bandit.common.checks import check_stem_names
+from keras_bandit.common.checks import check_chunk, check_stem_names
 from keras_bandit.common.files import write_json
 from keras_bandit.losses import WAVEFORM
 from keras_bandit.models import register_all
@@ -22,6 +22,7 @@ from keras_bandit.models.preset_files import (
     TASK_FILE,
     TASK_WEIGHTS_FILE,
     building,
+    check_encoder_weights,
     check_object,
     decoder_file,
     describe_object,
@@ -90,7 +91,7 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
 
     Raises:
         ValueError: if stems are not distinct names, or `chunk_seconds` is
-            shorter than `min_samples`.
+            longer than a day or shorter than `min_samples`.
     """
 
     backbone_cls = None
@@ -121,11 +122,7 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
         **kwargs,
     ):
         check_stem_names(list(estimates))
-        if not chunk_seconds * sample_rate >= min_samples:
-            raise ValueError(
-                f"chunk_seconds must be at least {min_samples} samples at "
-                f"{sample_rate} Hz; got {chunk_seconds}"
-            )
+        check_chunk(chunk_seconds, sample_rate, min_samples)
         self.backbone = backbone
         self.preprocessor = preprocessor
         super().__init__(
@@ -345,6 +342,8 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
         check_object(config, keras.Model, f"{preset}/{CONFIG_FILE}")
         with building(preset):
             if "backbone" in task["config"]:
+                if load and "://" not in preset:
+                    check_encoder_weights(preset)
                 # For `cls` KerasHub would take any class with this backbone.
                 separator = super(AudioSeparator, found).from_preset(
                     preset, load, **kwargs
@@ -431,6 +430,7 @@ class StemSelection(AudioSeparator):
         return self._whole().domains(waveforms)
 
     def with_stems(self, stems):
+        check_stem_names(stems)
         self.check_has(stems)
         return self._whole().with_stems(stems)
 

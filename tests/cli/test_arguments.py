@@ -19,6 +19,8 @@ pytestmark = pytest.mark.once
         (["--hop-seconds", "nan"], "--hop-seconds: must be a positive"),
         (["--chunk-seconds", "x"], "--chunk-seconds: must be a positive"),
         (["--chunk-seconds", "0.01"], "at least 256 samples"),
+        (["--chunk-seconds", "1e308"], "at most 86400; got '1e308'"),
+        (["--batch-size", "9" * 20], "at most 65536; got '99999999999999"),
         (["--batch-size", "0"], "--batch-size: must be a positive integer"),
         (["--batch-size", "1.5"], "--batch-size: must be a positive integer"),
         (["--format", "mp3"], "invalid choice: 'mp3'"),

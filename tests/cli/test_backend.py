@@ -43,6 +43,12 @@ def test_backend_that_is_missing_or_too_late(monkeypatch):
     monkeypatch.delitem(sys.modules, "keras", raising=False)
     with pytest.raises(CommandError, match=r"keras-bandit\[jax\]"):
         choose_backend("jax")
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    with pytest.raises(CommandError, match=r"keras-bandit\[jax\]"):
+        import_keras()
+    monkeypatch.setenv("KERAS_BACKEND", "foo")
+    with pytest.raises(CommandError, match=r"one of .*torch; got 'foo'"):
+        import_keras()
     running = types.SimpleNamespace(
         backend=types.SimpleNamespace(backend=lambda: "torch")
     )

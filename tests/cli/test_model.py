@@ -314,6 +314,8 @@ def test_exports_are_presets_of_engines(preset, tmp_path, capsys, monkeypatch):
     capsys.readouterr()
     assert cli.main([*command, "keras", "--overwrite"]) == 2
     assert "out: an export, which Keras does not load" in error_line(capsys)
+    assert cli.main(["export", "out", "other", "--format", "onnx"]) == 2
+    assert "give the preset that it was made from" in error_line(capsys)
     path = tmp_path / "out" / "core.onnx"
     path.write_bytes(b"no core")
     assert cli.main([*command, "onnxruntime", "--overwrite"]) == 2

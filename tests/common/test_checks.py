@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from keras_bandit.common.checks import check_integer, check_whole
+from keras_bandit.common.checks import check_chunk, check_integer, check_whole
 
 pytestmark = pytest.mark.once
 
@@ -51,3 +51,16 @@ def test_whole_floats_are_for_check_whole_alone(kind):
     assert (found, type(found)) == (44100, int)
     with pytest.raises(ValueError, match="sample_rate must be an integer"):
         check_integer("sample_rate", kind(44100), 1)
+
+
+def test_most_is_a_limit_too():
+    assert check_whole("batch_size", 8.0, 1, 8) == 8
+    with pytest.raises(ValueError, match=r"integer of 1 to 8; got 9$"):
+        check_whole("batch_size", 9, 1, 8)
+
+
+def test_chunks_of_any_model():
+    assert check_chunk(86_400, 8000, 1) == 691_200_000
+    for chunk in (86_401, 1e308, 10**400, "6", None):
+        with pytest.raises(ValueError, match="at most 86400; got"):
+            check_chunk(chunk, 8000, 1)

@@ -328,6 +328,8 @@ def test_command(dnr, tmp_path, capsys):
     (dnr / "tr/a/mix.wav").unlink()
     assert cli.main([*args, str(data), "--overwrite"]) == 2
     assert "tr/a: missing mix.wav" in capsys.readouterr().err
+    assert cli.main([*args, str(data), "--config", "foo"]) == 2
+    assert "config must be v2_STORAGE" in capsys.readouterr().err
     assert cli.main([*args, str(data), "--config", "v1_paths"]) == 2
     assert "v1_paths" in capsys.readouterr().err
 

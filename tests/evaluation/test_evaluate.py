@@ -420,6 +420,11 @@ def test_all_failed(make_model, tmp_path):
     summary = run(make_model(), tracks, tmp_path / "out", report=print)
     assert summary == {"num_tracks": 0, "failed": {"bad": "why"}}
     assert not (tmp_path / "out/results.md").exists()
+    # No score is kept, so that settings may change.
+    other = {"oracles": ["mixture"], "report": print}
+    assert run(make_model(), tracks, tmp_path / "out", **other) == summary
+    config = json.loads((tmp_path / "out/config.json").read_text())
+    assert config["settings"]["oracles"] == ["mixture"]
 
 
 @pytest.mark.parametrize("stem", ["mixture", "music"])
@@ -460,6 +465,7 @@ def test_a_fault_that_is_not_the_track_s_ends_the_evaluation(
         ({"oracles": "irm"}, "oracles must be a list of some of"),
         ({"metrics": ["pesq"]}, "metrics must be a list of some of"),
         ({"hop_seconds": 0.2}, "at most chunk_seconds"),
+        ({"batch_size": 10**20}, "batch_size .* 1 to 65536; got 1"),
         ({"num_workers": -1}, "num_workers .* at least 0; got -1"),
         ({"tracks": []}, "at least one"),
         ({"tracks": ["a", "b", "a"]}, r"names that differ; got \['a'\]"),

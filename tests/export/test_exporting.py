@@ -164,12 +164,25 @@ def test_standard_operators_of_each_layer():
     [
         ({"format": "onyx"}, "format must be one of.*got 'onyx'"),
         ({"stems": ["drums"]}, r"stems must be among.*got \['drums'\]"),
-        ({"chunk_seconds": 0.007}, "at least 64 samples, 0.008 s; got 0.007"),
+        ({"chunk_seconds": 0.007}, "at least 64 samples, 0.008 s at"),
+        ({"chunk_seconds": 1e15}, "at most 86400; got 1000000000000000.0"),
     ],
 )
 def test_bad_arguments_write_nothing(arguments, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         export_core(bandit(), tmp_path / "out", **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_named(monkeypatch, tmp_path):
+    openvino = pytest.importorskip("openvino")
+
+    def full(*args, **kwargs):
+        raise RuntimeError("basic_ios::clear: iostream error")
+
+    monkeypatch.setattr(openvino, "save_model", full)
+    with pytest.raises(OSError, match=r"core\.xml: writing broke off"):
+        export_core(bandit(), tmp_path / "out", "openvino")
     assert not list(tmp_path.iterdir())
 
 

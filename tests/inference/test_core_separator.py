@@ -263,7 +263,10 @@ def value(key, other):
         (lambda text: text.replace('"music"', '"speech"'), "be distinct"),
         (value("num_channels", 0), "num_channels must be an integer of at"),
         (value("sample_rate", True), "sample_rate must be an .* got True"),
-        (value("chunk_seconds", 1e999), "chunk_seconds must be positive"),
+        (
+            value("chunk_seconds", 1e999),
+            "chunk_seconds must be a positive number",
+        ),
         (value("n_fft", 63), "n_fft must be even; got 63"),
         (value("hop_length", 0), "hop_length must be an integer of at least"),
         (value("pad_mode", "edge"), "pad_mode must be one of constant, refl"),

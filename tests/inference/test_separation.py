@@ -173,7 +173,7 @@ def test_all_stems_in_order_make_no_new_model():
     assert model.shapes
 
 
-@pytest.mark.parametrize("stems", ["speech", []])
+@pytest.mark.parametrize("stems", ["speech", [], 3, [["speech"]]])
 def test_stems_must_be_a_list_of_names(stems):
     with pytest.raises(ValueError, match=r"list of some of \['speech'"):
         separate(Gains(), noise(100), 8000, stems=stems)
@@ -252,6 +252,7 @@ def test_sample_rate_must_be_a_positive_integer(sample_rate):
         (-6.0, None, "chunk_seconds must be a positive number"),
         (np.nan, None, "chunk_seconds must be a positive number"),
         (np.inf, 1.0, "chunk_seconds must be a positive number"),
+        (1e308, None, "chunk_seconds .* at most 86400; got 1e.308"),
         ("6", None, "chunk_seconds must be a positive number.*got '6'"),
     ],
 )
@@ -274,7 +275,7 @@ def test_chunk_must_be_as_long_as_the_model_needs():
         chunk_and_hop(Gains(), 0.0318, None)
 
 
-@pytest.mark.parametrize("batch_size", [0, -1, 1.5, "2", np.inf])
+@pytest.mark.parametrize("batch_size", [0, -1, 1.5, "2", np.inf, 10**20])
 def test_batch_size_must_be_a_positive_integer(batch_size):
     with pytest.raises(ValueError, match=f"batch_size .*; got {batch_size!r}"):
         separate(Gains(), noise(100), 8000, batch_size=batch_size)

@@ -1,6 +1,7 @@
 """Built-in architectures: sizes, table, one backend's files on another."""
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -201,3 +202,32 @@ def test_only_remote_presets_may_need_tensorflow(preset, monkeypatch):
     hidden = preset == "bandit_demo" and backend != "tensorflow"
     assert seen == [None if hidden else "free"]
     assert "tensorflow" not in sys.modules
+
+
+def test_what_does_not_load_is_named(bandit, tmp_path, monkeypatch):
+    bandit.save_to_preset(tmp_path)
+    weights, task = tmp_path / "model.weights.h5", tmp_path / "task.json"
+    described = json.loads(task.read_text())
+
+    def refused(match, preset=str(tmp_path)):
+        with pytest.raises(ValueError, match=match):
+            AudioSeparator.from_preset(preset)
+
+    config = {**described["config"], "chunk_seconds": "6"}
+    task.write_text(json.dumps({**described, "config": config}))
+    refused(r"^chunk_seconds must .*got '6'$")
+    task.write_text(json.dumps(described))
+    weights.write_bytes(weights.read_bytes()[:3000])
+    refused(r"model\.weights\.h5 is damaged: .*truncated")
+    weights.unlink()
+    refused(r"has no file model\.weights\.h5")
+
+    def offline(preset, name):
+        if preset == "foo://bar":
+            raise ValueError("Unknown preset identifier. Use `print(…)`")
+        cause = type("LocalEntryNotFoundError", (FileNotFoundError,), {})
+        raise FileNotFoundError from cause()
+
+    monkeypatch.setattr("keras_hub.src.utils.preset_utils.get_file", offline)
+    refused("cannot be reached over the network", "hf://foo/bar")
+    refused(r"a handle such as .*; got 'foo://bar'", "foo://bar")

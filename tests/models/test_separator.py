@@ -101,6 +101,8 @@ def test_mixed_precision_keeps_spectra_in_float32(dtype, batch):
     [
         ([], "one name or more"),
         ("speech", "one name or more"),
+        (None, "one name or more; got None"),
+        (5, "one name or more; got 5"),
         (["a", "a"], "distinct"),
         (["a/b"], "start with a letter"),
         ([""], "start with a letter"),
@@ -206,6 +208,8 @@ def test_bsrnn_join_refuses_models_that_differ(bsrnn):
         ValueError, match=r"of its own; got .*'vocals', 'vocals"
     ):
         BSRNNAudioSeparator.join([vocals, vocals])
+    with pytest.raises(ValueError, match=r"one or more; got \[\]"):
+        BSRNNAudioSeparator.join([])
     bass = BSRNNAudioSeparator(
         bsrnn.backbone.with_stems(["bass"]), ["bass"], hop_length=32, mlp_dim=3
     )
@@ -277,6 +281,8 @@ def test_evaluate_is_the_loss_of_the_masked_spectrograms(bandit, batch):
 
 
 def test_one_batch_methods(bandit, batch):
+    with pytest.raises(ValueError, match=r"empty; got shape \(0, 2, 800\)"):
+        bandit.predict_on_batch(np.zeros((0, 2, 800), "float32"))
     compile_(bandit, metrics=[SNR()])
     first = bandit.train_on_batch(*batch, return_dict=True)
     second = bandit.test_on_batch(*batch, return_dict=True)

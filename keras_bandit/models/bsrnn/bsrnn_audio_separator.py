@@ -300,8 +300,13 @@ class BSRNNAudioSeparator(MaskSeparator):
             `{"stems": {stem: metadata}}`, of those that had any.
 
         Raises:
-            ValueError: if two have a stem in common, or differ otherwise.
+            ValueError: if there is none, or if two have a stem in common or
+                differ otherwise.
         """
+        if not separators:
+            raise ValueError(
+                f"separators must be a list of one or more; got {separators!r}"
+            )
         own = ("name", "stems", "band_layout")
         first, *others = (
             {k: v for k, v in s.backbone.get_config().items() if k not in own}
