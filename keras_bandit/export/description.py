@@ -101,8 +101,7 @@ def _check_values(
     check_integer("min_samples", min_samples, 1)
     if num_channels is not None:
         check_integer("num_channels", num_channels, 1)
-    if not 0 < chunk_seconds < math.inf:
-        raise ValueError(f"chunk_seconds must be positive; got {chunk_seconds}")
+    check_seconds("chunk_seconds", chunk_seconds)
     hop_length = check_integer("hop_length", stft["hop_length"], 1)
     if check_integer("n_fft", stft["n_fft"], 2 * hop_length) % 2:
         raise ValueError(f"n_fft must be even; got {stft['n_fft']}")

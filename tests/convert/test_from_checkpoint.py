@@ -103,9 +103,16 @@ def test_bsrnn_is_recognized(rnn_type, channels):
     assert separator.backbone.band_layout == {"drums": "drums"}
 
 
+def config(separator):
+    """A separator's arguments, without the names that Keras counts up."""
+    own = separator.get_config()
+    encoder = own.pop("backbone")["config"]
+    return [{**part, "name": None} for part in (own, encoder)]
+
+
 def assert_same(separator, other):
     """The same model with the same weights, to the bit."""
-    assert separator.get_config() == other.get_config()
+    assert config(separator) == config(other)
     for weight, expected in zip(
         separator.get_weights(), other.get_weights(), strict=True
     ):
@@ -223,7 +230,7 @@ def test_code_is_refused(tmp_path, legacy):
         path.write_bytes(pickle.dumps({"state_dict": Payload()}, protocol=2))
     else:
         torch.save({"state_dict": {"a": Payload()}}, path)
-    with pytest.raises(ValueError, match=r"refused: .*tensors \(\S+exec\)$"):
+    with pytest.raises(ValueError, match=r"refused: .*tensors \(\S*exec\)$"):
         from_checkpoint(path)
 
 
