@@ -5,7 +5,9 @@ import os
 from keras_bandit.common.checks import check_integer
 from keras_bandit.convert.checkpoint_file import (
     find_setting,
+    package_arguments,
     read_hparams,
+    read_safetensors,
     read_state_dict,
     read_target_folder,
     sha256,
@@ -13,10 +15,13 @@ from keras_bandit.convert.checkpoint_file import (
 )
 from keras_bandit.models.bandit.bandit_checkpoint import BANDIT_V1, BANDIT_V2
 from keras_bandit.models.bsrnn.bsrnn_checkpoint import BSRNN
+from keras_bandit.models.hybrid_demucs.hybrid_demucs_checkpoint import (
+    HYBRID_DEMUCS,
+)
 from keras_bandit.models.mrx.mrx_checkpoint import MRX
 from keras_bandit.models.open_unmix.open_unmix_checkpoint import OPEN_UNMIX
 
-FORMATS = [BANDIT_V1, BSRNN, BANDIT_V2, OPEN_UNMIX, MRX]
+FORMATS = [BANDIT_V1, BSRNN, BANDIT_V2, OPEN_UNMIX, MRX, HYBRID_DEMUCS]
 """The index of checkpoint formats; the first that recognizes a file has it."""
 
 
@@ -63,9 +68,15 @@ def _read(path):
         tensors, settings, files = read_target_folder(path)
         checksums = {f: sha256(os.path.join(path, f)) for f in files}
         return tensors, settings, {"source": name, "source_sha256": checksums}
-    checkpoint = read_state_dict(path)
+    if name.endswith(".safetensors"):
+        checkpoint, beside = read_safetensors(path), {}
+    else:
+        checkpoint, beside = read_state_dict(path), read_hparams(path)
+    package = package_arguments(checkpoint)
+    if package is not None:
+        beside = {**beside, "package": package}
     metadata = {"source": name, "source_sha256": sha256(path)}
-    return unwrap(checkpoint), read_hparams(path), metadata
+    return unwrap(checkpoint), beside, metadata
 
 
 def from_checkpoint(checkpoint, sample_rate=None, hop_length=None, stems=None):
@@ -116,6 +127,8 @@ def from_checkpoint(checkpoint, sample_rate=None, hop_length=None, stems=None):
     if "hop_length" in found.settings and hop_length is None:
         hop_length = beside.get("hop_length")
     settings = _settings(found, hop_length=hop_length, stems=stems)
+    if "package" in found.settings:
+        settings["package"] = beside.get("package")
     rates = _sample_rates(found, beside, sample_rate)
     separator = found.build(tensors, rates, **settings)
     separator.metadata = {

@@ -14,6 +14,7 @@ from keras_bandit.inference.crossfade import (
     chunk_starts,
     crossfade_chunks,
     join_middles,
+    join_triangles,
 )
 from keras_bandit.inference.engines import with_engine
 
@@ -281,17 +282,19 @@ def separate(
         separator = separator.with_stems(stems)
 
     resampled = resample(mixture, sample_rate, separator.sample_rate)
-    gain = _gain(separator, resampled)
-    if gain != 1:
-        resampled = gain * resampled
+    offset, gain = _level(separator, resampled)
+    if (offset, gain) != (0, 1):
+        resampled = gain * (resampled - offset)
     items = _to_items(
         resampled,
         separator.num_channels,
         getattr(separator, "linked_channels", False),
     )
     join, options = crossfade_chunks, {}
-    if getattr(separator, "crossfade", "hann") == "middle":
-        join, options = join_middles, {"min_samples": separator.min_samples}
+    crossfade = getattr(separator, "crossfade", "hann")
+    if crossfade != "hann":
+        join = join_middles if crossfade == "middle" else join_triangles
+        options = {"min_samples": separator.min_samples}
     estimates = join(
         _predictor(separator, items, chunk, hop, batch_size),
         items,
@@ -307,8 +310,8 @@ def separate(
     for stem in list(estimates):
         # One at a time, so that only one stem is there at both rates.
         estimate = _from_items(estimates.pop(stem), len(mixture))
-        if gain != 1:
-            estimate = estimate / gain
+        if (offset, gain) != (0, 1):
+            estimate = estimate / gain + offset
         separated[stem] = resample(
             estimate, separator.sample_rate, sample_rate, mixture.shape[-1]
         ).reshape(shape)
@@ -317,15 +320,23 @@ def separate(
     return {stem: separated[stem] for stem in stems}
 
 
-def _gain(separator, audio):
-    """Factor to the loudness that the model wants, measured over all of it."""
+def _level(separator, audio):
+    """What is taken from all of a recording, then its factor; undone later.
+
+    For models that want one loudness (MRX) or deviation (Demucs).
+    """
     wanted = getattr(separator, "target_lufs", None)
     if wanted is not None:
         # The standard has weights for five channels.
         loudness = integrated_loudness(audio[:5], separator.sample_rate)
         if math.isfinite(loudness):
-            return np.float32(10 ** ((wanted - loudness) / 20))
-    return 1
+            return 0, np.float32(10 ** ((wanted - loudness) / 20))
+    elif getattr(separator, "standardize_recording", False):
+        mono = audio.mean(axis=0, dtype="float64")
+        deviation = mono.std(ddof=1) if len(mono) > 1 else 0
+        gain = 1 / (deviation + 1e-8)
+        return np.float32(mono.mean()), np.float32(gain)
+    return 0, 1
 
 
 def _predictor(separator, items, chunk, hop, batch_size):

@@ -123,6 +123,9 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
     target_lufs = None
     """Loudness that `separate` brings a recording to, and its stems back."""
 
+    standardize_recording = False
+    """Whether `separate` takes a recording's mean and deviation away."""
+
     def __init__(
         self,
         waveform,
@@ -440,6 +443,7 @@ class StemSelection(AudioSeparator):
             "linked_channels",
             "crossfade",
             "target_lufs",
+            "standardize_recording",
         ):
             setattr(self, name, getattr(separator, name))
         self.metadata = dict(separator.metadata)
