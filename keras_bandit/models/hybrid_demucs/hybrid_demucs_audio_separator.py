@@ -13,8 +13,8 @@ from keras_bandit.models.hybrid_demucs.hybrid_transforms import (
     HybridISTFT,
     HybridSTFT,
     Normalize,
-    ToFeatures,
-    ToSpectrograms,
+    to_features,
+    to_spectrograms,
 )
 from keras_bandit.models.separator import AudioSeparator, check_stem_names
 
@@ -40,24 +40,16 @@ class HybridDemucsAudioSeparator(AudioSeparator):
         stems: list of str.
         num_channels: int.
         sample_rate: int. Hz.
-        n_fft: int. Frame length; hops are a quarter of it.
-        channels: int. Of the first layer.
-        growth: int. Each next layer has so many times as many.
-        depth: int. Layers.
+        n_fft: int, power of two. Frame length; hops are a quarter of it.
+        channels, growth, depth, norm_starts, norm_groups, dconv_mode,
+            dconv_depth, dconv_compression, dconv_scale, dconv_lstm,
+            dconv_attention, embedding, band_ratios, banded_depth,
+            torchaudio_norm: see `HybridNetwork`.
         complex_as_channels: bool. Whether the frequency branch sees and
             returns real and imaginary parts ("cac"); else magnitudes, which
             get the mixture's phase.
         hybrid_old: bool. Whether the transform pads with zeros and comes back
             late, as in some released models.
-        norm_starts: int. First layer with group normalization.
-        norm_groups: int.
-        dconv_mode: int. Residual branches in encoders (1), or decoders too
-            (3).
-        dconv_depth: int. Branches.
-        dconv_compression: int. A layer's channels over a branch's.
-        dconv_scale: float. Initial scale of a branch's output.
-        dconv_lstm, dconv_attention: int. First layers with them.
-        embedding: float. Weight of the bins' embedding.
         chunk_seconds: float. Released models have 44.
         crossfade: `"triangle"` (the authors') or `"hann"` (BandIt's); see
             `AudioSeparator.crossfade`.
@@ -91,6 +83,9 @@ class HybridDemucsAudioSeparator(AudioSeparator):
         dconv_lstm=4,
         dconv_attention=4,
         embedding=0.2,
+        band_ratios=(),
+        banded_depth=0,
+        torchaudio_norm=False,
         chunk_seconds=10.0,
         crossfade="triangle",
         standardize_recording=True,
@@ -99,52 +94,54 @@ class HybridDemucsAudioSeparator(AudioSeparator):
     ):
         check_stem_names(stems)
         check_integer("num_channels", num_channels, 1)
-        # === Layers ===
-        stft = HybridSTFT(n_fft, hybrid_old, name="stft")
-        parts = 2 if complex_as_channels else 1
+        check_integer("n_fft", n_fft, 16)
+        if n_fft & (n_fft - 1):
+            raise ValueError(f"n_fft must be a power of two; got {n_fft}")
+        outputs = len(stems) * num_channels
+        sizes = {
+            "channels": channels,
+            "growth": growth,
+            "depth": depth,
+            "norm_starts": norm_starts,
+            "norm_groups": norm_groups,
+            "dconv_mode": dconv_mode,
+            "dconv_depth": dconv_depth,
+            "dconv_compression": dconv_compression,
+            "dconv_scale": dconv_scale,
+            "dconv_lstm": dconv_lstm,
+            "dconv_attention": dconv_attention,
+            "embedding": embedding,
+            "band_ratios": list(band_ratios),
+            "banded_depth": banded_depth,
+            "torchaudio_norm": torchaudio_norm,
+        }
         network = HybridNetwork(
-            len(stems) * num_channels * parts,
-            len(stems) * num_channels,
+            2 * outputs if complex_as_channels else outputs,
+            outputs,
             n_fft // 2,
-            channels,
-            growth,
-            depth,
-            norm_starts,
-            norm_groups,
-            dconv_mode,
-            {
-                "depth": dconv_depth,
-                "compression": dconv_compression,
-                "scale": dconv_scale,
-            },
-            dconv_lstm,
-            dconv_attention,
-            embedding,
+            **sizes,
             dtype=dtype,
             name="network",
         )
-        to_spectrograms = ToSpectrograms(
-            len(stems), complex_as_channels, name="to_spectrograms"
-        )
+        stft = HybridSTFT(n_fft, hybrid_old, name="stft")
+        istft = HybridISTFT(n_fft, hybrid_old, name="istft")
         # === Functional model ===
         waveform = keras.Input((num_channels, None), name="waveform")
         mixture = stft(waveform)  # (batch, channels, frames, bins, 2)
-        x = ToFeatures(complex_as_channels, name="to_features")(mixture)
+        x = to_features(mixture, complex_as_channels)
         x, mean, deviation = Normalize(name="normalize")(x)
         y = ops.transpose(waveform, (0, 2, 1))
         y, time_mean, time_deviation = Normalize(name="time_normalize")(y)
         x, y = network(x, y)
-        x = x * deviation + mean
-        y = y * time_deviation + time_mean  # (batch, samples, stems * channels)
-        spectrograms = to_spectrograms(x, mixture)
-        y = ops.transpose(y, (0, 2, 1))
+        x = x * deviation + mean  # (batch, bins, frames, features)
+        y = y * time_deviation + time_mean  # (batch, samples, all channels)
+        x = istft(to_spectrograms(x, mixture, complex_as_channels), waveform)
+        x = x + ops.transpose(y, (0, 2, 1))
         estimates = {}
         for i, stem in enumerate(stems):
-            # Named like the stem: Keras names the output after its layer.
-            istft = HybridISTFT(n_fft, hybrid_old, name=f"{stem}_istft")
-            add = keras.layers.Add(name=stem)
-            own = y[:, i * num_channels : (i + 1) * num_channels]
-            estimates[stem] = add([istft(spectrograms[i], waveform), own])
+            own = x[:, i * num_channels : (i + 1) * num_channels]
+            # Keras names an output after its layer.
+            estimates[stem] = keras.layers.Identity(name=stem)(own)
         super().__init__(
             waveform,
             estimates,
@@ -157,42 +154,19 @@ class HybridDemucsAudioSeparator(AudioSeparator):
         self.crossfade = crossfade
         self.standardize_recording = standardize_recording
         self.n_fft = n_fft
-        self.channels = channels
-        self.growth = growth
-        self.depth = depth
         self.complex_as_channels = complex_as_channels
         self.hybrid_old = hybrid_old
-        self.norm_starts = norm_starts
-        self.norm_groups = norm_groups
-        self.dconv_mode = dconv_mode
-        self.dconv_depth = dconv_depth
-        self.dconv_compression = dconv_compression
-        self.dconv_scale = dconv_scale
-        self.dconv_lstm = dconv_lstm
-        self.dconv_attention = dconv_attention
-        self.embedding = embedding
+        self.sizes = sizes
 
     def get_config(self):
-        names = (
-            "num_channels",
-            "sample_rate",
-            "n_fft",
-            "channels",
-            "growth",
-            "depth",
-            "complex_as_channels",
-            "hybrid_old",
-            "norm_starts",
-            "norm_groups",
-            "dconv_mode",
-            "dconv_depth",
-            "dconv_compression",
-            "dconv_scale",
-            "dconv_lstm",
-            "dconv_attention",
-            "embedding",
-            "crossfade",
-            "standardize_recording",
-        )
-        config = {name: getattr(self, name) for name in names}
-        return {**super().get_config(), **config}
+        return {
+            **super().get_config(),
+            **self.sizes,
+            "num_channels": self.num_channels,
+            "sample_rate": self.sample_rate,
+            "n_fft": self.n_fft,
+            "complex_as_channels": self.complex_as_channels,
+            "hybrid_old": self.hybrid_old,
+            "crossfade": self.crossfade,
+            "standardize_recording": self.standardize_recording,
+        }

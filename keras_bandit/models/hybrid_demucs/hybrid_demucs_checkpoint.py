@@ -28,6 +28,13 @@ PACKAGE_ARGUMENTS = {
     "norm_groups": "norm_groups",
     "freq_emb": "embedding",
     "dconv_init": "dconv_scale",
+    "multi_freqs": "band_ratios",
+}
+# BandIt's authors separate with their own chunks.
+BANDIT_SEPARATION = {
+    "chunk_seconds": 6.0,
+    "crossfade": "hann",
+    "standardize_recording": False,
 }
 # What ours always is; another value would be another network.
 PACKAGE_CONSTANTS = {
@@ -46,38 +53,40 @@ PACKAGE_CONSTANTS = {
 
 
 def _affine(layer, name):
-    return [
-        (layer.kernel, [f"{name}.weight"]),
-        (layer.bias, [f"{name}.bias"]),
-    ]
+    """Of a convolution, a `Dense` or a normalization, or `None`."""
+    if layer is None:
+        return []
+    kernel = layer.kernel if hasattr(layer, "kernel") else layer.gamma
+    bias = layer.bias if hasattr(layer, "kernel") else layer.beta
+    return [(kernel, [f"{name}.weight"]), (bias, [f"{name}.bias"])]
 
 
-def _norm(layer, name):
-    return [(layer.gamma, [f"{name}.weight"]), (layer.beta, [f"{name}.bias"])]
+def _branch_pairs(branch, name):
+    pairs = _affine(branch.squeeze, f"{name}.0")
+    pairs += _affine(branch.norm, f"{name}.1")
+    place = 3  # after the activation
+    if branch.lstm is not None:
+        pairs += lstm_pairs(branch.lstm.lstm, f"{name}.{place}.lstm")
+        pairs += _affine(branch.lstm.linear, f"{name}.{place}.linear")
+        place += 1
+    if branch.attention is not None:
+        for key in ("content", "query", "key", "query_decay", "proj"):
+            layer = getattr(branch.attention, key)
+            pairs += _affine(layer, f"{name}.{place}.{key}")
+        place += 1
+    pairs += _affine(branch.expand, f"{name}.{place}")
+    pairs += _affine(branch.expand_norm, f"{name}.{place + 1}")
+    return [*pairs, (branch.scale, [f"{name}.{place + 3}.scale"])]
 
 
-def dconv_pairs(dconv, name):
-    """Pairs of `torch_checkpoint` for a `DConv`."""
-    parts = {layer.name: layer for layer in dconv.parts}
+def _layer_pairs(layer, name):
     pairs = []
-    for d in range(dconv.depth):
-        at = f"{name}.layers.{d}"
-        pairs += _affine(parts[f"squeeze_{d}"], f"{at}.0")
-        pairs += _norm(parts[f"norm_{d}"], f"{at}.1")
-        place = 3  # after the activation
-        if dconv.lstm:
-            layer = parts[f"lstm_{d}"]
-            pairs += lstm_pairs(layer.lstm, f"{at}.{place}.lstm")
-            pairs += _affine(layer.linear, f"{at}.{place}.linear")
-            place += 1
-        if dconv.attention:
-            layer = parts[f"attention_{d}"]
-            for key in ("content", "query", "key", "query_decay", "proj"):
-                pairs += _affine(getattr(layer, key), f"{at}.{place}.{key}")
-            place += 1
-        pairs += _affine(parts[f"expand_{d}"], f"{at}.{place}")
-        pairs += _norm(parts[f"expand_norm_{d}"], f"{at}.{place + 1}")
-        pairs += [(dconv.scales[d], [f"{at}.{place + 3}.scale"])]
+    for b, band in enumerate(getattr(layer, "bands", [])):
+        pairs += _layer_pairs(band, f"{name}.layers.{b}")
+    for part in ("conv", "conv_tr", "rewrite", "norm1", "norm2"):
+        pairs += _affine(getattr(layer, part, None), f"{name}.{part}")
+    for d, branch in enumerate(getattr(layer, "residual", [])):
+        pairs += _branch_pairs(branch, f"{name}.dconv.layers.{d}")
     return pairs
 
 
@@ -92,15 +101,10 @@ def separator_pairs(separator):
         "tdecoder": network.time_decoder,
     }.items():
         for i, layer in enumerate(layers):
-            for part in ("conv", "conv_tr", "rewrite"):
-                if hasattr(layer, part):
-                    at = f"{kind}.{i}.{part}"
-                    pairs += _affine(getattr(layer, part), at)
-            for part in ("norm1", "norm2"):
-                if hasattr(layer, part):
-                    pairs += _norm(getattr(layer, part), f"{kind}.{i}.{part}")
-            if hasattr(layer, "dconv"):
-                pairs += dconv_pairs(layer.dconv, f"{kind}.{i}.dconv")
+            pairs += _layer_pairs(layer, f"{kind}.{i}")
+    if network.torchaudio_norm:
+        last = len(network.time_encoder) - 1
+        pairs += _affine(network.unused_norm, f"tencoder.{last}.norm1")
     return pairs
 
 
@@ -117,47 +121,49 @@ def demucs_names(tensors):
     return renamed
 
 
-def _indices(pattern, tensors):
-    """What a pattern's group numbers, sorted."""
-    found = (re.match(pattern, name) for name in tensors)
-    return sorted({int(match[1]) for match in found if match})
-
-
 def sizes_of(tensors):
-    """Arguments of the separator that the tensors' shapes say."""
+    """How many stems, and arguments of the separator, that shapes say."""
 
-    def shape(name):
-        if name not in tensors:
-            raise ValueError(f"checkpoint lacks {name}")
-        return tensors[name].shape
+    def shape(pattern):
+        for name, tensor in tensors.items():
+            if re.fullmatch(pattern, name):
+                return tensor.shape
+        raise ValueError(f"checkpoint lacks {pattern}")
 
-    depth = len(_indices(r"encoder\.(\d+)\.", tensors))
+    def indices(pattern):
+        found = (re.match(pattern, name) for name in tensors)
+        return sorted({int(match[1]) for match in found if match})
+
+    depth = len(indices(r"encoder\.(\d+)\."))
 
     def first(pattern):
-        return ([*_indices(pattern, tensors), depth])[0]
+        return [*indices(rf"encoder\.(\d+)\.{pattern}"), depth][0]
 
-    rows, channels = shape("freq_emb.embedding.weight")
-    num_channels = shape("tencoder.0.conv.weight")[1]
-    squeezed = shape("encoder.0.dconv.layers.0.0.weight")[0]
-    last = _indices(r"tdecoder\.(\d+)\.", tensors)[-1]
-    outputs = shape(f"tdecoder.{last}.conv_tr.bias")[0]
-    in_decoder = any(re.match(r"decoder\.\d+\.dconv\.", n) for n in tensors)
+    rows, channels = shape(r"freq_emb\.embedding\.weight")
+    num_channels = shape(r"tencoder\.0\.conv\.weight")[1]
+    features = shape(r"encoder\.0\.(layers\.0\.)?conv\.weight")[1]
+    last = indices(r"tdecoder\.(\d+)\.")[-1]
+    outputs = shape(rf"tdecoder\.{last}\.conv_tr\.bias")[0]
+    # Of the deepest layer, where the quotient is rounded least.
+    inner, outer, _ = shape(
+        rf"encoder\.{depth - 1}\.dconv\.layers\.0\.0\.weight"
+    )
+    in_decoder = indices(r"t?decoder\.(\d+)\.dconv\.")
     return outputs // num_channels, {
         "num_channels": num_channels,
         "n_fft": 8 * rows,
         "channels": channels,
-        "growth": shape("encoder.1.conv.weight")[0] // channels,
+        "growth": shape(r"tencoder\.1\.conv\.weight")[0] / channels,
         "depth": depth,
-        "complex_as_channels": shape("encoder.0.conv.weight")[1]
-        == 2 * num_channels,
-        "norm_starts": first(r"encoder\.(\d+)\.norm1\."),
+        "complex_as_channels": features == 2 * num_channels,
+        "norm_starts": first(r"norm1\."),
         "dconv_mode": 3 if in_decoder else 1,
-        "dconv_depth": len(
-            _indices(r"encoder\.0\.dconv\.layers\.(\d+)\.", tensors)
-        ),
-        "dconv_compression": channels // squeezed,
-        "dconv_lstm": first(r"encoder\.(\d+)\.dconv\..*\.lstm\."),
-        "dconv_attention": first(r"encoder\.(\d+)\.dconv\..*\.query\."),
+        "dconv_depth": len(indices(r"tencoder\.0\.dconv\.layers\.(\d+)\.")),
+        "dconv_compression": round(outer / inner),
+        "dconv_lstm": first(r"dconv\..*\.lstm\."),
+        "dconv_attention": first(r"dconv\..*\.query\."),
+        "banded_depth": len(indices(r"encoder\.(\d+)\.layers\.")),
+        "torchaudio_norm": f"tencoder.{last}.norm1.weight" in tensors,
     }
 
 
@@ -176,44 +182,36 @@ def build(tensors, sample_rates, stems=None, package=None):
             that is not here.
     """
     package = package or {}
-    # BandIt's authors separate with their own chunks.
-    options = {"chunk_seconds": float(package.get("segment", 10))}
-    if any(name.startswith("demucs.") for name in tensors):
-        options = {
-            "chunk_seconds": 6.0,
-            "crossfade": "hann",
-            "standardize_recording": False,
-        }
-    tensors = demucs_names(tensors)
-    if any(".layers." in n and ".dconv." not in n for n in tensors):
-        raise ValueError("multi_freqs, layers of several bands, is not here")
     for name, value in PACKAGE_CONSTANTS.items():
         if package.get(name, value) != value:
             raise ValueError(
                 f"{name} must be {value!r} in a package; got {package[name]!r}"
             )
+    options = {"chunk_seconds": float(package.get("segment", 10))}
+    if any(name.startswith("demucs.") for name in tensors):
+        options = BANDIT_SEPARATION
+    tensors = demucs_names(tensors)
     count, sizes = sizes_of(tensors)
-    if stems is None:
-        stems = package.get("sources") or {4: MUSDB_STEMS, 3: DNR_STEMS}.get(
-            count
+    if sizes["banded_depth"] and not package.get("multi_freqs"):
+        raise ValueError(
+            "multi_freqs, where the bands of rows end, must be in a package"
         )
+    if stems is None:
+        named = {4: MUSDB_STEMS, 3: DNR_STEMS}.get(count)
+        stems = package.get("sources", named)
     if stems is None or len(stems) != count:
         raise ValueError(
             f"the checkpoint has {count} stems: stems (--stems) must name as "
             f"many; got {stems}"
         )
-    for name, ours in PACKAGE_ARGUMENTS.items():
-        if name in package:
-            sizes[ours] = package[name]
+    for theirs, ours in PACKAGE_ARGUMENTS.items():
+        if package.get(theirs) is not None:
+            sizes[ours] = package[theirs]
+    rate = package.get("samplerate", sample_rates[0])
     separator = HybridDemucsAudioSeparator(
-        list(stems),
-        **sizes,
-        **options,
-        sample_rate=package.get("samplerate") or sample_rates[0],
+        list(stems), sample_rate=rate, **sizes, **options
     )
-    unused = f"tencoder.{len(separator.get_layer('network').time_encoder) - 1}"
-    unused = [f"{unused}.norm1.weight", f"{unused}.norm1.bias"]
-    assign(separator_pairs(separator), tensors, unused)
+    assign(separator_pairs(separator), tensors)
     return separator
 
 

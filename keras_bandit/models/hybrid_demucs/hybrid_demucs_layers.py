@@ -6,6 +6,9 @@ are the last axis: `(batch, steps, channels)` in the time branch, `(batch, bins,
 frames, channels)` in the frequency branch.
 """
 
+import functools
+import itertools
+
 import keras
 import numpy as np
 from keras import ops
@@ -22,44 +25,38 @@ NOT_ITSELF = -100.0
 """What keeps a step of attention from itself."""
 
 
-@keras.saving.register_keras_serializable(package="keras_bandit")
-class RescaledUniform(keras.initializers.Initializer):
-    """PyTorch's uniform weights, divided by `sqrt(std / 0.1)`.
-
-    Args:
-        fan_in: int. Inputs of each output.
-    """
-
-    def __init__(self, fan_in):
-        self.fan_in = fan_in
+class RescaledUniform(FanInUniform):
+    """PyTorch's uniform weights, divided by `sqrt(std / 0.1)`."""
 
     def __call__(self, shape, dtype=None):
         # The standard deviation of uniform numbers in ±1 / sqrt(fan_in).
         factor = np.sqrt(0.1 * np.sqrt(3 * self.fan_in))
-        return FanInUniform(self.fan_in)(shape, dtype) * factor
-
-    def get_config(self):
-        return {"fan_in": self.fan_in}
+        return super().__call__(shape, dtype) * factor
 
 
-def convolution(kind, inputs, filters, kernel, name, **kwargs):
-    """A convolution with Demucs's initial weights."""
-    fan_in = np.prod(kernel) * (filters if "Transpose" in kind else inputs)
-    initializer = RescaledUniform(int(fan_in))
-    return getattr(keras.layers, kind)(
+def convolution(inputs, filters, kernel, name, transpose=False, **kwargs):
+    """A convolution along the axes of `kernel`, a tuple; built."""
+    fan_in = int(np.prod(kernel)) * (filters if transpose else inputs)
+    kind = f"Conv{len(kernel)}D" + ("Transpose" if transpose else "")
+    layer = getattr(keras.layers, kind)(
         filters,
         kernel,
-        kernel_initializer=initializer,
-        bias_initializer=initializer,
+        kernel_initializer=RescaledUniform(fan_in),
+        bias_initializer=RescaledUniform(fan_in),
         name=name,
         **kwargs,
     )
+    layer.build((None, *[None] * len(kernel), inputs))
+    return layer
 
 
-def group_norm(groups, dtype, name):
-    return keras.layers.GroupNormalization(
+def group_norm(channels, groups, name, dtype, ndim=3):
+    """Normalization over all axes but the first, as in PyTorch; built."""
+    layer = keras.layers.GroupNormalization(
         groups, axis=-1, epsilon=1e-5, dtype=dtype, name=name
     )
+    layer.build((*[None] * (ndim - 1), channels))
+    return layer
 
 
 def gelu(x):
@@ -72,7 +69,13 @@ def glu(x):
     return value * ops.sigmoid(gate)
 
 
-@keras.saving.register_keras_serializable(package="keras_bandit")
+def pad_axis(x, axis, before, after):
+    """Zeros at both ends of an axis."""
+    width = [[0, 0]] * len(x.shape)
+    width[axis] = [before, after]
+    return ops.pad(x, width)
+
+
 class WindowedLSTM(keras.layers.Layer):
     """Two bidirectional LSTM layers, a projection, and the inputs added.
 
@@ -88,30 +91,28 @@ class WindowedLSTM(keras.layers.Layer):
     """
 
     def build(self, inputs_shape):
-        channels = inputs_shape[-1]
-        self.lstm = LSTMStack(
-            2 * channels, 2, dtype=self.dtype_policy, name="lstm"
-        )
+        channels, dtype = inputs_shape[-1], self.dtype_policy
+        self.lstm = LSTMStack(2 * channels, 2, dtype=dtype, name="lstm")
+        self.lstm.build(inputs_shape)
         self.linear = keras.layers.Dense(
             channels,
             kernel_initializer=FanInUniform(2 * channels),
             bias_initializer=FanInUniform(2 * channels),
-            dtype=self.dtype_policy,
+            dtype=dtype,
             name="linear",
         )
-        self.lstm.build((None, None, channels))
-        self.linear.build((None, None, 2 * channels))
+        self.linear.build((*inputs_shape[:-1], 2 * channels))
 
     def call(self, inputs):
         steps = ops.shape(inputs)[1]
         if isinstance(steps, int):
-            whole = steps <= WINDOW
-            x = self.lstm(inputs) if whole else self._in_windows(inputs)
+            windows = self._in_windows if steps > WINDOW else self.lstm
+            x = windows(inputs)
         else:
             x = ops.cond(
-                steps <= WINDOW,
-                lambda: self.lstm(inputs),
+                steps > WINDOW,
                 lambda: self._in_windows(inputs),
+                lambda: self.lstm(inputs),
             )
         return self.linear(x) + inputs
 
@@ -119,16 +120,14 @@ class WindowedLSTM(keras.layers.Layer):
         batch, steps, channels = ops.shape(inputs)
         hop = WINDOW // 2
         count = -(-steps // hop)  # one more than needed where hop divides
-        padding = [0, (count + 1) * hop - steps]
-        x = ops.pad(inputs, [[0, 0], padding, [0, 0]])
+        x = pad_axis(inputs, 1, 0, (count + 1) * hop - steps)
         halves = ops.reshape(x, (batch, count + 1, hop, channels))
         windows = ops.concatenate([halves[:, :-1], halves[:, 1:]], axis=2)
         x = self.lstm(windows)  # (batch, count, WINDOW, 2 * channels)
         # 0…150 of the first, 50…150 of the others, 150… of the last
         edge = hop // 2
-        middle = ops.reshape(
-            x[:, :, edge:-edge], (batch, count * hop, 2 * channels)
-        )
+        middle = x[:, :, edge:-edge]
+        middle = ops.reshape(middle, (batch, count * hop, 2 * channels))
         x = ops.concatenate([x[:, 0, :edge], middle, x[:, -1, -edge:]], axis=1)
         return x[:, :steps]
 
@@ -136,7 +135,6 @@ class WindowedLSTM(keras.layers.Layer):
         return inputs_shape
 
 
-@keras.saving.register_keras_serializable(package="keras_bandit")
 class LocalState(keras.layers.Layer):
     """Attention that prefers what is near, by learned decays; residual.
 
@@ -148,20 +146,11 @@ class LocalState(keras.layers.Layer):
     """
 
     def build(self, inputs_shape):
-        channels = inputs_shape[-1]
-
-        def dense(units, name):
-            layer = convolution(
-                "Conv1D", channels, units, 1, name, dtype=self.dtype_policy
-            )
-            layer.build((None, None, channels))
-            return layer
-
-        self.content = dense(channels, "content")
-        self.query = dense(channels, "query")
-        self.key = dense(channels, "key")
-        self.query_decay = dense(HEADS * DECAYS, "query_decay")
-        self.proj = dense(channels, "proj")
+        channels, dtype = inputs_shape[-1], self.dtype_policy
+        for name in ("content", "query", "key", "query_decay", "proj"):
+            units = HEADS * DECAYS if name == "query_decay" else channels
+            layer = convolution(channels, units, (1,), name, dtype=dtype)
+            setattr(self, name, layer)
         decay = self.query_decay
         decay.kernel.assign(0.01 * decay.kernel)
         decay.bias.assign(ops.full(decay.bias.shape, -2.0))
@@ -174,24 +163,22 @@ class LocalState(keras.layers.Layer):
 
     def call(self, inputs):
         batch, steps, channels = ops.shape(inputs)
-        query, key = (
+        query, key, decays = (
             ops.cast(self._heads(layer(inputs)), "float32")
-            for layer in (self.query, self.key)
+            for layer in (self.query, self.key, self.query_decay)
         )
         # dots[..., s, t]: query of step s, key of step t
         dots = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))
         dots = dots / np.sqrt(channels // HEADS)
-        decays = self._heads(self.query_decay(inputs))
-        decays = ops.sigmoid(ops.cast(decays, "float32")) / 2
         factors = np.arange(1, DECAYS + 1, dtype="float32") / np.sqrt(DECAYS)
-        slope = ops.sum(decays * ops.convert_to_tensor(factors), axis=-1)
+        slope = ops.sigmoid(decays) * ops.convert_to_tensor(factors / 2)
+        slope = ops.sum(slope, axis=-1, keepdims=True)
         place = ops.cast(ops.arange(steps), "float32")
         distance = ops.abs(place[:, None] - place[None, :])
-        dots = dots - slope[..., None] * distance
-        dots = ops.where(distance == 0, NOT_ITSELF, dots)
+        dots = ops.where(distance == 0, NOT_ITSELF, dots - slope * distance)
         weights = ops.cast(ops.softmax(dots, axis=-1), self.compute_dtype)
-        content = self._heads(self.content(inputs))
-        result = ops.transpose(ops.matmul(weights, content), (0, 2, 1, 3))
+        result = ops.matmul(weights, self._heads(self.content(inputs)))
+        result = ops.transpose(result, (0, 2, 1, 3))
         result = ops.reshape(result, (batch, steps, channels))
         return inputs + self.proj(result)
 
@@ -199,16 +186,15 @@ class LocalState(keras.layers.Layer):
         return inputs_shape
 
 
-@keras.saving.register_keras_serializable(package="keras_bandit")
-class DConv(keras.layers.Layer):
-    """Dilated residual branches, with LSTM and attention in deep layers.
+class ResidualBranch(keras.layers.Layer):
+    """A dilated bottleneck that is added, in deep layers with memory.
 
     Args:
-        compression: int. Channels over those inside a branch.
-        depth: int. Branches; branch `d` is dilated by `2**d`.
-        lstm: bool.
-        attention: bool.
-        scale: float. Initial scale of each branch's output.
+        dilation: int.
+        compression: int. Channels over those inside.
+        scale: float. Initial scale of what is added.
+        lstm, attention: bool. Whether there is a `WindowedLSTM`, a
+            `LocalState` inside.
 
     Call arguments:
         inputs: `(batch, steps, channels)`.
@@ -217,87 +203,129 @@ class DConv(keras.layers.Layer):
         the inputs' shape.
     """
 
-    def __init__(self, compression, depth, lstm, attention, scale, **kwargs):
+    def __init__(self, dilation, compression, scale, lstm, attention, **kwargs):
         super().__init__(**kwargs)
+        self.dilation = dilation
         self.compression = compression
-        self.depth = depth
-        self.lstm = lstm
-        self.attention = attention
-        self.scale = scale
+        self.initial_scale = scale
+        self.lstm = WindowedLSTM(dtype=self.dtype_policy) if lstm else None
+        self.attention = (
+            LocalState(dtype=self.dtype_policy) if attention else None
+        )
 
     def build(self, inputs_shape):
-        channels = inputs_shape[-1]
+        channels, dtype = inputs_shape[-1], self.dtype_policy
         hidden = int(channels / self.compression)
-        dtype = self.dtype_policy
-        self.parts, self.scales = [], []
-
-        def add(layer, size):
-            layer.build((None, None, size))
-            self.parts.append(layer)
-
-        for d in range(self.depth):
-            squeeze = convolution(
-                "Conv1D",
-                channels,
-                hidden,
-                3,
-                f"squeeze_{d}",
-                dilation_rate=2**d,
-                padding="same",
-                dtype=dtype,
-            )
-            add(squeeze, channels)
-            add(group_norm(1, dtype, f"norm_{d}"), hidden)
-            if self.lstm:
-                add(WindowedLSTM(dtype=dtype, name=f"lstm_{d}"), hidden)
-            if self.attention:
-                add(LocalState(dtype=dtype, name=f"attention_{d}"), hidden)
-            name = f"expand_{d}"
-            expand = convolution(
-                "Conv1D", hidden, 2 * channels, 1, name, dtype=dtype
-            )
-            add(expand, hidden)
-            add(group_norm(1, dtype, f"expand_norm_{d}"), 2 * channels)
-            scale = keras.initializers.Constant(self.scale)
-            self.scales.append(
-                self.add_weight((channels,), scale, name=f"scale_{d}")
-            )
+        self.squeeze = convolution(
+            channels,
+            hidden,
+            (3,),
+            "squeeze",
+            dilation_rate=self.dilation,
+            padding="same",
+            dtype=dtype,
+        )
+        self.norm = group_norm(hidden, 1, "norm", dtype)
+        for layer in (self.lstm, self.attention):
+            if layer is not None:
+                layer.build((None, None, hidden))
+        expand = (hidden, 2 * channels, (1,), "expand")
+        self.expand = convolution(*expand, dtype=dtype)
+        self.expand_norm = group_norm(2 * channels, 1, "expand_norm", dtype)
+        scale = keras.initializers.Constant(self.initial_scale)
+        self.scale = self.add_weight((channels,), scale, name="scale")
 
     def call(self, inputs):
-        parts = {layer.name: layer for layer in self.parts}
-        x = inputs
-        for d in range(self.depth):
-            y = gelu(parts[f"norm_{d}"](parts[f"squeeze_{d}"](x)))
-            for name in (f"lstm_{d}", f"attention_{d}"):
-                if name in parts:
-                    y = parts[name](y)
-            y = glu(parts[f"expand_norm_{d}"](parts[f"expand_{d}"](y)))
-            x = x + self.scales[d] * y
-        return x
+        x = gelu(self.norm(self.squeeze(inputs)))
+        for layer in (self.lstm, self.attention):
+            x = x if layer is None else layer(x)
+        return inputs + self.scale * glu(self.expand_norm(self.expand(x)))
 
     def compute_output_shape(self, inputs_shape):
         return inputs_shape
 
 
-def pad_axis(x, axis, before, after):
-    """Zeros at both ends of an axis."""
-    width = [[0, 0]] * len(x.shape)
-    width[axis] = [before, after]
-    return ops.pad(x, width)
-
-
-@keras.saving.register_keras_serializable(package="keras_bandit")
-class EncoderLayer(keras.layers.Layer):
-    """Strided convolution, residual branches, gate; of either branch.
+class _Level(keras.layers.Layer):
+    """What encoder and decoder layers share.
 
     Args:
         filters: int. Channels of the output.
         kernel, stride, padding: int. Of the convolution, along bins in the
-            frequency branch, else along steps.
+            frequency branch, else along steps. The input is padded, or the
+            output of a transposed convolution trimmed, at both ends.
         frequency: bool. Whether inputs are `(batch, bins, frames, channels)`.
         norm_groups: int, or 0: no normalization.
-        branches: dict, arguments of `DConv`, or `None` for a layer that is
-            the convolution alone.
+        branches: list of dict, arguments of each `ResidualBranch`.
+        plain: bool. Whether it is the convolution alone.
+    """
+
+    def __init__(
+        self,
+        filters,
+        kernel,
+        stride,
+        padding,
+        frequency,
+        norm_groups,
+        branches,
+        plain=False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.kernel = kernel
+        self.stride = stride
+        self.padding = padding
+        self.frequency = frequency
+        self.norm_groups = norm_groups
+        self.branches = branches
+        self.plain = plain
+
+    def _convolution(self, inputs, filters, size, name, **kwargs):
+        """A convolution over `size` bins or steps and one frame."""
+        kernel = (size, 1) if self.frequency else (size,)
+        return convolution(
+            inputs, filters, kernel, name, dtype=self.dtype_policy, **kwargs
+        )
+
+    def _strides(self):
+        return (self.stride, 1) if self.frequency else (self.stride,)
+
+    def _norm(self, channels, name):
+        if not self.norm_groups:
+            return None
+        ndim = 4 if self.frequency else 3
+        groups, dtype = self.norm_groups, self.dtype_policy
+        return group_norm(channels, groups, name, dtype, ndim)
+
+    def _build_branches(self, channels):
+        self.residual = []
+        for d, settings in enumerate(self.branches):
+            branch = ResidualBranch(
+                **settings, dtype=self.dtype_policy, name=f"branch_{d}"
+            )
+            branch.build((None, None, channels))
+            self.residual.append(branch)
+
+    def _run_branches(self, x):
+        """Each row of bins is an item."""
+        if not self.residual:
+            return x
+        shape = ops.shape(x)
+        x = ops.reshape(x, (-1, *shape[-2:]))
+        for branch in self.residual:
+            x = branch(x)
+        return ops.reshape(x, shape)
+
+
+def normalized(norm, x):
+    return x if norm is None else norm(x)
+
+
+class EncoderLayer(_Level):
+    """Strided convolution, residual branches, gate; of either branch.
+
+    Args: as `_Level`.
 
     Call arguments:
         inputs: see above.
@@ -305,169 +333,172 @@ class EncoderLayer(keras.layers.Layer):
             or `None`.
     """
 
-    def __init__(
-        self,
-        filters,
-        kernel,
-        stride,
-        padding,
-        frequency,
-        norm_groups,
-        branches,
-        **kwargs,
-    ):
-        super().__init__(**kwargs)
-        self.filters = filters
-        self.kernel = kernel
-        self.stride = stride
-        self.padding = padding
-        self.frequency = frequency
-        self.norm_groups = norm_groups
-        self.branches = branches
-
     def build(self, inputs_shape, inject_shape=None):
-        channels, dtype = inputs_shape[-1], self.dtype_policy
-        kind, size = "Conv1D", (self.kernel,)
-        strides = (self.stride,)
-        if self.frequency:
-            kind, size, strides = "Conv2D", (*size, 1), (*strides, 1)
-        self.conv = convolution(
-            kind,
-            channels,
-            self.filters,
-            size,
+        width = self.filters
+        self.conv = self._convolution(
+            inputs_shape[-1],
+            width,
+            self.kernel,
             "conv",
-            strides=strides,
-            dtype=dtype,
+            strides=self._strides(),
         )
-        dims = [None] * len(size)
-        self.conv.build((None, *dims, channels))
-        if self.branches is None:
-            return
-        if self.norm_groups:
-            self.norm1 = group_norm(self.norm_groups, dtype, "norm1")
-            self.norm1.build((None, *dims, self.filters))
-            self.norm2 = group_norm(self.norm_groups, dtype, "norm2")
-            self.norm2.build((None, *dims, 2 * self.filters))
-        self.dconv = DConv(**self.branches, dtype=dtype, name="dconv")
-        self.dconv.build((None, None, self.filters))
-        self.rewrite = convolution(
-            kind, self.filters, 2 * self.filters, 1, "rewrite", dtype=dtype
-        )
-        self.rewrite.build((None, *dims, self.filters))
+        if not self.plain:
+            self.norm1 = self._norm(width, "norm1")
+            self._build_branches(width)
+            self.rewrite = self._convolution(width, 2 * width, 1, "rewrite")
+            self.norm2 = self._norm(2 * width, "norm2")
 
     def call(self, inputs, inject=None):
+        end = self.padding
         if not self.frequency:
-            steps = ops.shape(inputs)[1]
-            inputs = pad_axis(inputs, 1, 0, -steps % self.stride)
-        x = self.conv(pad_axis(inputs, 1, self.padding, self.padding))
-        if self.branches is None:
+            end = end + -ops.shape(inputs)[1] % self.stride
+        x = self.conv(pad_axis(inputs, 1, self.padding, end))
+        if self.plain:
             return x
         if inject is not None:
             x = x + (inject[:, None] if self.frequency else inject)
-        x = gelu(self.norm1(x) if self.norm_groups else x)
-        shape = ops.shape(x)
-        x = ops.reshape(x, (-1, *shape[-2:]))  # each row of bins is an item
-        x = self.rewrite(ops.reshape(self.dconv(x), shape))
-        return glu(self.norm2(x) if self.norm_groups else x)
+        x = self._run_branches(gelu(normalized(self.norm1, x)))
+        return glu(normalized(self.norm2, self.rewrite(x)))
 
 
-@keras.saving.register_keras_serializable(package="keras_bandit")
-class DecoderLayer(keras.layers.Layer):
+class DecoderLayer(_Level):
     """What undoes an `EncoderLayer`.
 
     Args:
-        filters: int. Channels of the output.
-        kernel, stride, padding, frequency, norm_groups: as `EncoderLayer`.
-        branches: dict, arguments of `DConv`, or `None`: none here.
-        empty: bool. Whether it is the transposed convolution alone.
+        context: int. Bins that the gate's convolution sees.
         last: bool. Whether no activation follows.
+        others: as `_Level`.
 
     Call arguments:
         inputs: of the layer's branch.
-        skip: the encoder's output, or `None` if empty.
+        skip: the encoder's output, or `None` if the layer is plain.
         length: int. Steps of the output (not in the frequency branch).
 
     Returns:
         the output, and what the transposed convolution was given.
     """
 
-    def __init__(
-        self,
-        filters,
-        kernel,
-        stride,
-        padding,
-        frequency,
-        norm_groups,
-        branches,
-        empty,
-        last,
-        **kwargs,
-    ):
-        super().__init__(**kwargs)
-        self.filters = filters
-        self.kernel = kernel
-        self.stride = stride
-        self.padding = padding
-        self.frequency = frequency
-        self.norm_groups = norm_groups
-        self.branches = branches
-        self.empty = empty
+    def __init__(self, *args, context=3, last=False, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.context = context
         self.last = last
 
     def build(self, inputs_shape):
-        channels, dtype = inputs_shape[-1], self.dtype_policy
-        kind, size, context = "Conv1D", (self.kernel,), (3,)
-        strides = (self.stride,)
-        if self.frequency:
-            kind, size, context = "Conv2D", (*size, 1), (3, 3)
-            strides = (*strides, 1)
-        dims = [None] * len(size)
-        self.conv_tr = convolution(
-            f"{kind}Transpose",
-            channels,
+        width = inputs_shape[-1]
+        if not self.plain:
+            self.rewrite = convolution(
+                width,
+                2 * width,
+                (self.context, 3) if self.frequency else (3,),
+                "rewrite",
+                padding="same",
+                dtype=self.dtype_policy,
+            )
+            self.norm1 = self._norm(2 * width, "norm1")
+            self._build_branches(width)
+        self.conv_tr = self._convolution(
+            width,
             self.filters,
-            size,
+            self.kernel,
             "conv_tr",
-            strides=strides,
-            dtype=dtype,
+            transpose=True,
+            strides=self._strides(),
         )
-        self.conv_tr.build((None, *dims, channels))
-        if self.norm_groups:
-            self.norm2 = group_norm(self.norm_groups, dtype, "norm2")
-            self.norm2.build((None, *dims, self.filters))
-        if self.empty:
-            return
-        self.rewrite = convolution(
-            kind,
-            channels,
-            2 * channels,
-            context,
-            "rewrite",
-            padding="same",
-            dtype=dtype,
-        )
-        self.rewrite.build((None, *dims, channels))
-        if self.norm_groups:
-            self.norm1 = group_norm(self.norm_groups, dtype, "norm1")
-            self.norm1.build((None, *dims, 2 * channels))
-        if self.branches is not None:
-            self.dconv = DConv(**self.branches, dtype=dtype, name="dconv")
-            self.dconv.build((None, None, channels))
+        self.norm2 = self._norm(self.filters, "norm2")
 
     def call(self, inputs, skip=None, length=None):
         x = inputs
-        if not self.empty:
-            x = self.rewrite(x + skip)
-            x = glu(self.norm1(x) if self.norm_groups else x)
-            if self.branches is not None:
-                shape = ops.shape(x)
-                rows = ops.reshape(x, (-1, *shape[-2:]))
-                x = ops.reshape(self.dconv(rows), shape)
-        y = self.conv_tr(x)
-        y = self.norm2(y) if self.norm_groups else y  # before it is trimmed
+        if not self.plain:
+            x = glu(normalized(self.norm1, self.rewrite(x + skip)))
+            x = self._run_branches(x)
+        y = normalized(self.norm2, self.conv_tr(x))  # before it is trimmed
         if self.frequency:
             length = ops.shape(y)[1] - 2 * self.padding
         y = y[:, self.padding : self.padding + length]
         return (y if self.last else gelu(y)), x
+
+
+class _Banded(keras.layers.Layer):
+    """A layer of its own for each band of rows ("multi_freqs").
+
+    Args:
+        make: function of a name to an `EncoderLayer` or `DecoderLayer` of the
+            frequency branch, without padding.
+        rows: int. Of the encoder's input.
+        ratios: list of float. Shares of the rows at which bands end, but for
+            the last band.
+    """
+
+    frequency = True
+
+    def __init__(self, make, rows, ratios, **kwargs):
+        super().__init__(**kwargs)
+        self.bands = [make(name=f"band_{b}") for b in range(len(ratios) + 1)]
+        first = self.bands[0]
+        self.filters = first.filters
+        self.overlap = first.kernel - first.stride
+        self.edges = self._edges(rows, ratios, first.kernel, first.stride)
+
+    def build(self, inputs_shape):
+        for band in self.bands:
+            band.build(inputs_shape)
+
+    def _in_bands(self):
+        """Pairs of each band and its first and last row but one."""
+        return zip(self.bands, itertools.pairwise(self.edges), strict=True)
+
+
+class BandedEncoder(_Banded):
+    """Encoder layers that read overlapping bands of the input."""
+
+    def _edges(self, rows, ratios, kernel, stride):
+        """First rows of the bands' outputs, and all rows."""
+        edges = [0]
+        for ratio in ratios:
+            first = stride * edges[-1] - self.overlap // 2
+            size = round(rows * ratio) - first
+            edges.append(edges[-1] + round((size - kernel) / stride + 1))
+        return [*edges, rows // stride]
+
+    def call(self, inputs, inject=None):
+        x = pad_axis(inputs, 1, self.overlap // 2, self.overlap // 2)
+        outputs = [
+            band(x[:, band.stride * start : band.stride * stop + self.overlap])
+            for band, (start, stop) in self._in_bands()
+        ]
+        return ops.concatenate(outputs, axis=1)
+
+
+class BandedDecoder(_Banded):
+    """Decoder layers whose outputs overlap and are added.
+
+    Args:
+        last: bool. Whether no activation follows.
+        others: as `_Banded`.
+    """
+
+    def __init__(self, make, *args, last, **kwargs):
+        make = functools.partial(make, context=1, last=True)
+        super().__init__(make, *args, **kwargs)
+        self.last = last
+
+    def _edges(self, rows, ratios, kernel, stride):
+        """First rows of the bands' inputs, and all rows."""
+        rows = rows // stride
+        return [0, *(round(rows * ratio) for ratio in ratios), rows]
+
+    def call(self, inputs, skip, length=None):
+        outputs, overlap = [], self.overlap
+        for band, (start, stop) in self._in_bands():
+            y, _ = band(inputs[:, start:stop], skip[:, start:stop])
+            if outputs:
+                before = outputs.pop()
+                seam = before[:, -overlap:] + y[:, :overlap]
+                # Both have a bias; the first one's stays.
+                seam = seam - ops.cast(band.conv_tr.bias, seam.dtype)
+                outputs += [before[:, :-overlap], seam]
+                y = y[:, overlap:]
+            outputs.append(y)
+        y = ops.concatenate(outputs, axis=1)
+        y = y[:, overlap // 2 : -(overlap // 2)]
+        return (y if self.last else gelu(y)), None

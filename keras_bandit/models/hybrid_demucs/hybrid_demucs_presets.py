@@ -3,7 +3,7 @@
 from keras_bandit.models.preset import Preset, Sizes
 
 KERNEL, STRIDE = 8, 4
-HEADS, DECAYS = 4, 4
+DECAYS = 4 * 4  # heads, and decays of each
 WINDOW = 200
 
 
@@ -19,90 +19,77 @@ class HybridDemucsPreset(Preset):
 
     def sizes(self, seconds=6.0):
         kwargs = self.separator
-        samples = int(seconds * kwargs["sample_rate"])
-        frames = -(-samples // (kwargs["n_fft"] // 4))
-        counts = list(_layers(kwargs, samples, frames))
-        return Sizes(
-            sum(weights + others for _, weights, others in counts),
-            sum(positions * weights for positions, weights, _ in counts)
-            + _attention(kwargs, frames),
-        )
-
-
-def _layers(kwargs, samples, frames):
-    """Of each layer: positions, weights at each of them, other parameters."""
-    channels, depth = kwargs["num_channels"], kwargs["depth"]
-    stems, rows = len(kwargs["stems"]), kwargs["n_fft"] // 2
-    inputs, time_inputs = 2 * channels, channels
-    outputs, time_outputs = stems * 2 * channels, stems * channels
-    width, steps = kwargs["channels"], samples
-    yield 0, 0, rows // STRIDE * width  # embedding
-    for i in range(depth):
-        norm = 2 * width * (1 + 2) if i >= kwargs["norm_starts"] else 0
-        out_norm = 2 * outputs + 4 * width if norm else 0
-        empty_norm = 2 * outputs if norm else 0
-        deep = i >= kwargs["dconv_lstm"]
-        if rows == 1:  # shared by both branches
-            frames = -(-frames // 2)
-            yield frames, inputs * width * 4, width
-            yield from _dconv(kwargs, width, frames, deep)
-            yield frames, 2 * width**2, 2 * width + norm
-            yield frames, 2 * width**2 * 3, 2 * width
-            yield frames, width * outputs * 4, outputs + out_norm
-        else:
-            kernel = min(KERNEL, rows)
-            last = rows <= KERNEL
-            rows = 1 if last else rows // STRIDE
-            steps = -(-steps // STRIDE)
-            places = rows * frames
-            yield places, inputs * width * kernel, width
-            yield from _dconv(kwargs, width, places, deep)
-            yield places, 2 * width**2, 2 * width + norm
-            yield places, 2 * width**2 * 9, 2 * width
-            yield places, width * outputs * kernel, outputs + out_norm
-            yield steps, time_inputs * width * KERNEL, width
-            yield steps, width * time_outputs * KERNEL, time_outputs
-            if last:
-                yield 0, 0, empty_norm
+        count = _Count(kwargs)
+        channels, width = kwargs["num_channels"], kwargs["channels"]
+        stems, rows = len(kwargs["stems"]), kwargs["n_fft"] // 2
+        steps = int(seconds * kwargs["sample_rate"])
+        frames = -(-steps // (rows // 2))
+        count.parameters += rows // STRIDE * width  # embedding
+        ends = (2 * channels, 2 * channels * stems)
+        time_ends = (channels, channels * stems)
+        for i in range(kwargs["depth"]):
+            norm = i >= kwargs["norm_starts"]
+            if rows == 1:  # one layer for both branches
+                frames = -(-frames // 2)
+                count.convolutions(frames, *ends, width, 4, norm)
+                count.inside(frames, width, 3, norm, i)
             else:
-                yield from _dconv(kwargs, width, steps, deep)
-                yield steps, 2 * width**2, 2 * width + norm
-                yield steps, 2 * width**2 * 3, 2 * width
-                yield 0, 0, out_norm
-        inputs = time_inputs = outputs = time_outputs = width
-        width *= kwargs["growth"]
+                merges, kernel = rows <= KERNEL, min(KERNEL, rows)
+                rows = 1 if merges else rows // STRIDE
+                steps = -(-steps // STRIDE)
+                count.convolutions(rows * frames, *ends, width, kernel, norm)
+                count.inside(rows * frames, width, 9, norm, i)
+                count.convolutions(steps, *time_ends, width, KERNEL, norm)
+                if not merges:
+                    count.inside(steps, width, 3, norm, i)
+                elif norm and not kwargs["torchaudio_norm"]:
+                    # Only that port has one here, and does not use it.
+                    count.parameters -= 2 * width
+            ends = time_ends = (width, width)
+            width *= kwargs["growth"]
+        return Sizes(count.parameters, count.products)
 
 
-def _dconv(kwargs, width, places, deep):
-    hidden = width // kwargs["dconv_compression"]
-    for _ in range(kwargs["dconv_depth"]):
-        yield places, 3 * width * hidden, hidden + 2 * hidden
-        if deep:
-            # Two layers of two directions, in windows, and a projection. One
-            # row of bins is left where LSTMs begin.
-            steps = places
-            if steps > WINDOW:
-                steps = 2 * -(-steps // (WINDOW // 2)) * (WINDOW // 2)
-            yield steps, 2 * 4 * hidden * (2 + 3) * hidden, 4 * 8 * hidden
-            yield places, 2 * hidden**2, hidden
-            decays = HEADS * DECAYS
-            yield places, (4 * hidden + decays) * hidden, 4 * hidden + decays
-        yield places, 2 * width * hidden, 2 * width + 4 * width + width
+class _Count:
+    """Adds up layers; `places` are those where a weight is used."""
 
+    def __init__(self, kwargs):
+        self.kwargs = kwargs
+        self.parameters = self.products = 0
 
-def _attention(kwargs, frames):
-    """Products of each step with each other one."""
-    total, width = 0, kwargs["channels"]
-    rows = kwargs["n_fft"] // 2
-    for i in range(kwargs["depth"]):
-        if rows == 1:
-            frames = -(-frames // 2)
-        rows = 1 if rows <= KERNEL else rows // STRIDE
-        if i >= kwargs["dconv_attention"]:
-            hidden = width // kwargs["dconv_compression"]
-            total += kwargs["dconv_depth"] * 2 * frames**2 * hidden
-        width *= kwargs["growth"]
-    return total
+    def convolution(self, places, inputs, outputs, kernel, norm=False):
+        weights = inputs * outputs * kernel
+        self.parameters += weights + outputs * (3 if norm else 1)
+        self.products += places * weights
+
+    def convolutions(self, places, inputs, outputs, width, kernel, norm):
+        """The encoder's and the decoder's of one level."""
+        self.convolution(places, inputs, width, kernel, norm)
+        self.convolution(places, width, outputs, kernel, norm)
+
+    def inside(self, places, width, context, norm, level):
+        """Gates of encoder and decoder, and residual branches."""
+        self.convolution(places, width, 2 * width, 1, norm)
+        self.convolution(places, width, 2 * width, context, norm)
+        for _ in range(self.kwargs["dconv_depth"]):
+            hidden = width // self.kwargs["dconv_compression"]
+            self.convolution(places, width, hidden, 3, norm=True)
+            self.convolution(places, hidden, 2 * width, 1, norm=True)
+            self.parameters += width
+            if level >= self.kwargs["dconv_lstm"]:
+                self.lstm(places, hidden)
+            if level >= self.kwargs["dconv_attention"]:
+                self.convolution(places, hidden, 4 * hidden + DECAYS, 1)
+                self.products += 2 * places**2 * hidden
+
+    def lstm(self, steps, hidden):
+        """Two layers of two directions in windows, and a projection."""
+        self.convolution(steps, 2 * hidden, hidden, 1)
+        if steps > WINDOW:
+            steps = 2 * -(-steps // (WINDOW // 2)) * (WINDOW // 2)
+        weights = 2 * 4 * hidden * (2 + 3) * hidden
+        self.parameters += weights + 4 * 8 * hidden
+        self.products += steps * weights
 
 
 def _hybrid_demucs(name, description, stems, num_channels, **changed):
@@ -122,6 +109,7 @@ def _hybrid_demucs(name, description, stems, num_channels, **changed):
             "dconv_compression": 4,
             "dconv_lstm": 4,
             "dconv_attention": 4,
+            "torchaudio_norm": False,
             **changed,
         },
     )
@@ -137,6 +125,7 @@ HYBRID_DEMUCS_PRESETS = [
         crossfade="hann",
         standardize_recording=False,
         dconv_scale=1e-4,
+        torchaudio_norm=True,
     ),
     _hybrid_demucs(
         "hybrid_demucs_musdb18",

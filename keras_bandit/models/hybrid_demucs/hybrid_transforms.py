@@ -5,13 +5,13 @@ import numpy as np
 from keras import ops
 
 from keras_bandit.layers import ISTFT, STFT
-from keras_bandit.layers.magnitude import stft_scale
+from keras_bandit.layers.magnitude import Magnitude, stft_scale
+from keras_bandit.models.open_unmix.wiener import with_phase_of
 
 EDGE_FRAMES = 2
 """Frames at either end that lie in the padding and are left out."""
 
 
-@keras.saving.register_keras_serializable(package="keras_bandit")
 class HybridSTFT(keras.layers.Layer):
     """A transform whose frame `t` is centred on sample `(t + 1/2) hop`.
 
@@ -32,45 +32,39 @@ class HybridSTFT(keras.layers.Layer):
     """
 
     def __init__(self, n_fft, zeros=False, **kwargs):
-        kwargs["dtype"] = "float32"
-        super().__init__(**kwargs)
-        self.n_fft = n_fft
+        super().__init__(**{**kwargs, "dtype": "float32"})
         self.zeros = zeros
-        self.hop_length = n_fft // 4
+        self.num_bins, self.hop_length = n_fft // 2, n_fft // 4
         self.stft = STFT(n_fft, self.hop_length, "reflect", name="stft")
-        self.scale = stft_scale(n_fft) / np.sqrt(n_fft)
-
-    def build(self, waveform_shape):
-        self.stft.build(waveform_shape)
+        self.scale = stft_scale(n_fft) / float(np.sqrt(n_fft))
 
     def call(self, waveform):
         hop, samples = self.hop_length, ops.shape(waveform)[-1]
         frames = -(-samples // hop)
         left = 3 * hop // 2
         right = left + frames * hop - samples
-        x = waveform
+        x, sides = waveform, [[0, 0], [0, 0]]
         if not self.zeros:
-            # What is too short to be reflected gets zeros first.
+            # What is too short to be reflected gets zeros, at the end first.
             low, high = min, max
             if not isinstance(samples, int):
                 low, high = ops.minimum, ops.maximum
-            zeros = high(right + 1 - samples, 0)  # the right end is longer
-            after = low(right, zeros)
-            before = zeros - after
-            x = ops.pad(x, [[0, 0], [0, 0], [before, after]])
+            lacking = high(right + 1 - samples, 0)  # `right` is the longer
+            after = low(right, lacking)
+            before = lacking - after
+            x = ops.pad(x, [*sides, [before, after]])
             left, right = left - before, right - after
         mode = "constant" if self.zeros else "reflect"
-        x = ops.pad(x, [[0, 0], [0, 0], [left, right]], mode=mode)
+        x = ops.pad(x, [*sides, [left, right]], mode=mode)
         x = self.stft(x)[:, :, EDGE_FRAMES : EDGE_FRAMES + frames, :-1]
-        return float(self.scale) * x
+        return self.scale * x
 
     def compute_output_shape(self, waveform_shape):
-        batch, channels, samples = waveform_shape
+        *leading, samples = waveform_shape
         frames = None if samples is None else -(-samples // self.hop_length)
-        return (batch, channels, frames, self.n_fft // 2, 2)
+        return (*leading, frames, self.num_bins, 2)
 
 
-@keras.saving.register_keras_serializable(package="keras_bandit")
 class HybridISTFT(keras.layers.Layer):
     """Back from `HybridSTFT`'s spectrograms.
 
@@ -87,127 +81,67 @@ class HybridISTFT(keras.layers.Layer):
     """
 
     def __init__(self, n_fft, zeros=False, **kwargs):
-        kwargs["dtype"] = "float32"
-        super().__init__(**kwargs)
-        self.n_fft = n_fft
-        self.zeros = zeros
-        self.hop_length = n_fft // 4
-        self.istft = ISTFT(n_fft, self.hop_length, name="istft")
-        self.scale = stft_scale(n_fft) / np.sqrt(n_fft)
-
-    def build(self, spectrogram_shape, waveform_shape):
-        self.istft.build(spectrogram_shape)
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.start = 0 if zeros else 3 * n_fft // 8
+        self.istft = ISTFT(n_fft, n_fft // 4, name="istft")
+        self.scale = float(np.sqrt(n_fft)) / stft_scale(n_fft)
 
     def call(self, spectrogram, waveform):
-        edge = [EDGE_FRAMES, EDGE_FRAMES]
-        x = ops.pad(spectrogram, [[0, 0], [0, 0], edge, [0, 1], [0, 0]])
-        x = self.istft(x / float(self.scale))
-        start = 0 if self.zeros else 3 * self.hop_length // 2
-        return x[..., start : start + ops.shape(waveform)[-1]]
+        edges = [EDGE_FRAMES, EDGE_FRAMES]
+        x = ops.pad(spectrogram, [[0, 0], [0, 0], edges, [0, 1], [0, 0]])
+        x = self.istft(self.scale * x)
+        return x[..., self.start : self.start + ops.shape(waveform)[-1]]
 
     def compute_output_shape(self, spectrogram_shape, waveform_shape):
-        batch, channels = spectrogram_shape[:2]
-        return (batch, channels, waveform_shape[-1])
+        return (*spectrogram_shape[:2], waveform_shape[-1])
 
 
-def mean_and_deviation(x):
-    """Of each item, over all other axes; the deviation is the unbiased one."""
-    axes = tuple(range(1, len(x.shape)))
-    mean = ops.mean(x, axis=axes, keepdims=True)
-    count = ops.cast(ops.size(x) // ops.shape(x)[0], "float32")
-    square = ops.sum(ops.square(x - mean), axis=axes, keepdims=True)
-    return mean, ops.sqrt(square / (count - 1))
-
-
-@keras.saving.register_keras_serializable(package="keras_bandit")
 class Normalize(keras.layers.Layer):
-    """Zero mean, unit deviation of each item; returns both with it."""
+    """Zero mean and unit deviation, the unbiased one, of each item.
+
+    Call arguments:
+        inputs: `(batch, …)`.
+
+    Returns:
+        the normalized inputs, the means and the deviations.
+    """
 
     def __init__(self, **kwargs):
-        kwargs["dtype"] = "float32"
-        super().__init__(**kwargs)
+        super().__init__(**{**kwargs, "dtype": "float32"})
 
-    def call(self, x):
-        mean, deviation = mean_and_deviation(x)
-        return (x - mean) / (1e-5 + deviation), mean, deviation
+    def call(self, inputs):
+        axes = tuple(range(1, len(inputs.shape)))
+        mean = ops.mean(inputs, axes, keepdims=True)
+        square = ops.sum(ops.square(inputs - mean), axes, keepdims=True)
+        count = ops.cast(ops.size(inputs) // ops.shape(inputs)[0], "float32")
+        deviation = ops.sqrt(square / (count - 1))
+        return (inputs - mean) / (1e-5 + deviation), mean, deviation
 
-    def compute_output_shape(self, x_shape):
-        ones = (x_shape[0], *[1] * (len(x_shape) - 1))
-        return (x_shape, ones, ones)
+    def compute_output_shape(self, inputs_shape):
+        ones = (inputs_shape[0], *[1] * (len(inputs_shape) - 1))
+        return inputs_shape, ones, ones
 
 
-@keras.saving.register_keras_serializable(package="keras_bandit")
-class ToFeatures(keras.layers.Layer):
-    """A spectrogram with channels last: real and imaginary parts, or levels.
+def to_features(spectrogram, complex_as_channels):
+    """A spectrogram's real and imaginary parts, or magnitudes, as channels.
 
-    Args:
-        complex_as_channels: bool.
-
-    Call arguments:
-        spectrogram: `(batch, channels, frames, bins, 2)`.
-
-    Returns:
-        `(batch, bins, frames, features)`, channel after channel.
+    `(batch, channels, frames, bins, 2)` to `(batch, bins, frames, features)`,
+    channel after channel.
     """
-
-    def __init__(self, complex_as_channels, **kwargs):
-        kwargs["dtype"] = "float32"
-        super().__init__(**kwargs)
-        self.complex_as_channels = complex_as_channels
-
-    def call(self, spectrogram):
-        if not self.complex_as_channels:
-            power = ops.sum(ops.square(spectrogram), axis=-1, keepdims=True)
-            spectrogram = ops.sqrt(ops.maximum(power, 1e-30))
-        batch, channels, frames, bins, parts = ops.shape(spectrogram)
-        x = ops.transpose(spectrogram, (0, 3, 2, 1, 4))
-        return ops.reshape(x, (batch, bins, frames, channels * parts))
-
-    def compute_output_shape(self, spectrogram_shape):
-        batch, channels, frames, bins, _ = spectrogram_shape
-        features = channels * (2 if self.complex_as_channels else 1)
-        return (batch, bins, frames, features)
+    if not complex_as_channels:
+        return ops.transpose(Magnitude(1.0)(spectrogram), (0, 3, 2, 1))
+    x = ops.transpose(spectrogram, (0, 3, 2, 1, 4))
+    channels = [x[:, :, :, c] for c in range(x.shape[3])]
+    return ops.concatenate(channels, axis=-1)
 
 
-@keras.saving.register_keras_serializable(package="keras_bandit")
-class ToSpectrograms(keras.layers.Layer):
-    """The network's output as a spectrogram for each stem.
+def to_spectrograms(features, mixture, complex_as_channels):
+    """Undoes `to_features`, for several stems' channels in one axis.
 
-    Levels get the mixture's phase.
-
-    Args:
-        num_stems: int.
-        complex_as_channels: bool.
-
-    Call arguments:
-        features: `(batch, bins, frames, stems * channels * parts)`.
-        mixture: `(batch, channels, frames, bins, 2)`.
-
-    Returns:
-        list of spectrograms shaped like the mixture's.
+    Magnitudes get the mixture's phase.
     """
-
-    def __init__(self, num_stems, complex_as_channels, **kwargs):
-        kwargs["dtype"] = "float32"
-        super().__init__(**kwargs)
-        self.num_stems = num_stems
-        self.complex_as_channels = complex_as_channels
-
-    def call(self, features, mixture):
-        batch, channels, frames, bins, _ = ops.shape(mixture)
-        parts = 2 if self.complex_as_channels else 1
-        x = ops.reshape(
-            features, (batch, bins, frames, self.num_stems, channels, parts)
-        )
-        x = ops.transpose(x, (3, 0, 4, 2, 1, 5))
-        if not self.complex_as_channels:
-            power = ops.sum(ops.square(mixture), axis=-1, keepdims=True)
-            level = ops.sqrt(ops.maximum(power, 1e-30))
-            x = x * (mixture / level)
-        return ops.unstack(x, self.num_stems, axis=0)
-
-    def compute_output_spec(self, features, mixture):
-        return [
-            keras.KerasTensor(mixture.shape, "float32")
-            for _ in range(self.num_stems)
-        ]
+    x = ops.transpose(features, (0, 3, 2, 1))
+    if complex_as_channels:
+        return ops.stack([x[:, 0::2], x[:, 1::2]], axis=-1)
+    stems = x.shape[1] // mixture.shape[1]
+    return with_phase_of(ops.concatenate([mixture] * stems, axis=1), x)
