@@ -29,13 +29,17 @@ def seconds(text):
     return value
 
 
+def whole(text, least=0):
+    """Parses an integer that is not negative."""
+    if not text.isdecimal() or int(text) < least:
+        kind = "a positive integer" if least else "an integer from 0"
+        raise argparse.ArgumentTypeError(f"must be {kind}; got {text!r}")
+    return int(text)
+
+
 def count(text):
     """Parses a positive integer."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(
-            f"must be a positive integer; got {text!r}"
-        )
-    return int(text)
+    return whole(text, 1)
 
 
 def path(text):

@@ -9,6 +9,7 @@ import re
 import numpy as np
 
 from keras_bandit.common.one_line import one_line
+from keras_bandit.convert.demucs_files import SAFE_GLOBALS
 
 WRAPPERS = ("state_dict", "model_state_dict", "state")
 
@@ -34,95 +35,6 @@ def to_array(name, value):
     return value.astype("float32")
 
 
-# Demucs's packages name the class of their model. These stand in for it: they
-# are told apart and never called.
-NAMED_CLASSES = {
-    f"demucs.{name}": type(name, (), {})
-    for name in ("hdemucs.HDemucs", "htdemucs.HTDemucs", "demucs.Demucs")
-}
-
-
-def package_arguments(checkpoint):
-    """What a package of Demucs says of its model.
-
-    Args:
-        checkpoint: dict as `read_state_dict` returns it.
-
-    Returns:
-        dict, the arguments of the model; `None` if it is no package.
-
-    Raises:
-        ValueError: if it is a package of another model than Hybrid Demucs, or
-            has quantized weights.
-    """
-    if not isinstance(checkpoint, dict) or "klass" not in checkpoint:
-        return None
-    names = {stub: name for name, stub in NAMED_CLASSES.items()}
-    name = names.get(checkpoint["klass"], checkpoint["klass"])
-    if name != "demucs.hdemucs.HDemucs":
-        raise ValueError(
-            "a package of Demucs must hold a demucs.hdemucs.HDemucs; got "
-            f"{name}"
-        )
-    state, kwargs = checkpoint.get("state"), checkpoint.get("kwargs")
-    if isinstance(state, dict) and "__quantized" in state:
-        raise ValueError(
-            "a package of Demucs must hold tensors; its weights are quantized "
-            "by DiffQ"
-        )
-    if not isinstance(kwargs, dict):
-        raise ValueError("a package of Demucs must hold kwargs, a dict")
-    return kwargs
-
-
-_SAFETENSORS_DTYPES = {
-    "F16": "<f2",
-    "F32": "<f4",
-    "F64": "<f8",
-    "I64": "<i8",
-}
-
-
-def read_safetensors(path):
-    """Reads a `.safetensors` file: a JSON header, then arrays.
-
-    Args:
-        path: path of the file.
-
-    Returns:
-        `{"state": {name: array}}`, with `klass` and `kwargs` if the header
-        has them, as Demucs writes it.
-
-    Raises:
-        ValueError: if it is damaged, or has a dtype that is not here.
-    """
-    path = os.fspath(path)
-    with open(path, "rb") as file:
-        content = file.read()
-    try:
-        size = int.from_bytes(content[:8], "little")
-        header = json.loads(content[8 : 8 + size])
-        metadata = header.pop("__metadata__", {})
-        state = {}
-        for name, entry in header.items():
-            start, stop = entry["data_offsets"]
-            array = np.frombuffer(
-                content[8 + size + start : 8 + size + stop],
-                _SAFETENSORS_DTYPES[entry["dtype"]],
-            )
-            state[name] = array.reshape(entry["shape"])
-        found = {"state": state}
-        if "klass" in metadata:
-            found["klass"] = metadata["klass"]
-            found["kwargs"] = json.loads(metadata["kwargs"])
-        return found
-    except Exception as error:
-        raise ValueError(
-            f"{path!r} is not a .safetensors file, or is damaged: "
-            f"{one_line(error)}"
-        ) from error
-
-
 def read_state_dict(path):
     """Reads a file of `torch.save` without running code from it.
 
@@ -139,9 +51,7 @@ def read_state_dict(path):
             'pip install "keras-bandit[torch]"'
         ) from error
     try:
-        with torch.serialization.safe_globals(
-            [(stub, name) for name, stub in NAMED_CLASSES.items()]
-        ):
+        with torch.serialization.safe_globals(SAFE_GLOBALS):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # Both a file that is no pickle and one that would call a function

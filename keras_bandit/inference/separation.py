@@ -11,6 +11,8 @@ from keras_bandit.common.loudness import integrated_loudness
 from keras_bandit.inference import DEFAULT_BATCH_SIZE
 from keras_bandit.inference.crossfade import (
     HOPS_PER_CHUNK,
+    SHIFT_SECONDS,
+    average_shifts,
     chunk_starts,
     crossfade_chunks,
     join_middles,
@@ -99,7 +101,8 @@ def chunk_and_hop(separator, chunk_seconds=None, hop_seconds=None):
             `min_samples` are read.
         chunk_seconds: float. Length of a chunk; `None` takes the model's.
         hop_seconds: float. From chunk to chunk; `None` takes
-            `chunk_seconds / HOPS_PER_CHUNK[crossfade]` of the model.
+            `chunk_seconds / HOPS_PER_CHUNK[crossfade]` of the model (rounded
+            down for Demucs, as its authors do).
 
     Returns:
         `(chunk, hop)`, two ints.
@@ -111,8 +114,9 @@ def chunk_and_hop(separator, chunk_seconds=None, hop_seconds=None):
     if chunk_seconds is None:
         chunk_seconds = separator.chunk_seconds
     _check_positive("chunk_seconds", chunk_seconds)
+    crossfade = getattr(separator, "crossfade", "hann")
+    as_demucs = hop_seconds is None and crossfade == "triangle"
     if hop_seconds is None:
-        crossfade = getattr(separator, "crossfade", "hann")
         hop_seconds = chunk_seconds / HOPS_PER_CHUNK[crossfade]
     _check_positive("hop_seconds", hop_seconds)
     if hop_seconds > chunk_seconds:
@@ -123,6 +127,8 @@ def chunk_and_hop(separator, chunk_seconds=None, hop_seconds=None):
     sample_rate, shortest = separator.sample_rate, separator.min_samples
     chunk = round(chunk_seconds * sample_rate)
     hop = max(round(hop_seconds * sample_rate), 1)
+    if as_demucs:
+        hop = max(int(chunk / HOPS_PER_CHUNK[crossfade]), 1)
     if chunk < shortest:
         raise ValueError(
             f"chunk_seconds must be at least {shortest} samples, "
@@ -216,6 +222,8 @@ def separate(
     engine="keras",
     precision="float32",
     mixture_consistency=False,
+    shifts=0,
+    seed=0,
 ):
     """Separates a recording into its stems.
 
@@ -237,9 +245,9 @@ def separate(
             `None` takes the model's, its authors'. A shorter recording is
             extended by reflection.
         hop_seconds: float. From chunk to chunk, at most `chunk_seconds`.
-            Smaller is smoother and slower. `None` takes half a chunk, or two
-            thirds for models that keep the middle of each (`HOPS_PER_CHUNK`);
-            BandIt's authors take 0.5 s.
+            Smaller is smoother and slower. `None` takes half a chunk, two
+            thirds for models that keep the middle of each, or Demucs's three
+            quarters (`HOPS_PER_CHUNK`); BandIt's authors take 0.5 s.
         batch_size: int. Chunks (of one channel each, if the model separates
             each channel alone) per call of the model.
         stems: list of str, the stems to return; `None` for all. Others
@@ -259,6 +267,10 @@ def separate(
             Consistency Constraints for Improved Deep Speech Enhancement",
             arXiv:1811.08521, with equal weights). All stems are computed,
             whichever `stems` names.
+        shifts: int. The recording is separated so many times, at random
+            offsets of up to `SHIFT_SECONDS`, and estimates are averaged, as
+            Demucs's authors do; 0: once, as it is.
+        seed: int. Of the offsets.
 
     Returns:
         dict of each stem's float32 array, shaped like `audio`.
@@ -274,6 +286,10 @@ def separate(
     check_channels(len(mixture), separator.num_channels)
     chunk, hop = chunk_and_hop(separator, chunk_seconds, hop_seconds)
     batch_size = check_whole("batch_size", batch_size, 1)
+    shifts, seed = (
+        check_whole("shifts", shifts, 0),
+        check_whole("seed", seed, 0),
+    )
     separator = with_engine(separator, engine, precision)
     stems = _check_stems(separator.stems, stems)
     if mixture_consistency:
@@ -290,22 +306,33 @@ def separate(
         separator.num_channels,
         getattr(separator, "linked_channels", False),
     )
-    join, options = crossfade_chunks, {}
-    crossfade = getattr(separator, "crossfade", "hann")
-    if crossfade != "hann":
-        join = join_middles if crossfade == "middle" else join_triangles
-        options = {"min_samples": separator.min_samples}
-    estimates = join(
-        _predictor(separator, items, chunk, hop, batch_size),
-        items,
-        list(separator.stems),
-        chunk,
-        hop,
-        batch_size,
-        progress,
-        separator.silent_in_silent_out,
-        **options,
-    )
+
+    def join(items):
+        crossfade = getattr(separator, "crossfade", "hann")
+        how, options = crossfade_chunks, {}
+        if crossfade != "hann":
+            how, options = join_middles, {"min_samples": separator.min_samples}
+        if crossfade == "triangle":
+            how = join_triangles
+            options["power"] = separator.transition_power
+        return how(
+            _predictor(separator, items, chunk, hop, batch_size),
+            items,
+            list(separator.stems),
+            chunk,
+            hop,
+            batch_size,
+            progress,
+            separator.silent_in_silent_out,
+            **options,
+        )
+
+    if shifts:
+        most = int(SHIFT_SECONDS * separator.sample_rate)
+        leads = np.random.default_rng(seed).integers(0, most + 1, shifts)
+        estimates = average_shifts(join, items, leads)
+    else:
+        estimates = join(items)
     separated = {}
     for stem in list(estimates):
         # One at a time, so that only one stem is there at both rates.

@@ -13,6 +13,7 @@ _HOME = {
     "BSRNNBackbone": "bsrnn.bsrnn_audio_separator",
     "BanditAudioSeparator": "bandit.bandit_audio_separator",
     "BanditBackbone": "bandit.bandit_audio_separator",
+    "DemucsBag": "hybrid_demucs.demucs_bag",
     "HybridDemucsAudioSeparator": (
         "hybrid_demucs.hybrid_demucs_audio_separator"
     ),

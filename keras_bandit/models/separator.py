@@ -126,6 +126,9 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
     standardize_recording = False
     """Whether `separate` takes a recording's mean and deviation away."""
 
+    transition_power = 1.0
+    """Exponent of the triangles that chunks are crossfaded by, if they are."""
+
     def __init__(
         self,
         waveform,
@@ -444,6 +447,7 @@ class StemSelection(AudioSeparator):
             "crossfade",
             "target_lufs",
             "standardize_recording",
+            "transition_power",
         ):
             setattr(self, name, getattr(separator, name))
         self.metadata = dict(separator.metadata)

@@ -55,6 +55,7 @@ class HybridDemucsAudioSeparator(AudioSeparator):
             `AudioSeparator.crossfade`.
         standardize_recording: bool. Whether `separate` takes a recording's
             mean and deviation away first, and gives them back.
+        transition_power: float. Exponent of the triangle.
         dtype: dtype policy or `None`. Spectra and waveforms stay float32.
 
     Call arguments, returned values: as `AudioSeparator`.
@@ -89,6 +90,7 @@ class HybridDemucsAudioSeparator(AudioSeparator):
         chunk_seconds=10.0,
         crossfade="triangle",
         standardize_recording=True,
+        transition_power=1.0,
         dtype=None,
         **kwargs,
     ):
@@ -153,6 +155,7 @@ class HybridDemucsAudioSeparator(AudioSeparator):
         # === Config ===
         self.crossfade = crossfade
         self.standardize_recording = standardize_recording
+        self.transition_power = transition_power
         self.n_fft = n_fft
         self.complex_as_channels = complex_as_channels
         self.hybrid_old = hybrid_old
@@ -169,4 +172,5 @@ class HybridDemucsAudioSeparator(AudioSeparator):
             "hybrid_old": self.hybrid_old,
             "crossfade": self.crossfade,
             "standardize_recording": self.standardize_recording,
+            "transition_power": self.transition_power,
         }

@@ -207,9 +207,8 @@ def build(tensors, sample_rates, stems=None, package=None):
     for theirs, ours in PACKAGE_ARGUMENTS.items():
         if package.get(theirs) is not None:
             sizes[ours] = package[theirs]
-    rate = package.get("samplerate", sample_rates[0])
     separator = HybridDemucsAudioSeparator(
-        list(stems), sample_rate=rate, **sizes, **options
+        list(stems), sample_rate=sample_rates[0], **sizes, **options
     )
     assign(separator_pairs(separator), tensors)
     return separator
