@@ -39,8 +39,7 @@ PARAMETERS = {
     "open_unmix_speech": 2 * 1_583_622,
     "mrx": 30_509_080,
     "mrx_c": 30_509_080,
-    # Without torchaudio's 1,536 parameters that nothing uses.
-    "hybrid_demucs_dnr": 83_632_441 - 1_536,
+    "hybrid_demucs_dnr": 83_632_441,
     "hybrid_demucs_musdb18": 83_637_832,
 }
 

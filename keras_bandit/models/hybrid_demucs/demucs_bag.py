@@ -88,20 +88,18 @@ class DemucsBag(AudioSeparator):
                         f"{other}"
                     )
         stems, channels = first.stems, first.num_channels
-        shape = (len(members), len(stems))
-        shares = np.ones(shape)
+        shares = np.ones((len(members), len(stems)))
         if stem_weights is not None:
-            shares = np.asarray(stem_weights)
-        if (
-            shares.shape != shape
-            or not np.issubdtype(shares.dtype, np.number)
-            or not (shares >= 0).all()
-            or not (shares.sum(axis=0) > 0).all()
-        ):
-            raise ValueError(
-                f"stem_weights must be {shape[0]} lists of {shape[1]} numbers, "
-                f"something for each stem; got {stem_weights}"
-            )
+            given = np.asarray(stem_weights, "float64")
+            if given.shape != shares.shape or not (
+                (given >= 0).all() and given.any(axis=0).all()
+            ):
+                raise ValueError(
+                    f"stem_weights must be {len(members)} lists of "
+                    f"{len(stems)} numbers, something for each stem; got "
+                    f"{stem_weights}"
+                )
+            shares = given
         waveform = keras.Input((channels, None), name="waveform")
         mean = WeightedMean(members, shares / shares.sum(axis=0), name="mean")
         x = mean(waveform)

@@ -281,15 +281,13 @@ class _Level(keras.layers.Layer):
         self.branches = branches
         self.plain = plain
 
-    def _convolution(self, inputs, filters, size, name, **kwargs):
-        """A convolution over `size` bins or steps and one frame."""
-        kernel = (size, 1) if self.frequency else (size,)
-        return convolution(
-            inputs, filters, kernel, name, dtype=self.dtype_policy, **kwargs
-        )
-
-    def _strides(self):
-        return (self.stride, 1) if self.frequency else (self.stride,)
+    def _convolution(self, inputs, filters, size, name, frames=1, **kwargs):
+        """Over `size` bins and some frames, or over `size` steps."""
+        kernel, strides = (size,), (kwargs.pop("stride", 1),)
+        if self.frequency:
+            kernel, strides = (size, frames), (*strides, 1)
+        kwargs |= {"strides": strides, "dtype": self.dtype_policy}
+        return convolution(inputs, filters, kernel, name, **kwargs)
 
     def _norm(self, channels, name):
         if not self.norm_groups:
@@ -335,13 +333,8 @@ class EncoderLayer(_Level):
 
     def build(self, inputs_shape, inject_shape=None):
         width = self.filters
-        self.conv = self._convolution(
-            inputs_shape[-1],
-            width,
-            self.kernel,
-            "conv",
-            strides=self._strides(),
-        )
+        sizes = (inputs_shape[-1], width, self.kernel)
+        self.conv = self._convolution(*sizes, "conv", stride=self.stride)
         if not self.plain:
             self.norm1 = self._norm(width, "norm1")
             self._build_branches(width)
@@ -365,7 +358,7 @@ class DecoderLayer(_Level):
     """What undoes an `EncoderLayer`.
 
     Args:
-        context: int. Bins that the gate's convolution sees.
+        context: int. Bins or steps that the gate's convolution sees.
         last: bool. Whether no activation follows.
         others: as `_Level`.
 
@@ -386,23 +379,15 @@ class DecoderLayer(_Level):
     def build(self, inputs_shape):
         width = inputs_shape[-1]
         if not self.plain:
-            self.rewrite = convolution(
-                width,
-                2 * width,
-                (self.context, 3) if self.frequency else (3,),
-                "rewrite",
-                padding="same",
-                dtype=self.dtype_policy,
+            sizes = (width, 2 * width, self.context)
+            self.rewrite = self._convolution(
+                *sizes, "rewrite", frames=3, padding="same"
             )
             self.norm1 = self._norm(2 * width, "norm1")
             self._build_branches(width)
+        sizes = (width, self.filters, self.kernel)
         self.conv_tr = self._convolution(
-            width,
-            self.filters,
-            self.kernel,
-            "conv_tr",
-            transpose=True,
-            strides=self._strides(),
+            *sizes, "conv_tr", stride=self.stride, transpose=True
         )
         self.norm2 = self._norm(self.filters, "norm2")
 

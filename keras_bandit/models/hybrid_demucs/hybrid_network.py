@@ -236,7 +236,7 @@ class HybridNetwork(keras.layers.Layer):
                 y, _ = time_layer(before[:, 0], length=length)
             else:
                 y, _ = time_layer(y, time_skips.pop(), length=length)
-        return x, y
+        return ops.cast(x, "float32"), ops.cast(y, "float32")
 
     def compute_output_spec(self, spectrogram, waveform):
         outputs = (self.decoder[-1].filters, self.time_decoder[-1].filters)
