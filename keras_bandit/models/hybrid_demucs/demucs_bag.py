@@ -120,6 +120,8 @@ class DemucsBag(AudioSeparator):
         self.crossfade = first.crossfade
         self.standardize_recording = first.standardize_recording
         self.transition_power = first.transition_power
+        silent = all(member.silent_in_silent_out for member in members)
+        self.silent_in_silent_out = silent
 
     def get_config(self):
         config = super().get_config()

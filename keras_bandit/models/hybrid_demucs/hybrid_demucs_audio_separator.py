@@ -64,6 +64,8 @@ class HybridDemucsAudioSeparator(AudioSeparator):
         ValueError: as `AudioSeparator`, or for sizes outside the above.
     """
 
+    silent_in_silent_out = True
+
     def __init__(
         self,
         stems,

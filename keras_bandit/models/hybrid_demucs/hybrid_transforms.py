@@ -38,6 +38,9 @@ class HybridSTFT(keras.layers.Layer):
         self.stft = STFT(n_fft, self.hop_length, "reflect", name="stft")
         self.scale = stft_scale(n_fft) / float(np.sqrt(n_fft))
 
+    def build(self, waveform_shape):
+        self.stft.build(waveform_shape)
+
     def call(self, waveform):
         hop, samples = self.hop_length, ops.shape(waveform)[-1]
         frames = -(-samples // hop)
@@ -85,6 +88,9 @@ class HybridISTFT(keras.layers.Layer):
         self.start = 0 if zeros else 3 * n_fft // 8
         self.istft = ISTFT(n_fft, n_fft // 4, name="istft")
         self.scale = float(np.sqrt(n_fft)) / stft_scale(n_fft)
+
+    def build(self, spectrogram_shape, waveform_shape):
+        self.istft.build(spectrogram_shape)
 
     def call(self, spectrogram, waveform):
         edges = [EDGE_FRAMES, EDGE_FRAMES]
