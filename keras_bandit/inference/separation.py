@@ -314,7 +314,7 @@ def separate(
             how, options = join_middles, {"min_samples": separator.min_samples}
         if crossfade == "triangle":
             how = join_triangles
-            options["power"] = separator.transition_power
+            options["power"] = getattr(separator, "transition_power", 1.0)
         return how(
             _predictor(separator, items, chunk, hop, batch_size),
             items,

@@ -222,7 +222,9 @@ def fit(separator, data, optimizer, epochs=1):
     targets = {stem: data[f"target/{stem}"] for stem in separator.stems}
     # Demucs's loss is the mean over stems, ours the sum.
     weight = 1 / len(targets)
-    separator.compile(optimizer, L1(waveform_weight=weight))
+    # TensorFlow takes long to trace recurrences; see the recipe's test.
+    eager = keras.config.backend() == "tensorflow"
+    separator.compile(optimizer, L1(waveform_weight=weight), run_eagerly=eager)
     history = separator.fit(
         data["mixture"],
         targets,

@@ -55,7 +55,7 @@ class DemucsBag(AudioSeparator):
     member = keras_bandit.HybridDemucsAudioSeparator(
         ["vocals", "other"], n_fft=1024, depth=5, channels=4
     )
-    bag = DemucsBag([member], stem_weights=[[1.0, 0.5]])
+    bag = keras_bandit.DemucsBag([member], stem_weights=[[1.0, 0.5]])
     ```
 
     Args:
