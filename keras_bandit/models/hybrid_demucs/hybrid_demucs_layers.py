@@ -176,7 +176,10 @@ class LocalState(keras.layers.Layer):
         place = ops.cast(ops.arange(steps), "float32")
         distance = ops.abs(place[:, None] - place[None, :])
         dots = ops.where(distance == 0, NOT_ITSELF, dots - slope * distance)
-        weights = ops.cast(ops.softmax(dots, axis=-1), self.compute_dtype)
+        # Keras warns of a softmax over one step alone.
+        one = isinstance(steps, int) and steps == 1
+        weights = ops.ones_like(dots) if one else ops.softmax(dots, axis=-1)
+        weights = ops.cast(weights, self.compute_dtype)
         result = ops.matmul(weights, self._heads(self.content(inputs)))
         result = ops.transpose(result, (0, 2, 1, 3))
         result = ops.reshape(result, (batch, steps, channels))
