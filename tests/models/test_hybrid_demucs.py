@@ -37,6 +37,11 @@ FILES = {
     "hdemucs_torchaudio": ".pt",
 }
 as_numpy = keras.ops.convert_to_numpy
+BACKEND = keras.config.backend()
+in_chunks = pytest.mark.skipif(
+    BACKEND != "torch",
+    reason="NumPy joins chunks; the others compile for each length of them",
+)
 
 
 def assert_close(ours, reference, tolerance=1e-4):
@@ -116,6 +121,7 @@ def with_settings(separator, **settings):
     return other
 
 
+@in_chunks
 @pytest.mark.parametrize(
     ("key", "settings", "standardize", "power"),
     [
@@ -140,6 +146,7 @@ def test_separate_joins_chunks_as_the_authors(
         assert_close(estimate[:, ::11], reference)
 
 
+@in_chunks
 def test_shifts(golden, convert):
     data = golden("hdemucs_chunked")
     separator = convert("hdemucs_cac")
@@ -162,6 +169,7 @@ def test_shifts(golden, convert):
         assert_close(estimate[..., ::11], reference)
 
 
+@in_chunks
 def test_shifts_are_seeded():
     separator = small()
     audio = np.random.default_rng(0).normal(0, 0.1, 3000)
@@ -173,6 +181,7 @@ def test_shifts_are_seeded():
     assert np.abs(first - other).max() > 0
 
 
+@in_chunks
 def test_bag(golden, tmp_path):
     data = golden("hdemucs_chunked")
     bag = from_checkpoint(GOLDEN / "hdemucs_chunked_bag.yaml")
@@ -223,7 +232,7 @@ def fit(separator, data, optimizer, epochs=1):
     # Demucs's loss is the mean over stems, ours the sum.
     weight = 1 / len(targets)
     # TensorFlow takes long to trace recurrences; see the recipe's test.
-    eager = keras.config.backend() == "tensorflow"
+    eager = BACKEND == "tensorflow"
     separator.compile(optimizer, L1(waveform_weight=weight), run_eagerly=eager)
     history = separator.fit(
         data["mixture"],
@@ -298,9 +307,8 @@ def test_preset_and_selection(settings, tmp_path):
         )
 
 
-@pytest.mark.parametrize("samples", [2, 700, 1535])
-def test_short_and_silent_waveforms(samples):
-    waveform = np.zeros((1, 1, samples), "float32")
+def test_short_silence():
+    waveform = np.zeros((1, 1, 2), "float32")
     for estimate in small()(waveform).values():
         np.testing.assert_array_equal(as_numpy(estimate), waveform)
 
