@@ -8,6 +8,7 @@ frames, channels)` in the frequency branch.
 
 import functools
 import itertools
+import math
 
 import keras
 import numpy as np
@@ -30,7 +31,7 @@ class RescaledUniform(FanInUniform):
 
     def __call__(self, shape, dtype=None):
         # The standard deviation of uniform numbers in ±1 / sqrt(fan_in).
-        factor = np.sqrt(0.1 * np.sqrt(3 * self.fan_in))
+        factor = math.sqrt(0.1 * math.sqrt(3 * self.fan_in))
         return super().__call__(shape, dtype) * factor
 
 
@@ -174,6 +175,11 @@ class LocalState(keras.layers.Layer):
 
     def build(self, inputs_shape):
         channels, dtype = inputs_shape[-1], self.dtype_policy
+        if channels % HEADS:
+            raise ValueError(
+                f"attention needs channels that are a multiple of {HEADS}; got "
+                f"{channels} inside a residual branch"
+            )
         for name in ("content", "query", "key", "query_decay", "proj"):
             units = HEADS * DECAYS if name == "query_decay" else channels
             layer = convolution(channels, units, (1,), name, dtype=dtype)
@@ -196,9 +202,10 @@ class LocalState(keras.layers.Layer):
         )
         # dots[..., s, t]: query of step s, key of step t
         dots = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))
-        dots = dots / np.sqrt(channels // HEADS)
-        factors = np.arange(1, DECAYS + 1, dtype="float32") / np.sqrt(DECAYS)
-        slope = ops.sigmoid(decays) * ops.convert_to_tensor(factors / 2)
+        dots = dots / math.sqrt(channels // HEADS)
+        factors = np.arange(1, DECAYS + 1, dtype="float32")
+        factors /= 2 * math.sqrt(DECAYS)
+        slope = ops.sigmoid(decays) * ops.convert_to_tensor(factors)
         slope = ops.sum(slope, axis=-1, keepdims=True)
         place = ops.cast(ops.arange(steps), "float32")
         distance = ops.abs(place[:, None] - place[None, :])
