@@ -51,39 +51,12 @@ def convolution(inputs, filters, kernel, name, transpose=False, **kwargs):
     return layer
 
 
-class GroupNorm(keras.layers.Layer):
-    """PyTorch's group normalization, over all axes but the first.
-
-    Keras's takes the variance as a difference of two means, which lost a digit
-    here.
-
-    Args:
-        groups: int. Of neighbouring channels.
-    """
-
-    def __init__(self, groups, **kwargs):
-        super().__init__(**kwargs)
-        self.groups = groups
-
-    def build(self, inputs_shape):
-        channels = inputs_shape[-1:]
-        self.gamma = self.add_weight(channels, "ones", name="gamma")
-        self.beta = self.add_weight(channels, "zeros", name="beta")
-
-    def call(self, inputs):
-        shape, each = ops.shape(inputs), inputs.shape[-1] // self.groups
-        x = ops.cast(inputs, "float32")
-        x = ops.reshape(x, (shape[0], -1, self.groups, each))
-        x = x - ops.mean(x, axis=(1, 3), keepdims=True)
-        variance = ops.mean(ops.square(x), axis=(1, 3), keepdims=True)
-        x = ops.reshape(x * ops.rsqrt(variance + 1e-5), shape)
-        return ops.cast(x, self.compute_dtype) * self.gamma + self.beta
-
-
-def group_norm(channels, groups, name, dtype):
-    """A built `GroupNorm`."""
-    layer = GroupNorm(groups, dtype=dtype, name=name)
-    layer.build((None, None, channels))
+def group_norm(channels, groups, name, dtype, ndim=3):
+    """PyTorch's normalization over all axes but the first; built."""
+    layer = keras.layers.GroupNormalization(
+        groups, axis=-1, epsilon=1e-5, dtype=dtype, name=name
+    )
+    layer.build((*[None] * (ndim - 1), channels))
     return layer
 
 
@@ -329,7 +302,9 @@ class _Level(keras.layers.Layer):
     def _norm(self, channels, name):
         if not self.norm_groups:
             return None
-        return group_norm(channels, self.norm_groups, name, self.dtype_policy)
+        ndim = 4 if self.frequency else 3
+        groups, dtype = self.norm_groups, self.dtype_policy
+        return group_norm(channels, groups, name, dtype, ndim)
 
     def _build_branches(self, channels):
         self.residual = []
