@@ -16,6 +16,8 @@ _HOME = {
     "BandSplit": "keras_bandit.layers",
     "BanditAudioSeparator": "keras_bandit.models",
     "BanditBackbone": "keras_bandit.models",
+    "DemucsBag": "keras_bandit.models",
+    "HybridDemucsAudioSeparator": "keras_bandit.models",
     "ISTFT": "keras_bandit.layers",
     "L1": "keras_bandit.losses",
     "L1SNR": "keras_bandit.losses",

@@ -30,13 +30,19 @@ def seconds(text):
     return value
 
 
-def count(text, most=2**31 - 1):
-    """Parses a positive integer."""
-    if not text.isdecimal() or not 1 <= int(text) <= most:
+def whole(text, least=0, most=2**31 - 1):
+    """Parses an integer that is not negative."""
+    if not text.isdecimal() or not least <= int(text) <= most:
+        kind = "a positive integer" if least else "an integer from 0"
         raise argparse.ArgumentTypeError(
-            f"must be a positive integer, at most {most}; got {text!r}"
+            f"must be {kind}, at most {most}; got {text!r}"
         )
     return int(text)
+
+
+def count(text, most=2**31 - 1):
+    """Parses a positive integer."""
+    return whole(text, 1, most)
 
 
 def batch_size(text):

@@ -20,8 +20,8 @@ def add_convert(commands):
         help="convert a released checkpoint to a preset directory",
         description="Converts a released checkpoint (BandIt v1 and v2, and "
         "BSRNN by BandIt's authors; Open-Unmix, a file or a folder of targets; "
-        "MRX) to a preset directory. The model's type and sizes are read from "
-        "the checkpoint's tensors.",
+        "MRX; Hybrid Demucs, a file or a bag's .yaml) to a preset directory. "
+        "The model's type and sizes are read from the checkpoint's tensors.",
     )
     parser.set_defaults(command=convert_command)
     option, flag = parser.option, parser.flag
@@ -44,7 +44,7 @@ def add_convert(commands):
         "--stems",
         "A,B",
         names,
-        "names of the stems, where the files do not say (Open-Unmix)",
+        "names of the stems, where the files do not say (Open-Unmix, Demucs)",
     )
     parser.add_backend()
 

@@ -10,6 +10,7 @@ import numpy as np
 from keras_bandit.common.extras import require
 from keras_bandit.common.files import read_json
 from keras_bandit.common.one_line import one_line
+from keras_bandit.convert.demucs_files import SAFE_GLOBALS
 
 WRAPPERS = ("state_dict", "model_state_dict", "state")
 
@@ -45,7 +46,8 @@ def read_state_dict(path):
         raise FileNotFoundError(f"no checkpoint file at {path!r}")
     torch = require("torch", "torch", "reading a checkpoint file")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(SAFE_GLOBALS):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # Both a file that is no pickle and one that would call a function
         # end here; only the second one names what it would load.

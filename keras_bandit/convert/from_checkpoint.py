@@ -2,6 +2,8 @@
 
 import os
 
+import keras
+
 from keras_bandit.common.checks import check_integer
 from keras_bandit.convert.checkpoint_file import (
     find_setting,
@@ -11,12 +13,21 @@ from keras_bandit.convert.checkpoint_file import (
     sha256,
     unwrap,
 )
+from keras_bandit.convert.demucs_files import (
+    package_arguments,
+    read_bag,
+    read_safetensors,
+)
 from keras_bandit.models.bandit.bandit_checkpoint import BANDIT_V1, BANDIT_V2
 from keras_bandit.models.bsrnn.bsrnn_checkpoint import BSRNN
+from keras_bandit.models.hybrid_demucs.demucs_bag import DemucsBag
+from keras_bandit.models.hybrid_demucs.hybrid_demucs_checkpoint import (
+    HYBRID_DEMUCS,
+)
 from keras_bandit.models.mrx.mrx_checkpoint import MRX
 from keras_bandit.models.open_unmix.open_unmix_checkpoint import OPEN_UNMIX
 
-FORMATS = [BANDIT_V1, BSRNN, BANDIT_V2, OPEN_UNMIX, MRX]
+FORMATS = [BANDIT_V1, BSRNN, BANDIT_V2, OPEN_UNMIX, MRX, HYBRID_DEMUCS]
 """The index of checkpoint formats; the first that recognizes a file has it."""
 
 
@@ -56,6 +67,14 @@ def _settings(found, **settings):
     return given
 
 
+def _package(checkpoint):
+    """What a package of Demucs says beside its tensors."""
+    package = package_arguments(checkpoint)
+    if package is None:
+        return {}
+    return {"package": package, "sample_rate": package.get("samplerate")}
+
+
 def _read(path):
     """Tensors, what files beside them say, and metadata."""
     name = os.path.basename(os.path.abspath(os.fspath(path)))
@@ -63,9 +82,32 @@ def _read(path):
         tensors, settings, files = read_target_folder(path)
         checksums = {f: sha256(os.path.join(path, f)) for f in files}
         return tensors, settings, {"source": name, "source_sha256": checksums}
-    checkpoint = read_state_dict(path)
+    if name.endswith(".safetensors"):
+        checkpoint, beside = read_safetensors(path), {}
+    else:
+        checkpoint, beside = read_state_dict(path), read_hparams(path)
+    beside |= _package(checkpoint)
     metadata = {"source": name, "source_sha256": sha256(path)}
-    return unwrap(checkpoint), read_hparams(path), metadata
+    return unwrap(checkpoint), beside, metadata
+
+
+def _bag(path, sample_rate, stems):
+    """A `DemucsBag` of the models that a `.yaml` file names."""
+    files, weights, chunk_seconds = read_bag(path)
+    members = []
+    for i, file in enumerate(files):
+        with keras.name_scope(f"member_{i}"):
+            members.append(from_checkpoint(file, sample_rate, stems=stems))
+    bag = DemucsBag(members, weights, chunk_seconds)
+    bag.metadata = {
+        **members[0].metadata,
+        "format": "demucs_bag",
+        "source": os.path.basename(path),
+        "source_sha256": {
+            m.metadata["source"]: m.metadata["source_sha256"] for m in members
+        },
+    }
+    return bag
 
 
 def from_checkpoint(checkpoint, sample_rate=None, hop_length=None, stems=None):
@@ -79,7 +121,9 @@ def from_checkpoint(checkpoint, sample_rate=None, hop_length=None, stems=None):
     or in its folder's parent, if there is one, else 48 kHz for v2 and
     44.1 kHz where the bands leave it open. Open-Unmix: a folder with a file for
     each target, a target's file alone, or the Lightning checkpoint of BandIt's
-    authors.
+    authors. Hybrid Demucs: a package (`.th`), `.safetensors`, torchaudio's
+    state dict, the Lightning checkpoint of BandIt's authors, or a bag
+    (`.yaml`, its models beside it).
 
     Args:
         checkpoint: path of a file written by `torch.save` (read as tensors
@@ -91,7 +135,8 @@ def from_checkpoint(checkpoint, sample_rate=None, hop_length=None, stems=None):
         hop_length: int. Samples between frames, for Open-Unmix; `None`: from
             JSON files in the folder, or a quarter of a frame.
         stems: list of str. Names of Open-Unmix's targets: of a file alone, or
-            those to take from a folder; `None`: all.
+            those to take from a folder; `None`: all. Names of Hybrid Demucs's
+            stems in the file's order; `None`: as in a package, or usual.
 
     Returns:
         `AudioSeparator` of the model's class. Its `metadata` says where it
@@ -108,14 +153,19 @@ def from_checkpoint(checkpoint, sample_rate=None, hop_length=None, stems=None):
         sample_rate = check_integer("sample_rate", sample_rate, 1)
     if hop_length is not None:
         hop_length = check_integer("hop_length", hop_length, 1)
-    if isinstance(checkpoint, (str, os.PathLike)):
-        tensors, beside, metadata = _read(checkpoint)
+    if not isinstance(checkpoint, (str, os.PathLike)):
+        beside, metadata = _package(checkpoint), {}
+        tensors = unwrap(checkpoint)
+    elif os.fspath(checkpoint).endswith((".yaml", ".yml")):
+        return _bag(os.fspath(checkpoint), sample_rate, stems)
     else:
-        tensors, beside, metadata = unwrap(checkpoint), {}, {}
+        tensors, beside, metadata = _read(checkpoint)
     found = detect_format(tensors)
     if "hop_length" in found.settings and hop_length is None:
         hop_length = beside.get("hop_length")
     settings = _settings(found, hop_length=hop_length, stems=stems)
+    if "package" in found.settings:
+        settings["package"] = beside.get("package")
     rates = _sample_rates(found, beside, sample_rate)
     separator = found.build(tensors, rates, **settings)
     separator.metadata = {

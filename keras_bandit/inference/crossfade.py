@@ -92,13 +92,13 @@ def predict_chunks(predict, chunks, batch_size, skip_silence=False):
         yield from flush()
 
 
-HOPS_PER_CHUNK = {"hann": 2.0, "middle": 1.5}
+HOPS_PER_CHUNK = {"hann": 2.0, "middle": 1.5, "triangle": 4 / 3}
 """How a model's chunks are joined, and hops in a chunk if none is given.
 
 `"hann"`: `crossfade_chunks`. Two is the fewest with a full crossfade
 everywhere; BandIt's authors take 12 (a hop of 0.5 s): six times the work, and
 a little better. `"middle"`: `join_middles`; the sixth of a chunk at either end
-is context alone.
+is context alone. `"triangle"`: `join_triangles`, Demucs's.
 """
 
 
@@ -231,6 +231,83 @@ def join_middles(
         progress,
         skip_silence,
     )
+
+
+def join_triangles(
+    predict,
+    items,
+    stems,
+    chunk_length,
+    hop,
+    batch_size,
+    progress=False,
+    skip_silence=False,
+    min_samples=1,
+    power=1.0,
+):
+    """Separates recordings chunk by chunk under triangular weights.
+
+    `apply_model` of `facebookresearch/demucs` (e976d93): chunks begin at the
+    recording's first sample, the last one is as short as it is, and weighted
+    estimates are divided by the sum of weights.
+
+    Args:
+        power: float. Exponent of the triangle; higher is a shorter crossfade.
+        others: as `join_middles`, and so are returned value and errors.
+    """
+    num_samples = items.shape[-1]
+    half = chunk_length // 2
+    rising = np.arange(1, half + 1)
+    falling = np.arange(chunk_length - half, 0, -1)
+    triangle = np.concatenate([rising, falling]) / (chunk_length - half)
+    triangle = triangle**power
+    starts = range(0, num_samples, hop)
+    total = np.zeros(num_samples)
+    for start in starts:
+        part = triangle[: num_samples - start]
+        total[start : start + len(part)] += part
+    groups = {}  # chunks of each length; the last ones are short
+    for start in starts:
+        length = min(chunk_length, num_samples - start)
+        weights = triangle[:length] / total[start : start + length]
+        weights = np.pad(weights, (0, max(min_samples - length, 0)))
+        chunk = (start, len(weights), weights.astype("float32"))
+        groups.setdefault(len(weights), []).append(chunk)
+    return _add_up(
+        predict,
+        items,
+        stems,
+        list(groups.values()),
+        batch_size,
+        progress,
+        skip_silence,
+    )
+
+
+SHIFT_SECONDS = 0.5
+"""The most that `average_shifts` moves a recording, as Demucs's authors do."""
+
+
+def average_shifts(join, items, leads):
+    """Averages estimates of a recording that begins later each time.
+
+    A model that strides over samples is not quite the same at each offset.
+
+    Args:
+        join: function of items to estimates, as `join_triangles`.
+        items: `(items, channels, samples)` float32.
+        leads: list of int, samples of silence before each.
+
+    Returns:
+        dict of each stem's `(items, channels, samples)` float32.
+    """
+    total = {}
+    for lead in leads:
+        padded = np.pad(items, [(0, 0), (0, 0), (lead, 0)])
+        for stem, estimate in join(padded).items():
+            part = estimate[..., lead:] / np.float32(len(leads))
+            total[stem] = total.get(stem, 0) + part
+    return total
 
 
 def _add_up(predict, items, stems, groups, batch_size, progress, skip_silence):

@@ -228,6 +228,8 @@ def separate_file(
     overwrite=False,
     inputs=(),
     progress=False,
+    shifts=0,
+    seed=0,
 ):
     """Separates an audio file and writes a file for each stem, all or none.
 
@@ -254,6 +256,7 @@ def separate_file(
         overwrite: bool. Whether to replace files that exist.
         inputs: list of paths that are never replaced, beside `source`.
         progress: see `separate`; True labels the bar with the file's name.
+        shifts, seed: see `separate`.
 
     Returns:
         `SeparatedFile`.
@@ -300,6 +303,8 @@ def separate_file(
             choice.computed,
             source.name if progress is True else progress,
             mixture_consistency=mixture_consistency,
+            shifts=shifts,
+            seed=seed,
         )
     elapsed = time.monotonic() - began
     file = dataclasses.replace(file, format=audio_format, elapsed=elapsed)

@@ -15,9 +15,12 @@ from keras_bandit.common.loudness import integrated_loudness
 from keras_bandit.inference import DEFAULT_BATCH_SIZE, MAX_BATCH_SIZE
 from keras_bandit.inference.crossfade import (
     HOPS_PER_CHUNK,
+    SHIFT_SECONDS,
+    average_shifts,
     chunk_starts,
     crossfade_chunks,
     join_middles,
+    join_triangles,
 )
 from keras_bandit.inference.engines import with_engine
 
@@ -86,7 +89,8 @@ def chunk_and_hop(separator, chunk_seconds=None, hop_seconds=None):
             `min_samples` are read.
         chunk_seconds: float. Length of a chunk; `None` takes the model's.
         hop_seconds: float. From chunk to chunk; `None` takes
-            `chunk_seconds / HOPS_PER_CHUNK[crossfade]` of the model.
+            `chunk_seconds / HOPS_PER_CHUNK[crossfade]` of the model (rounded
+            down for Demucs, as its authors do).
 
     Returns:
         `(chunk, hop)`, two ints.
@@ -99,8 +103,9 @@ def chunk_and_hop(separator, chunk_seconds=None, hop_seconds=None):
     if chunk_seconds is None:
         chunk_seconds = separator.chunk_seconds
     check_seconds("chunk_seconds", chunk_seconds)
+    crossfade = getattr(separator, "crossfade", "hann")
+    as_demucs = hop_seconds is None and crossfade == "triangle"
     if hop_seconds is None:
-        crossfade = getattr(separator, "crossfade", "hann")
         hop_seconds = chunk_seconds / HOPS_PER_CHUNK[crossfade]
     check_seconds("hop_seconds", hop_seconds)
     if hop_seconds > chunk_seconds:
@@ -110,7 +115,10 @@ def chunk_and_hop(separator, chunk_seconds=None, hop_seconds=None):
         )
     sample_rate = separator.sample_rate
     chunk = check_chunk(chunk_seconds, sample_rate, separator.min_samples)
-    return chunk, max(round(hop_seconds * sample_rate), 1)
+    hop = max(round(hop_seconds * sample_rate), 1)
+    if as_demucs:
+        hop = max(int(chunk / HOPS_PER_CHUNK[crossfade]), 1)
+    return chunk, hop
 
 
 def check_channels(num_channels, model_channels):
@@ -175,6 +183,8 @@ def separate(
     engine="keras",
     precision="float32",
     mixture_consistency=False,
+    shifts=0,
+    seed=0,
 ):
     """Separates a recording into its stems.
 
@@ -196,9 +206,9 @@ def separate(
             `None` takes the model's, its authors'. A shorter recording is
             extended by reflection.
         hop_seconds: float. From chunk to chunk, at most `chunk_seconds`.
-            Smaller is smoother and slower. `None` takes half a chunk, or two
-            thirds for models that keep the middle of each (`HOPS_PER_CHUNK`);
-            BandIt's authors take 0.5 s.
+            Smaller is smoother and slower. `None` takes half a chunk, two
+            thirds for models that keep the middle of each, or Demucs's three
+            quarters (`HOPS_PER_CHUNK`); BandIt's authors take 0.5 s.
         batch_size: int. Chunks (of one channel each, if the model separates
             each channel alone) per call of the model, at most
             `MAX_BATCH_SIZE`.
@@ -219,6 +229,10 @@ def separate(
             Consistency Constraints for Improved Deep Speech Enhancement",
             arXiv:1811.08521, with equal weights). All stems are computed,
             whichever `stems` names.
+        shifts: int. The recording is separated so many times, at random
+            offsets of up to `SHIFT_SECONDS`, and estimates are averaged, as
+            Demucs's authors do; 0: once, as it is.
+        seed: int. Of the offsets.
 
     Returns:
         dict of each stem's float32 array, shaped like `audio`.
@@ -234,6 +248,8 @@ def separate(
     check_channels(len(mixture), separator.num_channels)
     chunk, hop = chunk_and_hop(separator, chunk_seconds, hop_seconds)
     batch_size = check_whole("batch_size", batch_size, 1, MAX_BATCH_SIZE)
+    shifts = check_whole("shifts", shifts, 0)
+    seed = check_whole("seed", seed, 0)
     separator = with_engine(separator, engine, precision)
     if stems is None:
         stems = separator.stems
@@ -244,34 +260,47 @@ def separate(
         separator = separator.with_stems(stems)
 
     resampled = resample(mixture, sample_rate, separator.sample_rate)
-    gain = _gain(separator, resampled)
-    if gain != 1:
-        resampled = gain * resampled
+    offset, gain = _level(separator, resampled)
+    if (offset, gain) != (0, 1):
+        resampled = gain * (resampled - offset)
     items = _to_items(
         resampled,
         separator.num_channels,
         getattr(separator, "linked_channels", False),
     )
-    join, options = crossfade_chunks, {}
-    if getattr(separator, "crossfade", "hann") == "middle":
-        join, options = join_middles, {"min_samples": separator.min_samples}
-    estimates = join(
-        _predictor(separator, items, chunk, hop, batch_size),
-        items,
-        list(separator.stems),
-        chunk,
-        hop,
-        batch_size,
-        progress,
-        separator.silent_in_silent_out,
-        **options,
-    )
+
+    def join(items):
+        crossfade = getattr(separator, "crossfade", "hann")
+        how, options = crossfade_chunks, {}
+        if crossfade != "hann":
+            how, options = join_middles, {"min_samples": separator.min_samples}
+        if crossfade == "triangle":
+            how = join_triangles
+            options["power"] = getattr(separator, "transition_power", 1.0)
+        return how(
+            _predictor(separator, items, chunk, hop, batch_size),
+            items,
+            list(separator.stems),
+            chunk,
+            hop,
+            batch_size,
+            progress,
+            separator.silent_in_silent_out,
+            **options,
+        )
+
+    if shifts:
+        most = int(SHIFT_SECONDS * separator.sample_rate)
+        leads = np.random.default_rng(seed).integers(0, most + 1, shifts)
+        estimates = average_shifts(join, items, leads)
+    else:
+        estimates = join(items)
     separated = {}
     for stem in list(estimates):
         # One at a time, so that only one stem is there at both rates.
         estimate = _from_items(estimates.pop(stem), len(mixture))
-        if gain != 1:
-            estimate = estimate / gain
+        if (offset, gain) != (0, 1):
+            estimate = estimate / gain + offset
         separated[stem] = resample(
             estimate, separator.sample_rate, sample_rate, mixture.shape[-1]
         ).reshape(shape)
@@ -280,15 +309,23 @@ def separate(
     return {stem: separated[stem] for stem in stems}
 
 
-def _gain(separator, audio):
-    """Factor to the loudness that the model wants, measured over all of it."""
+def _level(separator, audio):
+    """What is taken from all of a recording, then its factor; undone later.
+
+    For models that want one loudness (MRX) or deviation (Demucs).
+    """
     wanted = getattr(separator, "target_lufs", None)
     if wanted is not None:
         # The standard has weights for five channels.
         loudness = integrated_loudness(audio[:5], separator.sample_rate)
         if math.isfinite(loudness):
-            return np.float32(10 ** ((wanted - loudness) / 20))
-    return 1
+            return 0, np.float32(10 ** ((wanted - loudness) / 20))
+    elif getattr(separator, "standardize_recording", False):
+        mono = audio.mean(axis=0, dtype="float64")
+        deviation = mono.std(ddof=1) if len(mono) > 1 else 0
+        gain = 1 / (deviation + 1e-8)
+        return np.float32(mono.mean()), np.float32(gain)
+    return 0, 1
 
 
 def _predictor(separator, items, chunk, hop, batch_size):

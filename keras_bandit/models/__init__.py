@@ -13,6 +13,10 @@ _HOME = {
     "BSRNNBackbone": "bsrnn.bsrnn_audio_separator",
     "BanditAudioSeparator": "bandit.bandit_audio_separator",
     "BanditBackbone": "bandit.bandit_audio_separator",
+    "DemucsBag": "hybrid_demucs.demucs_bag",
+    "HybridDemucsAudioSeparator": (
+        "hybrid_demucs.hybrid_demucs_audio_separator"
+    ),
     "MRXAudioSeparator": "mrx.mrx_audio_separator",
     "OpenUnmixAudioSeparator": "open_unmix.open_unmix_audio_separator",
 }

@@ -5,6 +5,9 @@ import pathlib
 
 from keras_bandit.models.bandit.bandit_presets import BANDIT_PRESETS
 from keras_bandit.models.bsrnn.bsrnn_presets import BSRNN_PRESETS
+from keras_bandit.models.hybrid_demucs.hybrid_demucs_presets import (
+    HYBRID_DEMUCS_PRESETS,
+)
 from keras_bandit.models.mrx.mrx_presets import MRX_PRESETS
 from keras_bandit.models.open_unmix.open_unmix_presets import (
     OPEN_UNMIX_PRESETS,
@@ -17,6 +20,7 @@ PRESETS = {
         *BSRNN_PRESETS,
         *OPEN_UNMIX_PRESETS,
         *MRX_PRESETS,
+        *HYBRID_DEMUCS_PRESETS,
     )
 }
 

@@ -108,6 +108,12 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
     target_lufs = None
     """Loudness that `separate` brings a recording to, and its stems back."""
 
+    standardize_recording = False
+    """Whether `separate` takes a recording's mean and deviation away."""
+
+    transition_power = 1.0
+    """Exponent of the triangles that chunks are crossfaded by, if they are."""
+
     def __init__(
         self,
         waveform,
@@ -422,6 +428,8 @@ class StemSelection(AudioSeparator):
             "linked_channels",
             "crossfade",
             "target_lufs",
+            "standardize_recording",
+            "transition_power",
         ):
             setattr(self, name, getattr(separator, name))
         self.metadata = dict(separator.metadata)

@@ -1,7 +1,8 @@
 """PyTorch's layers as ours: which tensors a layer's variables are made of.
 
 A list of pairs `(variable, names)`. Every tensor of PyTorch has its axes the
-other way round; two names are a recurrence's directions.
+other way round, but for the two of a two-dimensional kernel's place. Two names
+are a recurrence's directions.
 """
 
 import numpy as np
@@ -40,8 +41,19 @@ def lstm_pairs(stack, name):
 
 def to_variable(names, tensors):
     """A variable's value."""
-    parts = [tensors[name].T for name in names]
+    parts = [_reversed(tensors[name]) for name in names]
     return np.stack(parts) if len(parts) > 1 else parts[0]
+
+
+def _reversed(array):
+    """Axes the other way round, but for the two of a kernel's place."""
+    return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
+
+
+def _torch_shape(shape):
+    if len(shape) == 4:
+        return (*shape[:1:-1], *shape[:2])
+    return shape[::-1]
 
 
 def assign(pairs, tensors, ignored=()):
@@ -59,7 +71,7 @@ def assign(pairs, tensors, ignored=()):
     problems, known = [], set(ignored)
     for variable, names in pairs:
         known.update(names)
-        shape = tuple(variable.shape)[len(names) - 1 :][::-1]
+        shape = _torch_shape(tuple(variable.shape)[len(names) - 1 :])
         for name in names:
             if name not in tensors:
                 problems.append(f"{name} is missing")

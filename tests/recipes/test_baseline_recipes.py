@@ -13,6 +13,7 @@ from keras_bandit.data.track import ArrayTrack
 from keras_bandit.evaluation.scores import si_snr
 from keras_bandit.models import (
     AudioSeparator,
+    HybridDemucsAudioSeparator,
     MRXAudioSeparator,
     OpenUnmixAudioSeparator,
 )
@@ -137,3 +138,17 @@ def test_augmentation_changes_levels_and_channels(load):
     gains = np.array([x.min() for x in changed])
     assert 0.25 <= gains.min() < 0.26
     assert 1.24 < gains.max() <= 1.25
+
+
+def test_hybrid_demucs_dnr(load, tmp_path):
+    separator = HybridDemucsAudioSeparator(
+        small.DNR, 1, small.RATE, 128, channels=4, depth=3, norm_starts=2
+    )
+    separator.save_to_preset(tmp_path / "preset")
+    options = {"preset": str(tmp_path / "preset"), "stems": list(small.DNR)}
+    output = small.run(load("hybrid_demucs_dnr"), tmp_path, **options)
+    record = json.loads((output / "config.json").read_text())
+    assert record["config"]["loss"] == "L1"
+    before = small.weights(tmp_path / "preset")
+    after = small.weights(output / "last")
+    assert any(not np.array_equal(before[path], after[path]) for path in before)

@@ -1,0 +1,178 @@
+"""Hybrid Demucs v3: a spectrogram and a waveform U-Net, summed.
+
+Défossez 2021, "Hybrid Spectrogram and Waveform Source Separation",
+arXiv:2111.03600, as `facebookresearch/demucs` at e976d93 computes it.
+"""
+
+import keras
+from keras import ops
+
+from keras_bandit.common.checks import check_integer
+from keras_bandit.models.hybrid_demucs.hybrid_network import HybridNetwork
+from keras_bandit.models.hybrid_demucs.hybrid_transforms import (
+    HybridISTFT,
+    HybridSTFT,
+    Normalize,
+    to_features,
+    to_spectrograms,
+)
+from keras_bandit.models.separator import AudioSeparator, check_stem_names
+
+
+@keras.saving.register_keras_serializable(package="keras_bandit")
+class HybridDemucsAudioSeparator(AudioSeparator):
+    """Hybrid Demucs: spectrogram and waveform branches that share a middle.
+
+    The frequency branch returns spectrograms themselves, not masks; each stem
+    is the sum of its waveform and of what its spectrogram resynthesizes to.
+
+    Example:
+
+    ```python
+    separator = keras_bandit.HybridDemucsAudioSeparator(
+        ["vocals", "other"], n_fft=1024, depth=5, channels=4
+    )
+    mixture = np.zeros((1, 2, 8000), "float32")  # (batch, channels, samples)
+    separator(mixture)["vocals"].shape  # (1, 2, 8000)
+    ```
+
+    Args:
+        stems: list of str.
+        num_channels: int.
+        sample_rate: int. Hz.
+        n_fft: int, power of two. Frame length; hops are a quarter of it.
+        channels, growth, depth, norm_starts, norm_groups, dconv_mode,
+            dconv_depth, dconv_compression, dconv_scale, dconv_lstm,
+            dconv_attention, embedding, band_ratios, banded_depth,
+            torchaudio_norm: see `HybridNetwork`.
+        complex_as_channels: bool. Whether the frequency branch sees and
+            returns real and imaginary parts ("cac"); else magnitudes, which
+            get the mixture's phase.
+        hybrid_old: bool. Whether the transform pads with zeros and comes back
+            late, as in some released models.
+        chunk_seconds: float. Released models have 44.
+        crossfade: `"triangle"` (the authors') or `"hann"` (BandIt's); see
+            `AudioSeparator.crossfade`.
+        standardize_recording: bool. Whether `separate` takes a recording's
+            mean and deviation away first, and gives them back.
+        transition_power: float. Exponent of the triangle.
+        dtype: dtype policy or `None`. Spectra and waveforms stay float32.
+
+    Call arguments, returned values: as `AudioSeparator`.
+
+    Raises:
+        ValueError: as `AudioSeparator`, or for sizes outside the above.
+    """
+
+    silent_in_silent_out = True
+
+    def __init__(
+        self,
+        stems,
+        num_channels=2,
+        sample_rate=44100,
+        n_fft=4096,
+        channels=48,
+        growth=2,
+        depth=6,
+        complex_as_channels=True,
+        hybrid_old=False,
+        norm_starts=4,
+        norm_groups=4,
+        dconv_mode=1,
+        dconv_depth=2,
+        dconv_compression=4,
+        dconv_scale=1e-3,
+        dconv_lstm=4,
+        dconv_attention=4,
+        embedding=0.2,
+        band_ratios=(),
+        banded_depth=0,
+        torchaudio_norm=False,
+        chunk_seconds=10.0,
+        crossfade="triangle",
+        standardize_recording=True,
+        transition_power=1.0,
+        dtype=None,
+        **kwargs,
+    ):
+        check_stem_names(stems)
+        check_integer("num_channels", num_channels, 1)
+        check_integer("n_fft", n_fft, 16)
+        if n_fft & (n_fft - 1):
+            raise ValueError(f"n_fft must be a power of two; got {n_fft}")
+        outputs = len(stems) * num_channels
+        sizes = {
+            "channels": channels,
+            "growth": growth,
+            "depth": depth,
+            "norm_starts": norm_starts,
+            "norm_groups": norm_groups,
+            "dconv_mode": dconv_mode,
+            "dconv_depth": dconv_depth,
+            "dconv_compression": dconv_compression,
+            "dconv_scale": dconv_scale,
+            "dconv_lstm": dconv_lstm,
+            "dconv_attention": dconv_attention,
+            "embedding": embedding,
+            "band_ratios": list(band_ratios),
+            "banded_depth": banded_depth,
+            "torchaudio_norm": torchaudio_norm,
+        }
+        network = HybridNetwork(
+            2 * outputs if complex_as_channels else outputs,
+            outputs,
+            n_fft // 2,
+            **sizes,
+            dtype=dtype,
+            name="network",
+        )
+        stft = HybridSTFT(n_fft, hybrid_old, name="stft")
+        istft = HybridISTFT(n_fft, hybrid_old, name="istft")
+        # === Functional model ===
+        waveform = keras.Input((num_channels, None), name="waveform")
+        mixture = stft(waveform)  # (batch, channels, frames, bins, 2)
+        x = to_features(mixture, complex_as_channels)
+        x, mean, deviation = Normalize(name="normalize")(x)
+        y = ops.transpose(waveform, (0, 2, 1))
+        y, time_mean, time_deviation = Normalize(name="time_normalize")(y)
+        x, y = network(x, y)
+        x = x * deviation + mean  # (batch, bins, frames, features)
+        y = y * time_deviation + time_mean  # (batch, samples, all channels)
+        x = istft(to_spectrograms(x, mixture, complex_as_channels), waveform)
+        x = x + ops.transpose(y, (0, 2, 1))
+        estimates = {}
+        for i, stem in enumerate(stems):
+            own = x[:, i * num_channels : (i + 1) * num_channels]
+            # Keras names an output after its layer.
+            estimates[stem] = keras.layers.Identity(name=stem)(own)
+        super().__init__(
+            waveform,
+            estimates,
+            sample_rate=sample_rate,
+            chunk_seconds=chunk_seconds,
+            min_samples=2,  # a deviation needs two
+            **kwargs,
+        )
+        # === Config ===
+        self.crossfade = crossfade
+        self.standardize_recording = standardize_recording
+        self.transition_power = transition_power
+        self.n_fft = n_fft
+        self.complex_as_channels = complex_as_channels
+        self.hybrid_old = hybrid_old
+        self.sizes = sizes
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            **self.sizes,
+            "num_channels": self.num_channels,
+            "sample_rate": self.sample_rate,
+            "n_fft": self.n_fft,
+            "complex_as_channels": self.complex_as_channels,
+            "hybrid_old": self.hybrid_old,
+            "crossfade": self.crossfade,
+            "standardize_recording": self.standardize_recording,
+            "transition_power": self.transition_power,
+        }
