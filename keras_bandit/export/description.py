@@ -9,7 +9,6 @@ from keras_bandit.common.checks import (
     check_stem_names,
 )
 from keras_bandit.common.files import check_replaceable, read_json
-from keras_bandit.models.presets import is_preset_directory
 
 DESCRIPTION_FILE = "separator.json"
 
@@ -47,6 +46,8 @@ def is_exported_core(path):
 
 def check_export_replaceable(directory, overwrite):
     """`check_replaceable`, for an export."""
+    from keras_bandit.models.presets import is_preset_directory  # with NumPy
+
     check_replaceable(
         directory,
         overwrite,
