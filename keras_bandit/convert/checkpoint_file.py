@@ -33,6 +33,10 @@ def to_array(name, value):
             f"checkpoint entries must be real numbers; {name} has dtype "
             f"{value.dtype}"
         )
+    if not np.isfinite(value).all():
+        raise ValueError(
+            f"checkpoint entries must not be NaN or infinity; {name} has some"
+        )
     return value.astype("float32")
 
 

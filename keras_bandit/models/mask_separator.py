@@ -5,11 +5,12 @@ import pathlib
 
 import keras
 
+from keras_bandit.common.checks import check_stem_names
 from keras_bandit.common.files import complete_files
 from keras_bandit.layers import ISTFT, STFT, ApplyMask
 from keras_bandit.losses import SPECTROGRAM
 from keras_bandit.models.preset_files import load_weights
-from keras_bandit.models.separator import AudioSeparator, check_stem_names
+from keras_bandit.models.separator import AudioSeparator
 
 
 def apply_masks(

@@ -9,6 +9,7 @@ import keras_hub
 from keras import ops
 
 from keras_bandit.bands import band_layout as make_bands
+from keras_bandit.common.checks import check_stem_names
 from keras_bandit.layers import BandSplit, MaskDecoder, OverlapRecombine
 from keras_bandit.models.band_split_arguments import (
     PAIR_LAYERS,
@@ -21,7 +22,6 @@ from keras_bandit.models.bandit.bandit_layers import (
     UnfoldChannels,
 )
 from keras_bandit.models.mask_separator import MaskSeparator
-from keras_bandit.models.separator import check_stem_names
 
 
 class StopsGradientWhenFrozen:

@@ -8,6 +8,7 @@ import keras
 import keras_hub
 
 from keras_bandit.bands import band_layout as make_bands
+from keras_bandit.common.checks import check_stem_names
 from keras_bandit.layers import BandSplit
 from keras_bandit.models.band_split_arguments import (
     PAIR_LAYERS,
@@ -20,7 +21,6 @@ from keras_bandit.models.bandit.bandit_audio_separator import (
     stem_decoder,
 )
 from keras_bandit.models.mask_separator import MaskSeparator
-from keras_bandit.models.separator import check_stem_names
 
 
 class StemEncoder(StopsGradientWhenFrozen, keras.Model):

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_bandit.models.hybrid_demucs.hybrid_transforms import split_stems
 from keras_bandit.models.preset_files import describe_object
 from keras_bandit.models.separator import AudioSeparator
 
@@ -103,14 +104,9 @@ class DemucsBag(AudioSeparator):
         waveform = keras.Input((channels, None), name="waveform")
         mean = WeightedMean(members, shares / shares.sum(axis=0), name="mean")
         x = mean(waveform)
-        estimates = {}
-        for i, stem in enumerate(stems):
-            own = x[:, i * channels : (i + 1) * channels]
-            # Keras names an output after its layer.
-            estimates[stem] = keras.layers.Identity(name=stem)(own)
         super().__init__(
             waveform,
-            estimates,
+            split_stems(x, stems),
             sample_rate=first.sample_rate,
             chunk_seconds=chunk_seconds or first.chunk_seconds,
             min_samples=max(member.min_samples for member in members),

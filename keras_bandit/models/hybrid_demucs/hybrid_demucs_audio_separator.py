@@ -7,16 +7,17 @@ arXiv:2111.03600, as `facebookresearch/demucs` at e976d93 computes it.
 import keras
 from keras import ops
 
-from keras_bandit.common.checks import check_integer
+from keras_bandit.common.checks import check_integer, check_stem_names
 from keras_bandit.models.hybrid_demucs.hybrid_network import HybridNetwork
 from keras_bandit.models.hybrid_demucs.hybrid_transforms import (
     HybridISTFT,
     HybridSTFT,
     Normalize,
+    split_stems,
     to_features,
     to_spectrograms,
 )
-from keras_bandit.models.separator import AudioSeparator, check_stem_names
+from keras_bandit.models.separator import AudioSeparator
 
 
 @keras.saving.register_keras_serializable(package="keras_bandit")
@@ -141,14 +142,9 @@ class HybridDemucsAudioSeparator(AudioSeparator):
         y = y * time_deviation + time_mean  # (batch, samples, all channels)
         x = istft(to_spectrograms(x, mixture, complex_as_channels), waveform)
         x = x + ops.transpose(y, (0, 2, 1))
-        estimates = {}
-        for i, stem in enumerate(stems):
-            own = x[:, i * num_channels : (i + 1) * num_channels]
-            # Keras names an output after its layer.
-            estimates[stem] = keras.layers.Identity(name=stem)(own)
         super().__init__(
             waveform,
-            estimates,
+            split_stems(x, stems),
             sample_rate=sample_rate,
             chunk_seconds=chunk_seconds,
             min_samples=2,  # a deviation needs two

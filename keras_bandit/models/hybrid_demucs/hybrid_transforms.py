@@ -151,3 +151,15 @@ def to_spectrograms(features, mixture, complex_as_channels):
         return ops.stack([x[:, 0::2], x[:, 1::2]], axis=-1)
     stems = x.shape[1] // mixture.shape[1]
     return with_phase_of(ops.concatenate([mixture] * stems, axis=1), x)
+
+
+def split_stems(waveforms, stems):
+    """`(batch, stems * channels, samples)` to `{stem: its channels}`."""
+    channels = waveforms.shape[1] // len(stems)
+    return {
+        # Keras names an output after its layer.
+        stem: keras.layers.Identity(name=stem)(
+            waveforms[:, i * channels : (i + 1) * channels]
+        )
+        for i, stem in enumerate(stems)
+    }

@@ -8,7 +8,7 @@ arXiv:2110.09958, Sec. 3, as `merlresearch/cocktail-fork-separation` at
 import keras
 from keras import ops
 
-from keras_bandit.common.checks import check_integer
+from keras_bandit.common.checks import check_integer, check_stem_names
 from keras_bandit.layers import ISTFT, STFT, BatchNorm, LSTMStack, Magnitude
 from keras_bandit.layers.initializers import FanInUniform
 from keras_bandit.layers.magnitude import stft_scale
@@ -17,7 +17,7 @@ from keras_bandit.models.mrx.mrx_layers import (
     MixtureConsistency,
     SameFrames,
 )
-from keras_bandit.models.separator import AudioSeparator, check_stem_names
+from keras_bandit.models.separator import AudioSeparator
 
 
 def _dense(units, fan_in, dtype, name):

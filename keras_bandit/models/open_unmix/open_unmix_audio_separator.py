@@ -7,7 +7,7 @@ Implementation for Music Source Separation" (JOSS 4:41), as
 
 import keras
 
-from keras_bandit.common.checks import check_integer
+from keras_bandit.common.checks import check_integer, check_stem_names
 from keras_bandit.layers import BatchNorm, LSTMStack, Magnitude
 from keras_bandit.layers.initializers import FanInUniform
 from keras_bandit.layers.magnitude import stft_scale
@@ -21,7 +21,7 @@ from keras_bandit.models.open_unmix.open_unmix_layers import (
     RealMask,
 )
 from keras_bandit.models.open_unmix.wiener import WienerFilter
-from keras_bandit.models.separator import AudioSeparator, check_stem_names
+from keras_bandit.models.separator import AudioSeparator
 
 RESIDUAL = "residual"
 """Name of the stem that the named ones leave."""
