@@ -95,61 +95,33 @@ def predict_chunks(predict, chunks, batch_size, skip_silence=False):
 HOPS_PER_CHUNK = {"hann": 2.0, "middle": 1.5, "triangle": 4 / 3}
 """How a model's chunks are joined, and hops in a chunk if none is given.
 
-`"hann"`: `crossfade_chunks`. Two is the fewest with a full crossfade
+`"hann"`: `hann_chunks`. Two is the fewest with a full crossfade
 everywhere; BandIt's authors take 12 (a hop of 0.5 s): six times the work, and
-a little better. `"middle"`: `join_middles`; the sixth of a chunk at either end
-is context alone. `"triangle"`: `join_triangles`, Demucs's.
+a little better. `"middle"`: `middle_chunks`; the sixth of a chunk at either end
+is context alone. `"triangle"`: `triangle_chunks`, Demucs's.
 """
 
 
-def crossfade_chunks(
-    predict,
-    items,
-    stems,
-    chunk_length,
-    hop,
-    batch_size,
-    progress=False,
-    skip_silence=False,
-):
-    """Separates recordings chunk by chunk and crossfades the estimates.
+def hann_chunks(num_samples, chunk_length, hop):
+    """Which chunks `crossfade_chunks` takes, crossfaded by Hann windows.
 
     The authors' `OverlapAddFader` (`core/utils/audio.py` of
     `karnwatcharasupat/bandit` at 735a57c: reflected edges, Hann window,
     chunks at multiples of the hop), without the chunks that touch nothing but
     padding and without its lower limit on the length.
 
-    If `predict` returns its input for each stem, the recording comes back
-    for every `hop <= chunk_length`.
-
     Args:
-        predict: callable. Takes `(batch_size, channels, chunk_length)`
-            float32 and returns a dict of each stem's array of that shape.
-            Always called with this one shape; the last batch is filled up
-            with zeros.
-        items: `(items, channels, samples)` float32. Items are separated
-            independently of one another, the channels of one together.
-        stems: list of str. The keys of what `predict` returns.
+        num_samples: int. Samples of the recording.
         chunk_length: int. Samples of a chunk.
         hop: int. Samples from chunk to chunk, 1 to `chunk_length`.
-        batch_size: int. Chunks per call.
-        progress: bool or str. True shows a bar with the time left on
-            standard error; a str is its label.
-        skip_silence: bool. Whether exactly silent chunks are not computed,
-            for models that separate silence into silence.
 
     Returns:
-        dict of each stem's `(items, channels, samples)` float32.
-
-    Raises:
-        FloatingPointError: if the model returns NaN or infinity.
+        lists of `(start, length, weights)`, one length in each list; weights,
+        `(length,)` float32, add up to 1 at every sample of the recording.
     """
     window = crossfade_window(chunk_length, hop)
-    starts = chunk_starts(items.shape[-1], chunk_length, hop)
-    chunks = [(start, chunk_length, window) for start in starts]
-    return _add_up(
-        predict, items, stems, [chunks], batch_size, progress, skip_silence
-    )
+    starts = chunk_starts(num_samples, chunk_length, hop)
+    return [[(start, chunk_length, window) for start in starts]]
 
 
 def middle_weights(length, chunk_length, hop, first, last):
@@ -183,36 +155,14 @@ def middle_weights(length, chunk_length, hop, first, last):
     return weights.astype("float32")
 
 
-def join_middles(
-    predict,
-    items,
-    stems,
-    chunk_length,
-    hop,
-    batch_size,
-    progress=False,
-    skip_silence=False,
-    min_samples=1,
-):
-    """Separates recordings chunk by chunk and keeps the middle of each.
+def middle_chunks(num_samples, chunk_length, hop, min_samples=1):
+    """As `hann_chunks`, but keeps the middle of each chunk.
 
     For models that are made to see whole recordings: chunks begin at the
     recording's first sample, and one that fits in a chunk is seen whole. The
-    other chunks differ from that by what the model knows of far away.
-
-    Args:
-        predict, items, stems, chunk_length, hop, batch_size, progress,
-            skip_silence: as `crossfade_chunks`, but the last chunk of a
-            recording has its own length.
-        min_samples: int. The last chunk is extended to it by reflection.
-
-    Returns:
-        dict of each stem's `(items, channels, samples)` float32.
-
-    Raises:
-        FloatingPointError: if the model returns NaN or infinity.
+    other chunks differ from that by what the model knows of far away. The last
+    chunk has its own length, extended by reflection to `min_samples`.
     """
-    num_samples = items.shape[-1]
     count = 1 + max(-(-(num_samples - chunk_length) // hop), 0)
     chunks = []
     for i in range(count):
@@ -222,40 +172,18 @@ def join_middles(
             length = max(num_samples - i * hop, min_samples)
         weights = middle_weights(length, chunk_length, hop, i == 0, last)
         chunks.append((i * hop, length, weights))
-    return _add_up(
-        predict,
-        items,
-        stems,
-        [chunks[:-1], chunks[-1:]],
-        batch_size,
-        progress,
-        skip_silence,
-    )
+    return [chunks[:-1], chunks[-1:]]
 
 
-def join_triangles(
-    predict,
-    items,
-    stems,
-    chunk_length,
-    hop,
-    batch_size,
-    progress=False,
-    skip_silence=False,
-    min_samples=1,
-    power=1.0,
-):
-    """Separates recordings chunk by chunk under triangular weights.
+def triangle_chunks(num_samples, chunk_length, hop, min_samples=1, power=1.0):
+    """As `hann_chunks`, but under triangular weights.
 
     `apply_model` of `facebookresearch/demucs` (e976d93): chunks begin at the
-    recording's first sample, the last one is as short as it is, and weighted
-    estimates are divided by the sum of weights.
-
-    Args:
-        power: float. Exponent of the triangle; higher is a shorter crossfade.
-        others: as `join_middles`, and so are returned value and errors.
+    recording's first sample, the last one is as short as it is (extended by
+    reflection to `min_samples`), and weighted estimates are divided by the sum
+    of weights. `power` is the triangle's exponent; higher is a shorter
+    crossfade.
     """
-    num_samples = items.shape[-1]
     half = chunk_length // 2
     rising = np.arange(1, half + 1)
     falling = np.arange(chunk_length - half, 0, -1)
@@ -273,51 +201,50 @@ def join_triangles(
         weights = np.pad(weights, (0, max(min_samples - length, 0)))
         chunk = (start, len(weights), weights.astype("float32"))
         groups.setdefault(len(weights), []).append(chunk)
-    return _add_up(
-        predict,
-        items,
-        stems,
-        list(groups.values()),
-        batch_size,
-        progress,
-        skip_silence,
-    )
+    return list(groups.values())
 
 
-SHIFT_SECONDS = 0.5
-"""The most that `average_shifts` moves a recording, as Demucs's authors do."""
+def crossfade_chunks(
+    predict,
+    items,
+    stems,
+    chunk_length,
+    hop,
+    batch_size,
+    progress=False,
+    skip_silence=False,
+    plan=hann_chunks,
+):
+    """Separates recordings chunk by chunk and crossfades the estimates.
 
-
-def average_shifts(join, items, leads):
-    """Averages estimates of a recording that begins later each time.
-
-    A model that strides over samples is not quite the same at each offset.
+    If `predict` returns its input for each stem, the recording comes back
+    for every `hop <= chunk_length`.
 
     Args:
-        join: function of items to estimates, as `join_triangles`.
-        items: `(items, channels, samples)` float32.
-        leads: list of int, samples of silence before each.
+        predict: callable. Takes `(batch_size, channels, chunk_length)`
+            float32 and returns a dict of each stem's array of that shape.
+            If all chunks have one length it is always called with this one
+            shape; the last batch is filled up with zeros.
+        items: `(items, channels, samples)` float32. Items are separated
+            independently of one another, the channels of one together.
+        stems: list of str. The keys of what `predict` returns.
+        chunk_length: int. Samples of a chunk.
+        hop: int. Samples from chunk to chunk, 1 to `chunk_length`.
+        batch_size: int. Chunks per call.
+        progress: bool or str. True shows a bar with the time left on
+            standard error; a str is its label.
+        skip_silence: bool. Whether exactly silent chunks are not computed,
+            for models that separate silence into silence.
+        plan: function of the recording's samples, `chunk_length` and `hop` to
+            chunks and their weights: `hann_chunks` or one like it.
 
     Returns:
         dict of each stem's `(items, channels, samples)` float32.
+
+    Raises:
+        FloatingPointError: if the model returns NaN or infinity.
     """
-    total = {}
-    for lead in leads:
-        padded = np.pad(items, [(0, 0), (0, 0), (lead, 0)])
-        for stem, estimate in join(padded).items():
-            part = estimate[..., lead:] / np.float32(len(leads))
-            total[stem] = total.get(stem, 0) + part
-    return total
-
-
-def _add_up(predict, items, stems, groups, batch_size, progress, skip_silence):
-    """Sums weighted chunks.
-
-    Args:
-        groups: lists of `(start, length, weights)`, one length in each list.
-        predict, items, stems, batch_size, progress, skip_silence: as
-            `crossfade_chunks`.
-    """
+    groups = plan(items.shape[-1], chunk_length, hop)
     estimates = {stem: np.zeros(items.shape, "float32") for stem in stems}
     bar = tqdm(
         total=sum(map(len, groups)) * len(items),
@@ -353,6 +280,32 @@ def _add_up(predict, items, stems, groups, batch_size, progress, skip_silence):
                     estimate = estimates[stem][item]
                     _add_chunk(estimate, outputs[stem], start, weights)
     return estimates
+
+
+SHIFT_SECONDS = 0.5
+"""The most that `average_shifts` moves a recording, as Demucs's authors do."""
+
+
+def average_shifts(join, items, leads):
+    """Averages estimates of a recording that begins later each time.
+
+    A model that strides over samples is not quite the same at each offset.
+
+    Args:
+        join: function of items to estimates, as `crossfade_chunks`.
+        items: `(items, channels, samples)` float32.
+        leads: list of int, samples of silence before each.
+
+    Returns:
+        dict of each stem's `(items, channels, samples)` float32.
+    """
+    total = {}
+    for lead in leads:
+        padded = np.pad(items, [(0, 0), (0, 0), (lead, 0)])
+        for stem, estimate in join(padded).items():
+            part = estimate[..., lead:] / np.float32(len(leads))
+            total[stem] = total.get(stem, 0) + part
+    return total
 
 
 def _add_chunk(estimate, output, start, window):

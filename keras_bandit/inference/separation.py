@@ -1,5 +1,6 @@
 """Separation of a recording of any length, rate and number of channels."""
 
+import functools
 import math
 
 import numpy as np
@@ -19,8 +20,9 @@ from keras_bandit.inference.crossfade import (
     average_shifts,
     chunk_starts,
     crossfade_chunks,
-    join_middles,
-    join_triangles,
+    hann_chunks,
+    middle_chunks,
+    triangle_chunks,
 )
 from keras_bandit.inference.engines import with_engine
 
@@ -271,13 +273,16 @@ def separate(
 
     def join(items):
         crossfade = getattr(separator, "crossfade", "hann")
-        how, options = crossfade_chunks, {}
+        plan, options = hann_chunks, {}
         if crossfade != "hann":
-            how, options = join_middles, {"min_samples": separator.min_samples}
+            plan, options = (
+                middle_chunks,
+                {"min_samples": separator.min_samples},
+            )
         if crossfade == "triangle":
-            how = join_triangles
+            plan = triangle_chunks
             options["power"] = getattr(separator, "transition_power", 1.0)
-        return how(
+        return crossfade_chunks(
             _predictor(separator, items, chunk, hop, batch_size),
             items,
             list(separator.stems),
@@ -286,7 +291,7 @@ def separate(
             batch_size,
             progress,
             separator.silent_in_silent_out,
-            **options,
+            functools.partial(plan, **options),
         )
 
     if shifts:

@@ -1,5 +1,6 @@
 """Crossfading chunks: the authors' scheme, and its properties."""
 
+import functools
 import tracemalloc
 
 import numpy as np
@@ -11,7 +12,7 @@ from keras_bandit.inference.crossfade import (
     chunk_starts,
     crossfade_chunks,
     crossfade_window,
-    join_middles,
+    middle_chunks,
     predict_chunks,
     read_chunk,
 )
@@ -107,8 +108,9 @@ def test_middles_of_the_identity_are_the_recording(data):
         shapes.append(batch.shape)
         return identity(batch)
 
-    estimates = join_middles(
-        predict, audio, ["speech"], chunk, hop, 2, min_samples=min(chunk, 9)
+    plan = functools.partial(middle_chunks, min_samples=min(chunk, 9))
+    estimates = crossfade_chunks(
+        predict, audio, ["speech"], chunk, hop, 2, plan=plan
     )
     np.testing.assert_allclose(estimates["speech"], audio, rtol=0, atol=1e-6)
     assert len(set(shapes)) <= 2
@@ -124,8 +126,9 @@ def test_middles_leave_out_the_ends_of_chunks():
         estimate[..., :9] = estimate[..., -9:] = 5.0
         return {"speech": estimate}
 
-    estimate = join_middles(
-        wrong_at_the_ends, noise(1, 1, 1000), ["speech"], 90, 60, 2
+    audio = noise(1, 1, 1000)
+    estimate = crossfade_chunks(
+        wrong_at_the_ends, audio, ["speech"], 90, 60, 2, plan=middle_chunks
     )["speech"][0, 0]
     assert np.all(estimate[:9] == 5)  # nothing else is there
     np.testing.assert_allclose(estimate[9:-9], 1, atol=1e-6)

@@ -16,7 +16,11 @@ import torch
 from keras_bandit.convert import from_checkpoint
 from keras_bandit.convert.checkpoint_file import read_state_dict
 from keras_bandit.convert.demucs_files import NOT_HERE
-from keras_bandit.inference.crossfade import average_shifts, join_triangles
+from keras_bandit.inference.crossfade import (
+    average_shifts,
+    crossfade_chunks,
+    triangle_chunks,
+)
 from keras_bandit.losses import L1
 from keras_bandit.models import (
     AudioSeparator,
@@ -159,13 +163,14 @@ def test_shifts(golden, convert):
     chunk = round(float(data["segment_seconds"]) * 44100)
 
     def join(items):
-        return join_triangles(
+        return crossfade_chunks(
             separator.predict_on_batch,
             items,
             separator.stems,
             chunk,
             int(0.75 * chunk),
             1,
+            plan=triangle_chunks,
         )
 
     leads = 22050 - data["shifts2_offsets"]
