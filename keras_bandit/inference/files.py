@@ -3,8 +3,10 @@
 import contextlib
 import dataclasses
 import errno
+import math
 import os
 import pathlib
+import shutil
 import time
 
 from keras_bandit.common.files import check_writable, complete_files
@@ -139,34 +141,56 @@ def _made_folder(folder):
         raise
 
 
-def _write(written, file, file_format, overwrite):
-    """Writes the stems of a `SeparatedFile`, all or none."""
-    paths = list(file.paths.values())
+def _check_room(file):
+    """`OSError` if the disk has not the room that wav files will take."""
+    samples = file.format.num_samples * file.format.num_channels
+    needed = samples * audio_files.BITS[file.subtype] // 8 * len(file.paths)
+    path = next(iter(file.paths.values()))
+    folder = next(p for p in path.absolute().parents if p.exists())
+    free = shutil.disk_usage(folder).free
+    if path.suffix == ".wav" and needed > free:
+        raise OSError(
+            errno.ENOSPC,
+            f"{needed:,} bytes are needed for the stems, {free:,} are free",
+            str(path.parent),
+        )
+
+
+def _write(blocks, file, file_format, overwrite):
+    """Writes the stems of a `SeparatedFile` as they come, all or none.
+
+    Returns the lines about clipped stems.
+    """
+    paths, found = list(file.paths.values()), file.format
     with (
         _made_folder(paths[0].parent),
         complete_files(paths, overwrite) as temporary,
+        contextlib.ExitStack() as stack,
     ):
-        for name, samples in written.items():
-            audio_files.write_audio(
-                temporary[file.paths[name]],
-                samples,
-                file.format.sample_rate,
-                file_format,
-                file.subtype,
+        writers = {
+            name: stack.enter_context(
+                audio_files.AudioWriter(
+                    temporary[path],
+                    found.sample_rate,
+                    found.num_channels,
+                    found.num_samples,
+                    file_format,
+                    file.subtype,
+                )
             )
-
-
-def _warnings(written, file):
-    if file.format.damage:
-        yield f"{file.source}: damaged, and read on: {file.format.damage}"
-    for name, samples in written.items():
-        count, peak = audio_files.clipping(samples, file.subtype)
-        if count:
-            yield (
-                f"{file.paths[name]}: peaks at {peak:+.2f} dBFS, {count} "
-                f"samples clipped to full scale in {file.subtype}; FLOAT (wav) "
-                "keeps them"
-            )
+            for name, path in file.paths.items()
+        }
+        for mixture, estimates in blocks:
+            derived = _derive(file.choice, estimates, mixture)
+            for name, samples in derived.items():
+                writers[name].write(samples)
+    return [
+        f"{file.paths[name]}: peaks at {20 * math.log10(writer.peak):+.2f} "
+        f"dBFS, {writer.clipped} samples clipped to full scale in "
+        f"{file.subtype}; FLOAT (wav) keeps them"
+        for name, writer in writers.items()
+        if writer.clipped
+    ]
 
 
 def check_file(
@@ -286,28 +310,29 @@ def separate_file(
         overwrite,
         inputs,
     )
-    source, choice = file.source, file.choice
-    mixture, audio_format = audio_files.read_audio(source)
-    sample_rate = audio_format.sample_rate
-    with _named(source, ValueError):
-        mixture = separation.check_audio(mixture, sample_rate)
+    source, recording = file.source, audio_files.AudioFile(source)
+    _check_room(file)
+    if file.format.subtype in ("FLOAT", "DOUBLE"):
+        with _named(source, ValueError):
+            separation.check_finite(recording)
     began = time.monotonic()
     with _named(source, FloatingPointError):
-        estimates = separation.separate(
+        blocks = separation.separate_blocks(
             separator,
-            mixture,
-            sample_rate,
+            recording,
             chunk_seconds,
             hop_seconds,
             batch_size,
-            choice.computed,
+            file.choice.computed,
             source.name if progress is True else progress,
             mixture_consistency=mixture_consistency,
             shifts=shifts,
             seed=seed,
         )
-    elapsed = time.monotonic() - began
-    file = dataclasses.replace(file, format=audio_format, elapsed=elapsed)
-    written = _derive(choice, estimates, mixture)
-    _write(written, file, file_format, overwrite)
-    return dataclasses.replace(file, warnings=list(_warnings(written, file)))
+        warnings = _write(blocks, file, file_format, overwrite)
+    if recording.format.damage:
+        damage = recording.format.damage
+        warnings.insert(0, f"{source}: damaged, and read on: {damage}")
+    return dataclasses.replace(
+        file, elapsed=time.monotonic() - began, warnings=warnings
+    )
