@@ -421,8 +421,7 @@ def _with_progress(blocks, source, progress):
 
 
 _BAR = (
-    "{l_bar}{bar}| {n:.0f} of {total:.0f} s, {remaining} left, "
-    "{rate_noinv_fmt}"
+    "{l_bar}{bar}| {n:.1f} of {total:.1f} s, {remaining} left, {rate_noinv_fmt}"
 )
 
 
