@@ -11,7 +11,7 @@ from keras_bandit.common.checks import (
     check_some,
     check_whole,
 )
-from keras_bandit.common.loudness import integrated_loudness
+from keras_bandit.common.loudness import LoudnessMeter
 from keras_bandit.inference import DEFAULT_BATCH_SIZE, MAX_BATCH_SIZE
 from keras_bandit.inference.crossfade import (
     HOPS_PER_CHUNK,
@@ -446,18 +446,29 @@ def _level(separator, source):
     standardize = getattr(separator, "standardize_recording", False)
     if wanted is None and not standardize:
         return 0, 1
-    up = Resampler(source.sample_rate, separator.sample_rate)
-    parts = [up.push(block) for block in source.blocks()]
-    audio = np.concatenate([*parts, up.finish()], axis=-1)
+
+    def resampled():
+        up = Resampler(source.sample_rate, separator.sample_rate)
+        for block in source.blocks():
+            yield up.push(block)
+        yield up.finish()
+
     if wanted is not None:
-        # The standard has weights for five channels.
-        loudness = integrated_loudness(audio[:5], separator.sample_rate)
+        meter = LoudnessMeter(separator.sample_rate)
+        for audio in resampled():
+            meter.push(audio[:5])  # the standard weights five channels
+        loudness = meter.loudness()
         if math.isfinite(loudness):
             return 0, np.float32(10 ** ((wanted - loudness) / 20))
         return 0, 1
-    mono = audio.mean(axis=0, dtype="float64")
-    deviation = mono.std(ddof=1) if len(mono) > 1 else 0
-    return np.float32(mono.mean()), np.float32(1 / (deviation + 1e-8))
+    count = total = squares = 0
+    for audio in resampled():
+        mono = audio.mean(axis=0, dtype="float64")
+        count, total = count + len(mono), total + mono.sum()
+        squares += mono @ mono
+    variance = max(squares - total**2 / count, 0) / max(count - 1, 1)
+    gain = 1 / (math.sqrt(variance) + 1e-8)
+    return np.float32(total / count), np.float32(gain)
 
 
 def _predictor(separator, source, hop, batch_size):
