@@ -197,21 +197,16 @@ class Crossfade:
         batch_size: int. Chunks per call.
         skip_silence: bool. Whether exactly silent chunks are not computed,
             for models that separate silence into silence.
-        on_chunk: function that is called after each chunk is read.
+
+    Attributes:
+        on_rest: function without arguments that is called when `state` may be
+            asked for, after some chunk or other; or `None`.
     """
 
-    def __init__(
-        self,
-        predict,
-        stems,
-        plan,
-        batch_size,
-        skip_silence=False,
-        on_chunk=lambda: None,
-    ):
-        self._predict, self._stems, self._plan = predict, list(stems), plan
+    def __init__(self, predict, stems, plan, batch_size, skip_silence=False):
+        self._predict, self.stems, self._plan = predict, list(stems), plan
         self._batch_size, self._skip_silence = batch_size, skip_silence
-        self._on_chunk = on_chunk
+        self.on_rest = None
         self._num_samples = None  # while more may come
         self._audio = None  # from sample `_first` on
         self._first = 0
@@ -236,8 +231,9 @@ class Crossfade:
         """
         if self._audio is None:
             self._audio = items[..., :0]
-            nothing = np.zeros_like(items[..., :0], "float32")
-            self._estimates = {stem: nothing for stem in self._stems}
+            if self._estimates is None:
+                nothing = np.zeros_like(items[..., :0], "float32")
+                self._estimates = {stem: nothing for stem in self.stems}
         self._audio = np.concatenate([self._audio, items], axis=-1)
         return self._advance()
 
@@ -245,6 +241,29 @@ class Crossfade:
         """After the last `push`: what is left; as `push`."""
         self._num_samples = self._first + self._audio.shape[-1]
         return self._advance()
+
+    def state(self):
+        """What `restore` takes, a dict of arrays."""
+        return {
+            "index": self._index,
+            "finished": self._finished,
+            "lengths": sorted(self._lengths),
+            "estimates": np.stack([self._estimates[s] for s in self.stems]),
+        }
+
+    def restore(self, state):
+        """Goes on from a `state`, before the first `push`.
+
+        The recording is pushed from its beginning; what had been returned is
+        neither computed nor returned again.
+        """
+        self._index, self._finished = (
+            int(state["index"]),
+            int(state["finished"]),
+        )
+        self._lengths = set(state["lengths"].tolist())
+        estimates = state["estimates"]
+        self._estimates = dict(zip(self.stems, estimates, strict=True))
 
     def _advance(self):
         available = self._first + self._audio.shape[-1]
@@ -261,6 +280,8 @@ class Crossfade:
                 break
             self._take(start, weights)
             self._index += 1
+            if self.on_rest and not self._rows:
+                self.on_rest()
         if self._num_samples is not None:
             self._flush()
         # The end is reflected: its last chunk needs as much before it.
@@ -280,7 +301,6 @@ class Crossfade:
                 self._rows.append((item, start, weights, chunk))
                 if len(self._rows) == self._batch_size:
                     self._flush()
-            self._on_chunk()
 
     def _read(self, start, length):
         """`(items, channels, length)`, reflected at the recording's ends.
@@ -319,7 +339,7 @@ class Crossfade:
             for stem, output in self._predict(batch).items()
         }
         for row, (item, start, weights, _) in enumerate(self._rows):
-            for stem in self._stems:
+            for stem in self.stems:
                 output = outputs[stem][row]
                 if not np.isfinite(output).all():
                     raise FloatingPointError(
@@ -332,7 +352,7 @@ class Crossfade:
     def _lengthen(self, stop):
         """Makes room for estimates up to the sample `stop`."""
         missing = stop - self._finished
-        missing -= self._estimates[self._stems[0]].shape[-1]
+        missing -= self._estimates[self.stems[0]].shape[-1]
         if missing > 0:
             for stem, estimate in self._estimates.items():
                 zeros = np.zeros((*estimate.shape[:-1], missing), "float32")

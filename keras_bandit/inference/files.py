@@ -12,7 +12,11 @@ import time
 from keras_bandit.common.files import check_writable, complete_files
 from keras_bandit.inference import DEFAULT_BATCH_SIZE, separation
 from keras_bandit.inference import audio as audio_files
+from keras_bandit.inference import resume as resuming
 from keras_bandit.inference.audio import AudioFileError
+
+JOB_FOLDER = ".job"
+"""Beside the stems, what `resume` keeps while a file is separated."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,10 +145,15 @@ def _made_folder(folder):
         raise
 
 
-def _check_room(file):
-    """`OSError` if the disk has not the room that wav files will take."""
+def _check_room(file, kept_rate):
+    """`OSError` if the disk has not the room that wav files will take.
+
+    And what is kept to resume, float32 at `kept_rate` Hz; 0: nothing.
+    """
     samples = file.format.num_samples * file.format.num_channels
     needed = samples * audio_files.BITS[file.subtype] // 8 * len(file.paths)
+    kept = samples * kept_rate // file.format.sample_rate * 4
+    needed += kept * len(file.choice.computed)
     path = next(iter(file.paths.values()))
     folder = next(p for p in path.absolute().parents if p.exists())
     free = shutil.disk_usage(folder).free
@@ -156,15 +165,17 @@ def _check_room(file):
         )
 
 
-def _write(blocks, file, file_format, overwrite):
+def _write(blocks, file, file_format, overwrite, folder):
     """Writes the stems of a `SeparatedFile` as they come, all or none.
+
+    `folder` is for the hidden files, `None`: that of the stems.
 
     Returns the lines about clipped stems.
     """
     paths, found = list(file.paths.values()), file.format
     with (
         _made_folder(paths[0].parent),
-        complete_files(paths, overwrite) as temporary,
+        complete_files(paths, overwrite, folder) as temporary,
         contextlib.ExitStack() as stack,
     ):
         writers = {
@@ -207,6 +218,7 @@ def check_file(
     subtype=None,
     overwrite=False,
     inputs=(),
+    resume=False,
 ):
     """Checks all that can be known before a file is read and separated.
 
@@ -232,7 +244,9 @@ def check_file(
             audio_format.num_channels, separator.num_channels
         )
     paths = {name: output / f"{name}.{file_format}" for name in choice.written}
-    _check_paths(source, paths.values(), overwrite, inputs)
+    # Killed between two renames, some stems of the job are there.
+    resumed = resume and (output / JOB_FOLDER / resuming.JOB).exists()
+    _check_paths(source, paths.values(), overwrite or resumed, inputs)
     return SeparatedFile(source, audio_format, subtype, choice, paths)
 
 
@@ -254,6 +268,7 @@ def separate_file(
     progress=False,
     shifts=0,
     seed=0,
+    resume=False,
 ):
     """Separates an audio file and writes a file for each stem, all or none.
 
@@ -281,6 +296,10 @@ def separate_file(
         inputs: list of paths that are never replaced, beside `source`.
         progress: see `separate`; True labels the bar with the file's name.
         shifts, seed: see `separate`.
+        resume: bool. Whether to go on where a former call of the same
+            arguments was killed, and to keep what is finished for the next
+            one, in the hidden folder `.job` of `output`. It takes as much room
+            as the stems in FLOAT. The files are the same to the bit.
 
     Returns:
         `SeparatedFile`.
@@ -288,7 +307,8 @@ def separate_file(
     Raises:
         AudioFileError: if the file cannot be read, has NaN or infinity, a
             rate or a number of channels that the model or `file_format` does
-            not take, or if a stem would replace an input. Names the file.
+            not take, if a stem would replace an input, or if there is another
+            job to resume. Names the file.
         ValueError: if an argument is not as described.
         OSError: if `output` cannot be written. `FileExistsError` if a stem's
             file exists, or appears meanwhile, and `overwrite` is false.
@@ -309,27 +329,50 @@ def separate_file(
         subtype,
         overwrite,
         inputs,
+        resume,
     )
     source, recording = file.source, audio_files.AudioFile(source)
-    _check_room(file)
     if file.format.subtype in ("FLOAT", "DOUBLE"):
         with _named(source, ValueError):
             separation.check_finite(recording)
+    folder = pathlib.Path(output) / JOB_FOLDER
+    _check_room(file, separator.sample_rate if resume else 0)
     began = time.monotonic()
-    with _named(source, FloatingPointError):
-        blocks = separation.separate_blocks(
-            separator,
-            recording,
-            chunk_seconds,
-            hop_seconds,
-            batch_size,
-            file.choice.computed,
-            source.name if progress is True else progress,
-            mixture_consistency=mixture_consistency,
-            shifts=shifts,
-            seed=seed,
-        )
-        warnings = _write(blocks, file, file_format, overwrite)
+    options = {
+        "chunk_seconds": chunk_seconds,
+        "hop_seconds": hop_seconds,
+        "batch_size": batch_size,
+        "stems": file.choice.computed,
+        "mixture_consistency": mixture_consistency,
+        "shifts": shifts,
+        "seed": seed,
+    }
+    with contextlib.ExitStack() as stack:
+        job = None
+        if resume:
+            settings = {
+                "source": resuming.describe_file(source),
+                "separator": resuming.describe_separator(separator),
+                "options": options,
+            }
+            with _named(source, ValueError):
+                job = stack.enter_context(resuming.Job(folder, settings))
+        with _named(source, FloatingPointError):
+            blocks = separation.separate_blocks(
+                separator,
+                recording,
+                progress=source.name if progress is True else progress,
+                job=job,
+                **options,
+            )
+            warnings = _write(
+                blocks,
+                file,
+                file_format,
+                overwrite or bool(job and job.resumed),
+                folder if resume else None,
+            )
+    shutil.rmtree(folder, ignore_errors=True)
     if recording.format.damage:
         damage = recording.format.damage
         warnings.insert(0, f"{source}: damaged, and read on: {damage}")

@@ -287,6 +287,7 @@ def separate_blocks(
     mixture_consistency=False,
     shifts=0,
     seed=0,
+    job=None,
 ):
     """Separates a recording as a stream: blocks in, blocks out.
 
@@ -297,6 +298,7 @@ def separate_blocks(
         separator: as `separate`, on the engine that computes.
         source: `ArraySource` or one like it. `num_samples` may be `None`: not
             known before its end.
+        job: `Job` that keeps what is finished, or `None`.
         **: see `separate`.
 
     Yields:
@@ -323,13 +325,14 @@ def separate_blocks(
     predict = _predictor(separator, source, hop, batch_size)
 
     def crossfade():
-        return Crossfade(
+        made = Crossfade(
             predict,
             separator.stems,
             _plan(separator, chunk, hop),
             batch_size,
             separator.silent_in_silent_out,
         )
+        return job.keep(made) if job else made
 
     if shifts:
         most = int(SHIFT_SECONDS * separator.sample_rate)

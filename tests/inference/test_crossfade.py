@@ -378,20 +378,6 @@ def test_padding_rows_do_not_count_as_estimates():
     np.testing.assert_allclose(estimates["speech"], audio, rtol=0, atol=1e-6)
 
 
-def test_chunks_are_counted():
-    count = itertools.count()
-    crossfade_chunks(
-        identity,
-        noise(2, 1, 50),
-        ["speech"],
-        20,
-        10,
-        2,
-        on_chunk=lambda: next(count),
-    )
-    assert next(count) == 12
-
-
 def test_memory_does_not_grow():
     def peak(num_blocks):
         crossfade = Crossfade(
