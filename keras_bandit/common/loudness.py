@@ -1,4 +1,4 @@
-"""Integrated loudness in LUFS, with pyloudnorm's filters."""
+"""Levels: loudness in LUFS, with pyloudnorm's filters, RMS and peak."""
 
 import numpy as np
 
@@ -6,6 +6,10 @@ from keras_bandit.common.extras import require
 
 _STEP_SECONDS = 0.1  # gating blocks of ITU-R BS.1770-4 are four of these
 _CHANNEL_GAINS = np.array([1.0, 1.0, 1.0, 1.41, 1.41])[:, None]
+
+LEVELS = ("rms", "peak", "rms_peak")
+"""What `level_gain` brings a recording to: a root mean square of 0.1 (-20
+dBFS), a peak of 1 (0 dBFS), or that root mean square but no peak above 1."""
 
 
 def require_pyloudnorm():
@@ -97,3 +101,21 @@ def integrated_loudness(audio, sample_rate):
     meter = LoudnessMeter(sample_rate)
     meter.push(audio)
     return meter.loudness()
+
+
+def level_gain(blocks, level):
+    """Factor that brings a recording to a level of `LEVELS`; 1 for silence.
+
+    Of blocks `(channels, samples)`, all channels together. Times a recording
+    that is louder, a factor that is smaller by as much: the result is the same.
+    """
+    peak = square = size = 0
+    for audio in blocks:
+        size += audio.size
+        peak = max(peak, float(np.abs(audio).max(initial=0)))
+        # einsum sums float32 in float64 without a copy.
+        square += np.einsum("cs,cs->", audio, audio, dtype="float64")
+    if square < 1e-60:  # no audio; 1 / peak could exceed float32
+        return 1.0
+    gains = {"rms": 0.1 * (size / square) ** 0.5, "peak": 1 / peak}
+    return min(gains.values()) if level == "rms_peak" else gains[level]

@@ -5,6 +5,9 @@ import sys
 
 from keras_bandit.common.versions import versions
 
+# Options that weights do not show, described where they are on.
+_LEVELS = ("normalize_recording", "standardize_spectrogram")
+
 
 def describe_model(separator):
     """What tells an `AudioSeparator` from others: a dict for JSON."""
@@ -18,6 +21,7 @@ def describe_model(separator):
         "dtype": ", ".join(sorted(_dtypes(separator))),
         "parameters": separator.count_params(),
         "weights_sha256": digest.hexdigest(),
+        **{k: v for k, v in vars(separator).items() if k in _LEVELS and v},
     }
 
 

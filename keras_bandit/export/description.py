@@ -95,7 +95,14 @@ def _read_description(folder):
 
 
 def _check_values(
-    stems, sample_rate, num_channels, chunk_seconds, min_samples, stft, **_
+    stems,
+    sample_rate,
+    num_channels,
+    chunk_seconds,
+    min_samples,
+    stft,
+    normalize_recording=None,
+    **_,
 ):
     check_stem_names(stems)
     check_integer("sample_rate", sample_rate, 1)
@@ -103,6 +110,10 @@ def _check_values(
     if num_channels is not None:
         check_integer("num_channels", num_channels, 1)
     check_seconds("chunk_seconds", chunk_seconds)
+    if normalize_recording is not None:
+        from keras_bandit.common.loudness import LEVELS  # with NumPy
+
+        check_choice("normalize_recording", normalize_recording, LEVELS)
     hop_length = check_integer("hop_length", stft["hop_length"], 1)
     if check_integer("n_fft", stft["n_fft"], 2 * hop_length) % 2:
         raise ValueError(f"n_fft must be even; got {stft['n_fft']}")

@@ -23,6 +23,7 @@ from keras_bandit.layers import (
     OverlapRecombine,
     ResidualGRUPair,
     ResidualLSTMPair,
+    StandardizeSpectrogram,
 )
 from keras_bandit.layers.band_split import EPSILON
 from keras_bandit.layers.magnitude import LEAST_POWER
@@ -85,6 +86,19 @@ def fold_channels(graph, layer, spectrogram):
 @emits(UnfoldChannels)
 def unfold_channels(graph, layer, folded, spectrogram):
     return graph.add("Reshape", folded, graph.add("Shape", spectrogram))
+
+
+@emits(StandardizeSpectrogram)
+def standardize_spectrogram(graph, layer, spectrogram):
+    mean = graph.add("ReduceMean", spectrogram, axes=layer.axes, keepdims=1)
+    x = graph.add("Sub", spectrogram, mean)
+    power = graph.add("Mul", x, x)
+    power = graph.add("ReduceSum", power, graph.integers(4))
+    power = graph.add("ReduceMean", power, axes=layer.axes, keepdims=1)
+    least = graph.constant(LEAST_POWER)
+    return graph.add(
+        "Div", x, graph.add("Sqrt", graph.add("Max", power, least))
+    )
 
 
 @emits(BandSplit)

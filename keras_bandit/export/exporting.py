@@ -123,6 +123,8 @@ def describe(separator, format):
         description["linked_channels"] = True
     if separator.crossfade != "hann":
         description["crossfade"] = separator.crossfade
+    if separator.normalize_recording is not None:
+        description["normalize_recording"] = separator.normalize_recording
     if format in ("onnx", "openvino"):
         description["stft"] = {
             "n_fft": separator.n_fft,

@@ -96,6 +96,7 @@ class CoreSeparator:
         self.silent_in_silent_out = description["silent_in_silent_out"]
         self.linked_channels = description.get("linked_channels", False)
         self.crossfade = description.get("crossfade", "hann")
+        self.normalize_recording = description.get("normalize_recording")
         self.metadata = description["metadata"]
         self.stft = description["stft"]
         self._masks = runtime(

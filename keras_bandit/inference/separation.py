@@ -11,7 +11,7 @@ from keras_bandit.common.checks import (
     check_some,
     check_whole,
 )
-from keras_bandit.common.loudness import LoudnessMeter
+from keras_bandit.common.loudness import LoudnessMeter, level_gain
 from keras_bandit.inference import DEFAULT_BATCH_SIZE, MAX_BATCH_SIZE
 from keras_bandit.inference.crossfade import (
     HOPS_PER_CHUNK,
@@ -292,7 +292,7 @@ def separate_blocks(
     """Separates a recording as a stream: blocks in, blocks out.
 
     What is in memory does not grow with the recording. Models that want one
-    loudness or deviation of the whole recording read it twice.
+    loudness, level or deviation of the whole recording read it twice.
 
     Args:
         separator: as `separate`, on the engine that computes.
@@ -443,11 +443,12 @@ def _chosen(blocks, stems, mixture_consistency):
 def _level(separator, source):
     """What is taken from all of a recording, then its factor; undone later.
 
-    For models that want one loudness (MRX) or deviation (Demucs).
+    For models that want one loudness (MRX), RMS, peak or deviation (Demucs).
     """
     wanted = getattr(separator, "target_lufs", None)
+    level = getattr(separator, "normalize_recording", None)
     standardize = getattr(separator, "standardize_recording", False)
-    if wanted is None and not standardize:
+    if wanted is None and level is None and not standardize:
         return 0, 1
 
     def resampled():
@@ -464,6 +465,8 @@ def _level(separator, source):
         if math.isfinite(loudness):
             return 0, np.float32(10 ** ((wanted - loudness) / 20))
         return 0, 1
+    if level is not None:
+        return 0, np.float32(level_gain(resampled(), level))
     count = total = squares = 0
     for audio in resampled():
         mono = audio.mean(axis=0, dtype="float64")

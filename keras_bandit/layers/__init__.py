@@ -14,6 +14,7 @@ from keras_bandit.layers.recurrent import (
 )
 from keras_bandit.layers.residual_pair import ResidualGRUPair, ResidualLSTMPair
 from keras_bandit.layers.spectral import ISTFT, STFT
+from keras_bandit.layers.standardize_spectrogram import StandardizeSpectrogram
 
 __all__ = [
     "ISTFT",
@@ -30,4 +31,5 @@ __all__ = [
     "OverlapRecombine",
     "ResidualGRUPair",
     "ResidualLSTMPair",
+    "StandardizeSpectrogram",
 ]

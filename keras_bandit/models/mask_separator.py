@@ -5,9 +5,15 @@ import pathlib
 
 import keras
 
-from keras_bandit.common.checks import check_stem_names
+from keras_bandit.common.checks import check_choice, check_stem_names
 from keras_bandit.common.files import complete_files
-from keras_bandit.layers import ISTFT, STFT, ApplyMask
+from keras_bandit.common.loudness import LEVELS
+from keras_bandit.layers import (
+    ISTFT,
+    STFT,
+    ApplyMask,
+    StandardizeSpectrogram,
+)
 from keras_bandit.losses import SPECTROGRAM
 from keras_bandit.models.preset_files import load_weights
 from keras_bandit.models.separator import AudioSeparator
@@ -88,13 +94,21 @@ class MaskSeparator(AudioSeparator):
             to `{stem: spectrogram}`, in place of masking; or `None`.
         more_domains: function of `{stem: masked spectrogram}` to `{domain:
             {stem: tensor}}`, what losses may see beside; or `None`.
+        normalize_recording: `"rms"`, `"peak"`, `"rms_peak"` or `None`. Level
+            that `separate` brings a whole recording to, and its stems back;
+            see `keras_bandit.common.loudness.LEVELS`. `fit` takes mixtures as
+            they come.
+        standardize_spectrogram: bool. Whether the network sees the
+            spectrogram of each chunk with its mean taken away and its
+            deviation divided out (`StandardizeSpectrogram`). Masks multiply
+            the mixture's own, so that nothing has to be undone.
         **kwargs: of `AudioSeparator`: `sample_rate`, `chunk_seconds`,
             `backbone`, `preprocessor`, `name`.
 
     Call arguments, returned values: as `AudioSeparator`.
 
     Raises:
-        ValueError: as `AudioSeparator` and `STFT`.
+        ValueError: as `AudioSeparator` and `STFT`, or for another level.
     """
 
     silent_in_silent_out = True
@@ -109,8 +123,12 @@ class MaskSeparator(AudioSeparator):
         pad_mode,
         post_filter=None,
         more_domains=None,
+        normalize_recording=None,
+        standardize_spectrogram=False,
         **kwargs,
     ):
+        if normalize_recording is not None:
+            check_choice("normalize_recording", normalize_recording, LEVELS)
         # === Layers ===
         _, channels, _, bins, _ = spectrogram.shape
         n_fft = 2 * (bins - 1)
@@ -120,6 +138,13 @@ class MaskSeparator(AudioSeparator):
             {f"mask_{stem}": mask for stem, mask in masks.items()},
             name="core",
         )
+        if standardize_spectrogram:
+            linked = channels is not None or self.linked_channels
+            standardize = StandardizeSpectrogram(linked, name="standardize")
+            entrance = keras.Input(spectrogram.shape[1:], name="spectrogram")
+            core = keras.Model(
+                entrance, core(standardize(entrance)), name="core"
+            )
         # === Functional model ===
         waveform = keras.Input((channels, None), name="waveform")
         mixture = stft(waveform)  # (batch, channels, frames, bins, 2)
@@ -142,8 +167,17 @@ class MaskSeparator(AudioSeparator):
         self.n_fft = n_fft
         self.hop_length = hop_length
         self.pad_mode = pad_mode
+        self.normalize_recording = normalize_recording
+        self.standardize_spectrogram = standardize_spectrogram
         # An attribute would be tracked: the layers are in the graph already.
         object.__setattr__(self, "_more_domains", more_domains)
+
+    def network_input(self, waveform):
+        """What encoders see of a waveform, a spectrogram."""
+        spectrogram = self.stft(waveform)
+        if self.standardize_spectrogram:
+            spectrogram = self.core.get_layer("standardize")(spectrogram)
+        return spectrogram
 
     def core_model(self):
         """What lies between the transforms, for engines without Keras.
@@ -167,6 +201,8 @@ class MaskSeparator(AudioSeparator):
             **super().get_config(),
             "hop_length": self.hop_length,
             "pad_mode": self.pad_mode,
+            "normalize_recording": self.normalize_recording,
+            "standardize_spectrogram": self.standardize_spectrogram,
         }
 
     # Stems

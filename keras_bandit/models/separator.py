@@ -108,6 +108,9 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
     target_lufs = None
     """Loudness that `separate` brings a recording to, and its stems back."""
 
+    normalize_recording = None
+    """RMS or peak that it does the same by: `keras_bandit.common.loudness.LEVELS`."""
+
     standardize_recording = False
     """Whether `separate` takes a recording's mean and deviation away."""
 
@@ -428,6 +431,7 @@ class StemSelection(AudioSeparator):
             "linked_channels",
             "crossfade",
             "target_lufs",
+            "normalize_recording",
             "standardize_recording",
             "transition_power",
         ):

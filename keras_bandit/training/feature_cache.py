@@ -32,6 +32,8 @@ def _encoder_digest(separator):
         separator.pad_mode,
         separator.backbone.dtype_policy.name,
     ]
+    if separator.standardize_spectrogram:
+        sizes.append("standardized")
     digest.update(json.dumps(sizes).encode())
     for variable in separator.backbone.variables:
         value = keras.ops.convert_to_numpy(variable)
@@ -52,7 +54,8 @@ def encoder_of(separator):
             f"{type(separator).__name__}, which does not"
         )
     waveform = keras.Input((separator.num_channels, None), name="waveform")
-    return keras.Model(waveform, separator.backbone(separator.stft(waveform)))
+    features = separator.backbone(separator.network_input(waveform))
+    return keras.Model(waveform, features)
 
 
 @dataclasses.dataclass(frozen=True)

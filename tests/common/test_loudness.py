@@ -6,7 +6,12 @@ import numpy as np
 import pyloudnorm
 import pytest
 
-from keras_bandit.common.loudness import LoudnessMeter, integrated_loudness
+from keras_bandit.common.loudness import (
+    LEVELS,
+    LoudnessMeter,
+    integrated_loudness,
+    level_gain,
+)
 
 pytestmark = pytest.mark.once
 
@@ -81,3 +86,28 @@ def test_missing_pyloudnorm_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyloudnorm", None)
     with pytest.raises(ImportError, match=r"keras-bandit\[mix\]"):
         integrated_loudness(noise(1), 48000)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("peak", [0.2, 5.0])
+def test_level_gain(level, peak):
+    audio = noise(0.1, channels=2).astype("float32")
+    audio[1, 7] = -peak
+    blocks = [audio[:, :7], audio[:, 7:7], audio[:, 7:]]
+    levelled = level_gain(blocks, level) * audio
+    rms = np.sqrt(np.mean(levelled**2, dtype="float64"))
+    if level == "peak" or (level == "rms_peak" and peak == 5):
+        assert np.abs(levelled).max() == pytest.approx(1, rel=1e-6)
+    else:
+        assert rms == pytest.approx(0.1, rel=1e-6)
+    if level == "rms_peak":
+        assert np.abs(levelled).max() <= 1 + 1e-6
+    assert level_gain([audio / 8], level) == 8 * level_gain([audio], level)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_silence_has_no_level(level):
+    silence = np.zeros((2, 100), "float32")
+    assert level_gain([silence], level) == 1
+    silence[0, 3] = 1e-38
+    assert level_gain([silence], level) == 1

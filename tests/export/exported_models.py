@@ -57,7 +57,7 @@ def bandit_v2(num_pairs=2):
     return bandit(pad_mode="reflect", sample_rate=48000, num_pairs=num_pairs)
 
 
-def bsrnn(rnn_type="lstm", num_channels=2, num_pairs=2):
+def bsrnn(rnn_type="lstm", num_channels=2, num_pairs=2, **kwargs):
     backbone = BSRNNBackbone(
         ["vocals", "drums"],
         band_layout={"vocals": BANDS, "drums": [(0, 20), (20, 33)]},
@@ -66,7 +66,9 @@ def bsrnn(rnn_type="lstm", num_channels=2, num_pairs=2):
         **{**SIZES, "num_pairs": num_pairs},
     )
     return randomized(
-        BSRNNAudioSeparator(backbone, backbone.stems, hop_length=16, mlp_dim=7)
+        BSRNNAudioSeparator(
+            backbone, backbone.stems, hop_length=16, mlp_dim=7, **kwargs
+        )
     )
 
 
@@ -88,6 +90,8 @@ MODELS = {
     "bandit_v2": bandit_v2,
     "bsrnn_gru": lambda: bsrnn("gru"),
     "bsrnn_lstm": bsrnn,
+    "bandit_standardized": lambda: bandit(standardize_spectrogram=True),
+    "bsrnn_standardized": lambda: bsrnn(standardize_spectrogram=True),
     "open_unmix": open_unmix,
     "open_unmix_mono": lambda: open_unmix(
         num_channels=1, bidirectional=False, num_input_bins=33

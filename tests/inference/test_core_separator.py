@@ -131,6 +131,17 @@ def test_attributes_and_with_stems(engine):
             core.with_stems(stems)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_recording_s_level_is_left_out_and_put_back(engine):
+    options = {"normalize_recording": "rms", "standardize_spectrogram": True}
+    separator = bandit(chunk_seconds=0.1, **options)
+    core = CoreSeparator.from_separator(separator, engine=engine)
+    audio = 1e-3 * noise(2, 3000)
+    estimates = separate(core, audio, 8000)
+    expected = separator.separate(audio, 8000)
+    assert np.all(distances(estimates, expected) > EXACT)
+
+
 def operations(separator):
     """Counts of what OpenVINO runs for a separator, by type."""
     compiled = separator._masks._compiled((1, 2, 9, 33, 2))
@@ -270,6 +281,12 @@ def value(key, other):
         (value("n_fft", 63), "n_fft must be even; got 63"),
         (value("hop_length", 0), "hop_length must be an integer of at least"),
         (value("pad_mode", "edge"), "pad_mode must be one of constant, refl"),
+        (
+            lambda text: text.replace(
+                "{", '{"normalize_recording": "loud",', 1
+            ),
+            "normalize_recording must be one of rms, peak, rms_peak; got 'lo",
+        ),
     ],
 )
 def test_damaged_description_is_named(tmp_path, damage, message):

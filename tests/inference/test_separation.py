@@ -205,6 +205,29 @@ def test_stems_must_be_a_list_of_names(stems):
         separate(Gains(), noise(100), 8000, stems=stems)
 
 
+@pytest.mark.parametrize("level", [None, "rms", "peak", "rms_peak"])
+@pytest.mark.parametrize("num_channels", [None, 2])
+def test_recording_is_brought_to_a_level_and_stems_back(level, num_channels):
+    audio = tones(2, 4000, 8000) * [[0.02], [0.001]]
+    seen = []
+
+    class Levelled(Gains):
+        normalize_recording = level
+
+        def predict_on_batch(self, batch):
+            seen.append(np.abs(batch).max())
+            return super().predict_on_batch(batch)
+
+    model = Levelled(num_channels)
+    stems = separate(model, audio, 8000, chunk_seconds=0.1)
+    assert_scaled(stems, audio, model.gains, atol=1e-8)
+    # A tone faded by sin² has an RMS of sqrt(3) / 4 of its peak. The louder one
+    # of two has sqrt(2) of the RMS of both.
+    rms = 0.1 * np.sqrt(2) / (np.sqrt(3) / 4)
+    expected = {None: 0.02, "rms": rms, "peak": 1.0, "rms_peak": rms}[level]
+    assert max(seen) == pytest.approx(expected, rel=0.01)
+
+
 def test_silence_gives_silent_stems():
     model = Gains()
     stems = separate(model, np.zeros((2, 5000)), 44100)

@@ -26,7 +26,7 @@ def small_bandit(stems=STEMS, dtype=None, **kwargs):
     return BanditAudioSeparator(backbone, list(stems), **kwargs)
 
 
-def small_bsrnn(stems=("vocals", "bass"), num_channels=2):
+def small_bsrnn(stems=("vocals", "bass"), num_channels=2, **kwargs):
     backbone = BSRNNBackbone(
         list(stems),
         band_layout={
@@ -38,7 +38,8 @@ def small_bsrnn(stems=("vocals", "bass"), num_channels=2):
         rnn_dim=5,
         num_pairs=1,
     )
-    return BSRNNAudioSeparator(backbone, list(stems), hop_length=64, mlp_dim=3)
+    kwargs = {"hop_length": 64, "mlp_dim": 3, **kwargs}
+    return BSRNNAudioSeparator(backbone, list(stems), **kwargs)
 
 
 @pytest.fixture

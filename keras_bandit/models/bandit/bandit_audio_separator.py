@@ -191,7 +191,8 @@ class BanditAudioSeparator(MaskSeparator):
         decoders: `{stem: keras.Model}` to share, or `None`. Stems without
             one get a new decoder with initial weights.
         **kwargs: `chunk_seconds`, `preprocessor`, `name`: of
-            `AudioSeparator`.
+            `AudioSeparator`; `normalize_recording`,
+            `standardize_spectrogram`: of `MaskSeparator`.
 
     Call arguments, returned values: as `AudioSeparator`.
 

@@ -308,9 +308,11 @@ class BSRNNAudioSeparator(MaskSeparator):
                 f"separators must be a list of one or more; got {separators!r}"
             )
         own = ("name", "stems", "band_layout")
+        alike = ("hop_length", "pad_mode")
+        alike += ("normalize_recording", "standardize_spectrogram")
         first, *others = (
             {k: v for k, v in s.backbone.get_config().items() if k not in own}
-            | {"hop_length": s.hop_length, "pad_mode": s.pad_mode}
+            | {name: getattr(s, name) for name in alike}
             for s in separators
         )
         for other in others:
