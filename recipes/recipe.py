@@ -59,6 +59,14 @@ PAPER = {
 # In `config`, between the starts of a run; older recipes wrote `num_workers`.
 MAY_CHANGE = ("epochs", "devices", "num_workers")
 MAY_BE_ZERO = ("gain_db", "generated_clips", "warmup_steps")
+MAY_BE_ZERO += ("reverse_probability",)
+# Values of runs from before there were these options; left out of `config.json`,
+# so that such runs go on.
+FORMERLY = {
+    "normalize_recording": None,
+    "standardize_spectrogram": False,
+    "reverse_probability": 0.0,
+}
 
 
 class Recipe:
@@ -71,6 +79,8 @@ class Recipe:
         *paths: str. Further required paths, each an option `--NAME`.
         data: str. Name of the path of the data.
         seed: int. Default of `--seed`.
+        settings: `{name: entries of CONFIG}`, sets of defaults that
+            `--settings NAME` chooses; options replace them.
 
     Attributes:
         config: dict. CONFIG with what was given.
@@ -78,7 +88,16 @@ class Recipe:
         devices: `Devices`, as many as CONFIG says; one if it says nothing.
     """
 
-    def __init__(self, argv, doc, config, *paths, data="data-dir", seed=42):
+    def __init__(
+        self,
+        argv,
+        doc,
+        config,
+        *paths,
+        data="data-dir",
+        seed=42,
+        settings=None,
+    ):
         parser = argparse.ArgumentParser(
             description=doc,
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -89,7 +108,12 @@ class Recipe:
             )
         parser.add_argument("--seed", type=int, default=seed)
         add_options(parser, config, may_be_zero=MAY_BE_ZERO)
+        if settings:
+            parser.add_argument("--settings", choices=settings)
         self.arguments = parser.parse_args(argv)
+        if settings and self.arguments.settings:
+            parser.set_defaults(**settings[self.arguments.settings])
+            self.arguments = parser.parse_args(argv)
         given = vars(self.arguments)
         self.config = {k: given.get(k, v) for k, v in config.items()}
         self.devices = open_devices(self.config.get("devices", 1))
@@ -136,9 +160,14 @@ class Recipe:
             may_change: names in `config` that may differ from a former start.
             **differences: of the run's configuration from `config`.
         """
+        config = {**self.config, **differences}
         return TrainingRun(
             self.arguments.output / name,
-            {**self.config, **differences},
+            {
+                name: value
+                for name, value in config.items()
+                if name not in FORMERLY or value != FORMERLY[name]
+            },
             self.arguments.seed,
             may_change=may_change,
             devices=self.devices,
@@ -160,10 +189,10 @@ class Recipe:
             **options,
         )
 
-    def save(self, make):
-        """Saves what `make()` returns as `--output/preset`, in one process."""
+    def save(self, make, name="preset"):
+        """Saves what `make()` returns as `--output/NAME`, in one process."""
         if self.devices.process_index == 0:
-            make().save_to_preset(self.arguments.output / "preset")
+            make().save_to_preset(self.arguments.output / name)
 
 
 class WavTrack(Track):

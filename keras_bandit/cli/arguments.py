@@ -4,7 +4,11 @@ import argparse
 
 from keras_bandit.cli.console import CommandError
 from keras_bandit.common.checks import MAX_SECONDS
-from keras_bandit.inference import DEFAULT_BATCH_SIZE, MAX_BATCH_SIZE
+from keras_bandit.inference import (
+    CHUNKINGS,
+    DEFAULT_BATCH_SIZE,
+    MAX_BATCH_SIZE,
+)
 from keras_bandit.inference.engines import ENGINES, PRECISIONS
 
 _EXIT_STATUS = """\
@@ -67,6 +71,13 @@ def names(text):
     return list(dict.fromkeys(found))
 
 
+class SetChunking(argparse.Action):
+    """Sets `--chunk-seconds` and `--hop-seconds` by one name."""
+
+    def __call__(self, parser, namespace, value, option_string=None):
+        vars(namespace).update(CHUNKINGS[value])
+
+
 class Parser(argparse.ArgumentParser):
     """Explains the exit status, and reports a bad argument in one line."""
 
@@ -116,6 +127,17 @@ class Parser(argparse.ArgumentParser):
             "length of the chunks that the model sees (the model's, such as 6)",
         )
         self.option("--hop-seconds", "S", seconds, hop_help)
+        self.add_argument(
+            "--chunking",
+            choices=CHUNKINGS,
+            action=SetChunking,
+            default=argparse.SUPPRESS,
+            help="both lengths as authors chose them: "
+            + ", ".join(
+                f"{name} {x['chunk_seconds']:g} and {x['hop_seconds']:g} s"
+                for name, x in CHUNKINGS.items()
+            ),
+        )
         self.option(
             "--batch-size",
             "N",

@@ -1,6 +1,6 @@
 """Training data: generated clips, random crops, chunks, augmentation."""
 
-from keras_bandit.data.augmentation import Gain, PolarityInversion
+from keras_bandit.data.augmentation import Gain, PolarityInversion, Reverse
 from keras_bandit.data.chunks import validation_chunks
 from keras_bandit.data.crops import random_crops
 from keras_bandit.data.film_clip import film_clip
@@ -11,6 +11,7 @@ from keras_bandit.data.stored_tracks import open_tracks
 __all__ = [
     "Gain",
     "PolarityInversion",
+    "Reverse",
     "Segment",
     "active_segments",
     "film_clip",

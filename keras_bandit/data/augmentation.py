@@ -96,3 +96,37 @@ class PolarityInversion(Augmentation):
 
     def _change(self, rng, audio):
         return -audio
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reverse(Augmentation):
+    """Turns a stem round in time.
+
+    "Reverse audio" of the slides on BSRNN for MDX-23 (Landschoot, "The Future
+    of Music Demixing").
+
+    Args:
+        together: bool. Whether all of the stems are turned round or none, as
+            if the example were played backwards; `False`: each alone.
+        p, stems: see `Augmentation`.
+
+    Example:
+        ```python
+        from keras_bandit.data import Reverse
+
+        Reverse(p=0.5, together=True)
+        ```
+    """
+
+    together: bool = False
+
+    def __call__(self, rng, targets, sample_rate):
+        if not self.together:
+            return super().__call__(rng, targets, sample_rate)
+        p = float(rng.random() < self.p)
+        return dataclasses.replace(self, p=p, together=False)(
+            rng, targets, sample_rate
+        )
+
+    def _change(self, rng, audio):
+        return audio[:, ::-1].copy()  # PyTorch takes no negative strides

@@ -12,6 +12,13 @@ whose two channels are two chunks, wastes none on padding the last batch."""
 MAX_BATCH_SIZE = 65_536
 """No array could hold some larger batches."""
 
+CHUNKINGS = {
+    "bandit": {"chunk_seconds": 6.0, "hop_seconds": 0.5},
+    "bandit_v2": {"chunk_seconds": 8.0, "hop_seconds": 1.0},
+    "mdx23": {"chunk_seconds": 3.0, "hop_seconds": 2.5},
+}
+"""Arguments of `separate` that authors chose: of BandIt (arXiv:2309.02539) and
+BandIt v2, and of a BSRNN for MDX-23 (slides by Landschoot)."""
 
 _HOME = {
     "separate": "separation",

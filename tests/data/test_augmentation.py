@@ -7,13 +7,13 @@ import pickle
 import numpy as np
 import pytest
 
-from keras_bandit.data import Gain, PolarityInversion
+from keras_bandit.data import Gain, PolarityInversion, Reverse
 
 pytestmark = pytest.mark.once
 
 RATE = 8000
 STEMS = ("speech", "music", "effects")
-BOTH = [Gain(), PolarityInversion()]
+ALL = [Gain(), PolarityInversion(), Reverse(), Reverse(together=True)]
 
 
 def noise(channels=2, samples=RATE):
@@ -25,7 +25,7 @@ def noise(channels=2, samples=RATE):
     }
 
 
-@pytest.mark.parametrize("augmentation", BOTH, ids=repr)
+@pytest.mark.parametrize("augmentation", ALL, ids=repr)
 def test_same_numbers_same_result_and_the_argument_is_left_alone(augmentation):
     stems = noise()
     before = copy.deepcopy(stems)
@@ -40,7 +40,7 @@ def test_same_numbers_same_result_and_the_argument_is_left_alone(augmentation):
         assert first[stem].dtype == np.float32
 
 
-@pytest.mark.parametrize("augmentation", BOTH, ids=repr)
+@pytest.mark.parametrize("augmentation", ALL, ids=repr)
 @pytest.mark.parametrize("stems", [None, ("effects",)])
 @pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
 def test_each_of_its_stems_is_changed_with_its_probability(
@@ -82,6 +82,21 @@ def test_polarity_is_inverted():
     inverted = PolarityInversion(p=1.0)(np.random.default_rng(0), stems, RATE)
     for stem, audio in stems.items():
         np.testing.assert_array_equal(inverted[stem], -audio)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_stems_are_played_backwards_alone_or_together(together):
+    stems = noise(samples=10)
+    rng = np.random.default_rng(0)
+    seen = set()
+    for _ in range(100):
+        after = Reverse(together=together)(rng, stems, RATE)
+        turned = [np.array_equal(after[s], stems[s][:, ::-1]) for s in STEMS]
+        kept = [np.array_equal(after[s], stems[s]) for s in STEMS]
+        assert turned == [not x for x in kept]
+        seen.add(tuple(turned))
+    # All or none; or each of the 2³ ways, missed with odds of 8 (7/8)^100.
+    assert len(seen) == (2 if together else 8)
 
 
 @pytest.mark.parametrize(

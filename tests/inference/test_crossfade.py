@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keras_bandit.inference import CHUNKINGS
 from keras_bandit.inference.crossfade import (
     Crossfade,
     HannChunks,
@@ -179,6 +180,24 @@ def test_windows_sum_to_one(data):
         ]
     # Up to 500 float32 terms of size 1 / 250.
     np.testing.assert_allclose(total, 1, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CHUNKINGS)
+@pytest.mark.parametrize("num_samples", [1, 499, 3000, 3001, 7777])
+def test_named_chunkings_return_the_recording(name, num_samples):
+    chunk, hop = (round(1000 * x) for x in CHUNKINGS[name].values())
+    audio = noise(1, 2, num_samples)
+    estimate = crossfade_chunks(identity, audio, ["speech"], chunk, hop, 2)
+    np.testing.assert_allclose(estimate["speech"], audio, rtol=0, atol=1e-5)
+
+
+def test_chunks_that_overlap_little_are_faded_there_alone():
+    """3 s with hops of 2.5 s, as for MDX-23: ramps of 0.5 s."""
+    window = crossfade_window(3000, 2500)
+    assert np.all(window[500:2500] == 1)
+    assert np.all(np.diff(window[:500]) > 0)
+    np.testing.assert_allclose(window[:500] + window[2500:], 1, atol=1e-6)
+    assert np.abs(np.diff(window)).max() < 2.1 / 500  # no click
 
 
 def test_window_is_the_authors_where_the_hop_divides_the_chunk():
