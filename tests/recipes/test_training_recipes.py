@@ -95,6 +95,46 @@ def test_bsrnn_musdb18(load, presets, tmp_path):
     check_origin(joined.metadata["stems"]["bass"], ["bass"])
 
 
+def test_bsrnn_musdb18_of_mdx23(load, tmp_path, monkeypatch):
+    """The settings' name gives frames of 3 s and reversed stems."""
+    bsrnn_musdb18 = load("bsrnn_musdb18")
+    started = []
+    monkeypatch.setattr(
+        bsrnn_musdb18, "train_each_stem", lambda *x: started.append(x[0])
+    )
+    paths = ["--data-dir", "data", "--output", str(tmp_path / "run")]
+    for options in ([], ["--crop-seconds", "2", "--settings", "mdx23"]):
+        bsrnn_musdb18.main([*paths, *options])
+    before, mdx23 = started
+    assert before.config == bsrnn_musdb18.CONFIG
+    changed = {k: v for k, v in mdx23.config.items() if v != before.config[k]}
+    assert changed == {
+        "crop_seconds": 2.0,  # given
+        "validation_hop_seconds": 2.5,
+        "reverse_probability": 0.5,
+    }
+    # A run from before there was the option goes on.
+    assert "reverse_probability" not in before.open_run("vocals").config
+    assert mdx23.open_run("bass").config["reverse_probability"] == 0.5
+
+
+def test_mdx23_reverses_stems(load, monkeypatch):
+    pytest.importorskip("pyloudnorm")
+    bsrnn_musdb18 = load("bsrnn_musdb18")
+    made = {}
+
+    class Started:
+        config = bsrnn_musdb18.CONFIG | bsrnn_musdb18.SETTINGS["mdx23"]
+        tracks = staticmethod(lambda split: [])
+        chunks = staticmethod(lambda *x: None)
+        crops = staticmethod(lambda *x, **options: made.update(options))
+
+    bsrnn_musdb18.data(Started, "bass", 8000)
+    gain, reverse = made["augmentations"]
+    assert (gain.p, gain.gain_db) == (1, (-10, 10))
+    assert (reverse.p, reverse.together) == (0.5, False)
+
+
 def test_transfer_musdb18(load, presets, tmp_path):
     pytest.importorskip("pyloudnorm")
     preset = presets / "bandit_dnr"
@@ -130,6 +170,94 @@ def test_multitask_musdb18(load, presets, tmp_path):
     assert whole.stems == ["vocals", "bass"]
     check_origin(first.metadata, ["vocals"])
     check_origin(whole.metadata, ["bass"], first.metadata)
+    for separator in (first, whole):
+        assert separator.normalize_recording == "rms_peak"
+        assert separator.standardize_spectrogram
+        assert separator.chunk_seconds == small.CONFIG["crop_seconds"]
+
+
+def test_tracks_are_trained_on_at_the_level_that_separate_gives(load):
+    multitask = load("multitask_musdb18")
+    stereo = small.tracks(MUSDB, 1, 2, 0)
+
+    class Started:
+        config = {"normalize_recording": "rms"}
+        tracks = staticmethod(lambda split: stereo)
+
+    (track,) = multitask.mono_tracks(Started, "train")
+    mixture = multitask.mixture_of(track)
+    assert mixture.shape == (1, stereo[0].num_samples)
+    assert np.sqrt(np.mean(mixture**2)) == pytest.approx(0.1, rel=1e-5)
+    found = track.read("bass", 100, 200)
+    expected = stereo[0].read("bass", 100, 200).mean(axis=0, keepdims=True)
+    expected *= found[0, 0] / expected[0, 0]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_transfer_of_two_kinds_of_bands(load, presets, tmp_path):
+    pytest.importorskip("matplotlib")
+    recipe = load("transfer_bands_musdb18")
+    bands = {"generic": [[0, 10], [10, 65]], "v7": [[0, 30], [30, 65]]}
+    config = {"preset": str(presets / "bandit_musdb"), "bands": bands}
+    config |= {"stems": ["vocals"], "epochs": 2}
+    output = run_twice(recipe, tmp_path, **config)
+    curves = json.loads((output / "usdr.json").read_text())
+    assert list(curves) == ["generic", "v7"]
+    for name, curve in curves.items():
+        path = output / name / "new" / "history.csv"
+        rows = np.genfromtxt(path, delimiter=",", names=True)
+        np.testing.assert_array_equal(curve, rows["val_usdr"])
+        assert len(curve) == 2
+        # The encoder of the first stage, and bands of its own.
+        base = output / name / "shared" / "best"
+        assert same_encoder(base, output / name / "preset")
+        separator = AudioSeparator.from_preset(output / name / "preset")
+        assert separator.stems == ["vocals", "bass"]
+        found = [[b.start, b.stop] for b in separator.backbone.bands]
+        assert found == bands[name]
+    assert (output / "usdr.png").stat().st_size > 10_000
+    # The score is that of whole tracks, by the last decoder.
+    assert len(set(curves["generic"])) == 2
+    (axis,) = recipe.plot(curves, "Bass").axes
+    assert [line.get_label() for line in axis.lines] == [
+        "generic bands",
+        "v7 bands",
+    ]
+    for line, curve in zip(axis.lines, curves.values(), strict=True):
+        np.testing.assert_array_equal(line.get_ydata(), curve)
+        np.testing.assert_array_equal(line.get_xdata(), [1, 2])
+    assert axis.get_ylabel() == "uSDR (dB)"
+    # A third epoch goes on after the second.
+    run(recipe, tmp_path, **{**config, "epochs": 3})
+    longer = json.loads((output / "usdr.json").read_text())
+    for name, curve in curves.items():
+        assert len(longer[name]) == 3
+        assert longer[name][:2] == curve
+
+
+def test_score_of_whole_tracks(load):
+    recipe = load("transfer_bands_musdb18")
+    tracks = small.tracks(MUSDB, 2, 1, 0)
+
+    class Halves:
+        def separate(self, audio, sample_rate, batch_size):
+            assert (audio.shape, sample_rate, batch_size) == (
+                (1, 4000),
+                8000,
+                3,
+            )
+            return {"bass": audio / 2}
+
+    score = recipe.TrackScore(tracks, "bass", 3)
+    score.set_model(Halves())
+    logs = {}
+    score.on_epoch_end(0, logs)
+    expected = []
+    for track in tracks:
+        bass, vocals = (track.read(stem)[0] for stem in ("bass", "vocals"))
+        error = bass - (bass + vocals) / 2
+        expected.append(10 * np.log10(np.sum(bass**2) / np.sum(error**2)))
+    assert logs["val_usdr"] == pytest.approx(np.mean(expected), abs=1e-4)
 
 
 @pytest.fixture(scope="module")
