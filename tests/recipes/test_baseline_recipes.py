@@ -154,13 +154,15 @@ def hybrid_demucs(stems, num_channels):
 
 
 def test_hybrid_demucs_dnr(learn):
-    output = learn("hybrid_demucs_dnr", hybrid_demucs(["speech", "music"], 1))
+    separator = hybrid_demucs(["speech", "music"], 1)
+    output = learn("hybrid_demucs_dnr", separator, epochs=3)
     record = json.loads((output / "config.json").read_text())
     assert record["config"]["loss"] == "L1"
 
 
 def test_hybrid_demucs_musdb18(learn):
-    learn("hybrid_demucs_musdb18", hybrid_demucs(["vocals", "bass"], 2))
+    separator = hybrid_demucs(["vocals", "bass"], 2)
+    learn("hybrid_demucs_musdb18", separator, epochs=4)
 
 
 def test_levels_are_those_that_separate_takes_away(load):
