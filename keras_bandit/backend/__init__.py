@@ -111,6 +111,16 @@ def split(x, sizes):
     return _fastest("split", x, sizes)
 
 
+def lay_out_kernel(variable, transpose):
+    """Lays a convolution's kernel out in memory as the backend reads it.
+
+    Values and shape stay; later assignments keep the layout. Otherwise PyTorch
+    copies the kernel at each call. `variable` is the `kernel` of a built Keras
+    layer, of a transposed convolution if `transpose`.
+    """
+    _fastest("lay_out_kernel", variable, transpose)
+
+
 def take(x, index, axis):
     """`keras.ops.take`, fast where many elements lie in a row.
 

@@ -33,6 +33,17 @@ def lstm_step(input_products, recurrent_products, carry, sigmoid=ops.sigmoid):
 CARRY_SIZE = {gru_step: 1, lstm_step: 2}
 
 
+def few_items(inputs, kernel):
+    """Whether a recurrence spends its time on reading weights.
+
+    Then the inputs' products are better made at once for all steps than step by
+    step, where the kernel is read each time. `inputs` are `(steps, batch,
+    features)`; an unknown batch is not few.
+    """
+    batch = inputs.shape[1]
+    return batch is not None and 32 * batch <= kernel.shape[1]
+
+
 def _bidirectional(step, inputs, kernel, recurrent_kernel, *biases):
     bias, recurrent_bias = (ops.expand_dims(x, 1) for x in biases)
     products = [ops.matmul(inputs, kernel[i]) + bias[i] for i in range(2)]
@@ -74,6 +85,10 @@ def split(x, sizes):
     if len(sizes) == 1:
         return [x]
     return ops.split(x, np.cumsum(sizes)[:-1].tolist(), axis=0)
+
+
+def lay_out_kernel(variable, transpose):
+    pass  # compilers choose layouts themselves
 
 
 def take(x, index, axis):

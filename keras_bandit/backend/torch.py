@@ -127,6 +127,17 @@ def take(x, index, axis):
     )
 
 
+def lay_out_kernel(variable, transpose):
+    axes = len(variable.shape)
+    order = (axes - 1, axes - 2, *range(axes - 2))  # outputs, inputs, places
+    value = variable.value.data.permute(order)
+    # Keras makes kernels of two-dimensional convolutions channels-last.
+    last = axes == 4 and not transpose
+    form = torch.channels_last if last else torch.contiguous_format
+    back = (*range(2, axes), 1, 0)
+    variable.value.data = value.contiguous(memory_format=form).permute(back)
+
+
 def _complex(x):
     """Pairs of floats as complex numbers, the same memory where possible."""
     x = x.contiguous()

@@ -17,6 +17,8 @@ def write_whole_model(separator, path, format, samples):
     """
     import tensorflow as tf
 
+    from keras_bandit.backend.tensorflow import without_xla
+
     channels = separator.num_channels or 1
     spec = tf.TensorSpec((1, channels, samples), tf.float32, name="waveform")
 
@@ -26,7 +28,8 @@ def write_whole_model(separator, path, format, samples):
     def save(folder):
         archive = keras.export.ExportArchive()
         archive.track(separator)
-        archive.add_endpoint("serve", serve, input_signature=[spec])
+        with without_xla():
+            archive.add_endpoint("serve", serve, input_signature=[spec])
         archive.write_out(folder, verbose=False)
 
     if format == "saved_model":

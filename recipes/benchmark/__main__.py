@@ -3,9 +3,10 @@
 Paper: Watcharasupat et al. 2023, arXiv:2309.02539, whose Table 1 counts 364 G
     multiply-adds for 6 s of Music 64.
 Command: python recipes/benchmark --output RUN
-    (--reference DIR: in turns with a checkout of the authors' code, github.com/
-    karnwatcharasupat/bandit, of whose dependencies PyTorch is enough; --device
-    gpu; --tasks, --presets, --backends, … choose: --help)
+    (--reference DIR,…: in turns with checkouts of the authors' code, github.com/
+    karnwatcharasupat/bandit, facebookresearch/demucs, sigsep/open-unmix-pytorch,
+    merlresearch/cocktail-fork-separation, of whose dependencies PyTorch is
+    enough; --device gpu; --tasks, --presets, --backends, … choose: --help)
 Hardware: any CPU with 16 GB for Music 64 (training at batch 2), or one GPU;
     for pipeline 4 GB of disk and as much page cache.
 Time: see docs/performance.md; most of it is the whole file at a hop of 0.5 s.
@@ -28,6 +29,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from authors import find_checkouts
 from options import add_options
 from report import (
     case_name,
@@ -93,8 +95,14 @@ LEAST_AGREEMENT_DB = {"float32": 60.0, "bfloat16": 20.0, "float16": 20.0}
 LEAST_TRAINED_AGREEMENT_DB = 20.0
 
 
+BANDIT = "BanditAudioSeparator"
+
+
 def plan(config):
-    """All cases, each a dict, in the order in which they run."""
+    """All cases, each a dict, in the order in which they run.
+
+    `config["reference"]` is that of `find_checkouts`, or `None`.
+    """
     engines = [
         {"engine": engine, "backend": backend}
         for engine in config["engines"]
@@ -128,7 +136,9 @@ def plan_models(task, config, engines):
     ):
         known = PRESETS.get(preset)
         new = known is not None and known.weights is None
-        theirs = new and known.model == "BanditAudioSeparator"
+        theirs = new and (config["reference"] or {}).get(known.model)
+        if theirs and task == "separate" and known.model != BANDIT:
+            theirs = None  # BandIt's overlap-add is of its authors alone
         yield {
             "task": task,
             "preset": preset,
@@ -136,7 +146,7 @@ def plan_models(task, config, engines):
             "precision": precision,
             "batch": batch,
             "trained": not new,
-            "reference": config["reference"] if theirs else None,
+            "reference": theirs or None,
         }
 
 
@@ -259,12 +269,12 @@ def run_all(config, output):
 
     An interrupted case and those after it stay in the report without numbers.
     """
-    reference = config["reference"]
+    reference = config["reference"] or {}
     report = {
-        "format": 3,
+        "format": 4,
         "date": datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
         "commit": commit(Path(__file__).parents[2]),
-        "reference_commit": commit(reference) if reference else None,
+        "reference_commits": {x: commit(x) for x in reference.values()},
         "machine": machine(),
         "config": config,
         "results": [{**case, "status": "not run"} for case in plan(config)],
@@ -300,13 +310,12 @@ def main(argv=None, config=CONFIG):
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
     add_options(parser, config, CHOICES)
     config = vars(parser.parse_args(argv))
-    output, reference = config.pop("output"), config["reference"]
-    file = Path("core", "model", "bsrnn", "core.py")
-    if reference and not Path(reference, file).is_file():
-        parser.error(
-            "--reference must be a checkout of karnwatcharasupat/bandit; got "
-            f"{reference!r}, which has no {file}"
-        )
+    output = config.pop("output")
+    if config["reference"]:
+        try:
+            config["reference"] = find_checkouts(config["reference"].split(","))
+        except ValueError as error:
+            parser.error(str(error))
     report = run_all(config, output)
     print(markdown(report))
     statuses = {result["status"] for result in report["results"]}

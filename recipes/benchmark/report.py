@@ -133,6 +133,41 @@ def command_rows(result):
     }
 
 
+def chunk_rows(results):
+    """A row for each system: chunks per second and memory of each preset.
+
+    As section V-F of BandIt's paper compares BandIt with Hybrid Demucs. What
+    the authors' code took beside all of our cases is one sample.
+    """
+    presets = list(dict.fromkeys(r["preset"] for r in results))
+    found = {}
+    for result in results:
+        keys = ("backend", "engine", "precision", "batch")
+        ours = tuple(result[key] for key in keys)
+        theirs = ("torch", "the authors'", "float32", result["batch"])
+        for system, facts in (
+            (ours, result["ours"]),
+            (theirs, result.get("theirs")),
+        ):
+            if facts:
+                entry = found.setdefault(system, {})
+                seconds, peaks = entry.setdefault(result["preset"], ([], []))
+                seconds += facts["seconds"]
+                peaks.append(facts["peak_bytes"])
+    for system, measured in sorted(
+        found.items(), key=lambda x: x[0][1] != "the authors'"
+    ):
+        row = dict(
+            zip(("backend", "code", "precision", "batch"), system, strict=True)
+        )
+        for preset in presets:
+            seconds, peaks = measured.get(preset, (None, None))
+            rate = seconds and system[-1] / statistics.median(seconds)
+            row[f"{preset}, chunks/s"] = number(rate)
+            row[f"{preset}, peak / GB"] = peaks and number(max(peaks), 1e-9)
+        yield row
+
+
 ROWS = dict.fromkeys(("inference", "training", "separate"), model_rows)
 ROWS |= {"pipeline": crop_rows, "startup": command_rows, "memory": command_rows}
 
@@ -145,8 +180,15 @@ def case_name(case):
     return f"{case['task']}: {', '.join(words)}"
 
 
+def table(rows):
+    """Dicts with the same keys as Markdown, without columns all empty."""
+    used = [k for k in rows[0] if any(x[k] is not None for x in rows)]
+    cells = [[row[key] for key in used] for row in rows]
+    return tabulate(cells, used, "pipe", disable_numparse=True)
+
+
 def markdown(report):
-    """The report as Markdown, str. Columns that stay empty are left out."""
+    """The report as Markdown, str."""
     about = report["machine"]
     packages = ", ".join(f"{k} {v}" for k, v in about["versions"].items())
     parts = [
@@ -158,16 +200,18 @@ def markdown(report):
         f"Chunks of {report['config']['chunk_seconds']:g} s; medians, smallest "
         "and largest in parentheses.",
     ]
-    if report["reference_commit"]:
-        parts.append(f"Authors' code at {report['reference_commit']}.")
+    commits = report["reference_commits"].items()
+    if commits:
+        named = (f"{Path(k).name} at {v or 'no commit'}" for k, v in commits)
+        parts.append(f"Authors' code: {', '.join(named)}.")
     done = [r for r in report["results"] if r["status"] == "done"]
     for task, rows_of in ROWS.items():
         rows = [x for r in done if r["task"] == task for x in rows_of(r)]
         if rows:
-            used = [k for k in rows[0] if any(x[k] is not None for x in rows)]
-            cells = [[row[key] for key in used] for row in rows]
-            table = tabulate(cells, used, "pipe", disable_numparse=True)
-            parts += [f"## {task}", table]
+            parts += [f"## {task}", table(rows)]
+    inferences = [r for r in done if r["task"] == "inference"]
+    if len({r["preset"] for r in inferences}) > 1:
+        parts += ["## chunks per second", table(list(chunk_rows(inferences)))]
     missing = [
         f"- {case_name(r)}: {r['status']} {r.get('error', '')}".rstrip()
         for r in report["results"]

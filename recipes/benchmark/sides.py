@@ -12,16 +12,22 @@ import statistics
 import subprocess
 import sys
 import time
-import types
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from keras_bandit.bands import band_layout
 from keras_bandit.data.film_clip import film_clip
 from keras_bandit.inference.engines import choose_engine, with_engine
 from keras_bandit.models.presets import PRESETS
+
+# Losses that each model is trained with.
+LOSS = "L1SNR"
+LOSSES = {
+    "OpenUnmixAudioSeparator": "MagnitudeMSE",
+    "HybridDemucsAudioSeparator": "L1",
+    "MRXAudioSeparator": "NegativeSISNR",
+}
 
 
 class CaseError(Exception):
@@ -98,12 +104,16 @@ def serve(connection, case, side, log):
 
 
 def make_subject(case, side):
-    """What a side times: `Ours`, `Theirs`, `Command` or `Pipeline`."""
+    """What a side times: a class of this file, of `authors` or `pipeline`."""
     if side == "pipeline":
         from pipeline import Pipeline
 
         return Pipeline(case)
-    return {"ours": Ours, "theirs": Theirs, "command": Command}[side](case)
+    if side == "theirs":
+        from authors import AUTHORS
+
+        return AUTHORS[PRESETS[case["preset"]].model](case)
+    return {"ours": Ours, "command": Command}[side](case)
 
 
 def timed(function):
@@ -117,6 +127,12 @@ def peak_bytes(who):
     """The largest resident size of this process or of those that it ran."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(who).ru_maxrss * unit
+
+
+def forget_peak():
+    """What it took to draw and to convert weights is not the model's memory."""
+    with contextlib.suppress(OSError):  # of Linux alone
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def snr_db(target, estimate):
@@ -258,15 +274,19 @@ class Ours(Model):
             choose_engine(engine, precision)
         import keras
 
-        from keras_bandit.backend.process import tune_process
-        from keras_bandit.losses import L1SNR
-        from keras_bandit.models import AudioSeparator
-        from keras_bandit.training import paper_optimizer
+        from keras_bandit.backend.process import (
+            tune_process,
+            without_tensorflow,
+        )
+
+        with without_tensorflow():  # as the command line
+            from keras_bandit import losses
+            from keras_bandit.models import AudioSeparator
+            from keras_bandit.training import paper_optimizer
 
         self.case, self.backend = case, keras.config.backend()
         dtype = "float32"
-        if engine == "keras":  # as the command line and training runs do
-            tune_process()
+        if engine == "keras":
             dtype = {"float32": "float32"}.get(precision, f"mixed_{precision}")
         # Initial weights are the same on every backend.
         keras.utils.set_random_seed(0)
@@ -276,12 +296,22 @@ class Ours(Model):
         self.sample_rate = self.separator.sample_rate
         if case["reference"]:
             self.take_weights(case["weights"])
+        forget_peak()
+        if engine == "keras":
+            # As the command line and training runs do; later, for it keeps
+            # freed memory, and converted weights are freed by now.
+            tune_process()
         channels = self.separator.num_channels or 1
         self.mixture, self.targets = make_audio(
             case, self.separator.stems, self.sample_rate, channels
         )
         if case["task"] == "training":
-            self.separator.compile(paper_optimizer(), loss=L1SNR())
+            # Both sides without: they would draw different numbers.
+            for layer in self.separator._flatten_layers():
+                if isinstance(layer, keras.layers.Dropout):
+                    layer.rate = 0.0
+            loss = losses.get(LOSSES.get(type(self.separator).__name__, LOSS))
+            self.separator.compile(paper_optimizer(), loss=loss)
         if engine != "keras":
             self.separator, seconds = timed(
                 lambda: with_engine(self.separator, engine, precision)
@@ -347,141 +377,3 @@ class Ours(Model):
         while not times or time.perf_counter() < end:
             times.append(timed(product)[1])
         return size**3 / min(times)
-
-
-def import_reference(folder):
-    """Makes the authors' modules importable from their checkout.
-
-    Their packages' own imports (Lightning, torchaudio, asteroid, librosa,
-    spafe) serve datasets, other losses and the making of bands; none of it
-    runs here. Packages come up empty, and four helpers on bands are replaced.
-    """
-    names = ("core", "core.model", "core.loss", "core.utils")
-    for name in (*names, "core.model.bsrnn.utils", "asteroid"):
-        sys.modules[name] = types.ModuleType(name)
-        if name in names:
-            sys.modules[name].__path__ = [str(Path(folder, *name.split(".")))]
-    bands = sys.modules["core.model.bsrnn.utils"]
-    bands.band_widths_from_specs = lambda specs: [b - a for a, b in specs]
-    for check in ("no_gap", "no_overlap", "nonzero_bandwidth"):
-        setattr(bands, f"check_{check}", lambda specs: None)
-    losses = sys.modules["asteroid.losses"] = types.ModuleType("losses")
-    sys.modules["asteroid"].losses = losses
-
-
-class Theirs(Model):
-    """The authors' modules with our bands, in float32, as they run them."""
-
-    backend = "torch"
-
-    def __init__(self, case):
-        import torch
-
-        import_reference(case["reference"])
-        from core.loss._timefreq import TimeFreqSignalNoisePNormRatioLoss
-        from core.model.bsrnn.core import MultiSourceMultiMaskBandSplitCoreRNN
-
-        torch.set_float32_matmul_precision(case["reference_matmul"])
-        torch.manual_seed(0)
-        self.case, self.torch = case, torch
-        self.device = "cuda" if case["device"] == "gpu" else "cpu"
-        preset = PRESETS[case["preset"]]
-        network, separator = preset.backbone, preset.separator
-        layout, stems = network["band_layout"], preset.stems
-        self.sample_rate = preset.sample_rate
-        self.pad_mode = separator.get("pad_mode", "constant")
-        bands = band_layout(
-            layout, network["num_bands"], 2048, self.sample_rate
-        )
-        # These two make their weights in float64, and multiply in it.
-        exact = layout in ("musical", "bark")
-        dtype = torch.float64 if exact else torch.float32
-        self.model, self.build_seconds = timed(
-            lambda: MultiSourceMultiMaskBandSplitCoreRNN(
-                in_channel=1,
-                stems=stems,
-                band_specs=[(band.start, band.stop) for band in bands],
-                n_sqm_modules=network["num_pairs"],
-                emb_dim=network["embed_dim"],
-                rnn_dim=network["rnn_dim"],
-                rnn_type=network["rnn_type"].upper(),
-                mlp_dim=separator["mlp_dim"],
-                overlapping_band=layout != "vocals_v7",
-                freq_weights=[
-                    torch.tensor(b.weights, dtype=dtype) for b in bands
-                ],
-                n_freq=1025,
-            ).to(self.device)
-        )
-        self.window = torch.hann_window(2048, device=self.device)
-        state = self.model.state_dict()
-        arrays = {f"bsrnn.{key}": x.cpu().numpy() for key, x in state.items()}
-        np.savez(case["weights"], **arrays)
-        mixture, targets = make_audio(case, stems, self.sample_rate, 1)
-        self.mixture = torch.from_numpy(mixture)
-        self.targets = {s: torch.from_numpy(x) for s, x in targets.items()}
-        self.model.train(case["task"] == "training")
-        # Loss, optimizer and clipping of their configurations.
-        one = {"p": 1}
-        self.loss = TimeFreqSignalNoisePNormRatioLoss(tkwargs=one, fkwargs=one)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
-
-    def stft(self, audio):
-        """`torchaudio.transforms.Spectrogram`, normalized by the window."""
-        spectrogram = self.torch.stft(
-            audio[:, 0],
-            2048,
-            512,
-            window=self.window,
-            pad_mode=self.pad_mode,
-            return_complex=True,
-        )
-        return spectrogram[:, None] / self.window.square().sum().sqrt()
-
-    def istft(self, spectrogram, length):
-        spectrogram = spectrogram[:, 0] * self.window.square().sum().sqrt()
-        return self.torch.istft(
-            spectrogram, 2048, 512, window=self.window, length=length
-        )[:, None]
-
-    def forward(self, mixture):
-        mixture = mixture.to(self.device)
-        with self.torch.no_grad():
-            spectrogram = self.stft(mixture)
-        output = self.model(spectrogram)
-        output["audio"] = {
-            stem: self.istft(x, mixture.shape[-1])
-            for stem, x in output["spectrogram"].items()
-        }
-        return output
-
-    def estimate(self, mixture):
-        with self.torch.inference_mode():
-            output = self.forward(mixture)["audio"]
-            return {stem: x.cpu() for stem, x in output.items()}
-
-    def inference(self, _):
-        return self.estimate(self.mixture)
-
-    def training(self, _):
-        targets = {s: x.to(self.device) for s, x in self.targets.items()}
-        with self.torch.no_grad():
-            spectra = {stem: self.stft(x) for stem, x in targets.items()}
-        self.optimizer.zero_grad()
-        output = self.forward(self.mixture)
-        loss = self.loss(output, {"audio": targets, "spectrogram": spectra})
-        loss.backward()
-        self.torch.nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
-        self.optimizer.step()
-        return {"loss": loss.item()}
-
-    def separate(self, hop_seconds):
-        """Their overlap-add on the whole file, in their batches of 24."""
-        from core.utils.audio import OverlapAddFader
-
-        seconds, rate = self.case["chunk_seconds"], self.sample_rate
-        if hop_seconds is None:  # the first call: one chunk
-            return self.estimate(self.mixture[..., : round(seconds * rate)])
-        fader = OverlapAddFader("hann", seconds, hop_seconds, rate, 24)
-        with self.torch.inference_mode():
-            return fader(self.mixture, self.estimate)["audio"]

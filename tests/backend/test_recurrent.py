@@ -11,8 +11,10 @@ from keras_bandit import backend
 from keras_bandit.backend import generic
 
 NUM_GATES = {"gru": 3, "lstm": 4}
-# (steps, batch, features, units): odd, one step, batch 1, one of each.
-SIZES = [(7, 3, 5, 11), (1, 2, 3, 4), (10, 1, 6, 8), (1, 1, 1, 1)]
+FEW_ITEMS = (6, 2, 64, 5)
+# (steps, batch, features, units): odd, one step, batch 1, one of each, few items
+# for their features.
+SIZES = [(7, 3, 5, 11), (1, 2, 3, 4), (10, 1, 6, 8), (1, 1, 1, 1), FEW_ITEMS]
 
 
 def make_arguments(kind, steps, batch, features, units, seed=0):
@@ -106,6 +108,39 @@ def test_gradients_match_generic(kind, sizes, gradients):
     for name, ours, theirs in zip(names, fast, slow, strict=True):
         error = np.abs(ours - theirs).max()
         assert error <= 1e-4 * np.abs(theirs).max() + 1e-7, name
+
+
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="XLA")
+def test_few_items_in_a_graph_match_generic(kind):
+    """In graphs TensorFlow has XLA compile them, unless they are exported."""
+    import tensorflow as tf
+
+    from keras_bandit.backend.tensorflow import without_xla
+
+    arguments = [tf.constant(x) for x in make_arguments(kind, *FEW_ITEMS)]
+
+    def loss_gradients(module):
+        @tf.function(autograph=False)
+        def gradients(*arguments):
+            with tf.GradientTape() as tape:
+                tape.watch(arguments)
+                outputs = function_of(module, kind)(*arguments)
+                loss = tf.reduce_sum(tf.square(outputs))
+            return outputs, tape.gradient(loss, arguments)
+
+        found = gradients.get_concrete_function(*arguments)
+        compiled = "_compiled" in str(found.graph.as_graph_def().library)
+        return keras.tree.flatten(gradients(*arguments)), compiled
+
+    expected, _ = loss_gradients(generic)
+    found, compiled = loss_gradients(backend)
+    assert compiled
+    for x, y in zip(expected, found, strict=True):
+        scale = np.abs(x).max()
+        np.testing.assert_allclose(y, x, rtol=0, atol=1e-4 * scale)
+    with without_xla():
+        _, compiled = loss_gradients(backend)
+    assert not compiled
 
 
 HALF_SIZES = [(16, 3, 12, 20), *SIZES]

@@ -44,12 +44,12 @@ def report(tmp_path_factory):
 
 def test_report_says_what_was_measured_where(report):
     report, _ = report
-    assert report["format"] == 3
+    assert report["format"] == 4
     assert report["date"].startswith("20")
     assert report["machine"]["versions"]["numpy"] == np.__version__
     assert report["machine"]["versions"]["torch"]
     assert report["machine"]["cores"] >= 1
-    assert report["reference_commit"] is None
+    assert report["reference_commits"] == {}
     assert report["config"]["turns"] == 2
 
 
@@ -114,7 +114,7 @@ def test_whole_file_of_the_authors_runs_once(benchmark, tmp_path, monkeypatch):
             pass
 
     monkeypatch.setattr(main, "Side", Side)
-    config = {**main.CONFIG, "reference": "bandit"}
+    config = {**main.CONFIG, "reference": {"BanditAudioSeparator": "x"}}
     config |= {"tasks": ["separate"], "backends": ["torch", "jax"]}
     known, folders = {}, (tmp_path, tmp_path)
     first, second = main.plan(config)
@@ -133,6 +133,25 @@ def test_whole_file_of_the_authors_runs_once(benchmark, tmp_path, monkeypatch):
 def test_ratio_is_that_of_medians(benchmark):
     found = benchmark.report.compare([1.0, 2.0, 4.0], [4.0, 6.0, 6.0])
     assert found == {"ratio": 3.0, "ratio_range": [1.5, 4.0]}
+
+
+def test_chunks_per_second_of_several_presets(benchmark):
+    """As section V-F of the paper has them: a column for each preset."""
+    keys = ("preset", "engine", "ours", "theirs")
+    fast = {"seconds": [0.5, 1.0, 2.0], "peak_bytes": 1e9}
+    slow = {"seconds": [4.0], "peak_bytes": 2e9}
+    rows = [("bandit", "keras", slow, None), ("demucs", "keras", fast, slow)]
+    rows += [("demucs", "openvino", fast, slow)]
+    same = {"backend": "jax", "precision": "float32", "batch": 2}
+    results = [{**same, **dict(zip(keys, x, strict=True))} for x in rows]
+    authors, keras, openvino = benchmark.report.chunk_rows(results)
+    assert authors["code"] == "the authors'"
+    assert authors["backend"] == "torch"
+    assert authors["bandit, chunks/s"] is None
+    assert authors["demucs, chunks/s"] == "0.5"
+    assert keras["bandit, chunks/s"] == "0.5"
+    assert keras["bandit, peak / GB"] == "2"
+    assert openvino["demucs, chunks/s"] == "2"
 
 
 def test_interrupted_run_keeps_what_is_done(benchmark, tmp_path, monkeypatch):
@@ -230,7 +249,7 @@ def test_processes_see_no_gpu_and_no_cache_unless_asked(benchmark, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--reference", "nowhere"], "'nowhere', which has no core/model"),
+        (["--reference", "nowhere"], "'nowhere', which has none of core/model"),
         (["--tasks", "flying"], "among inference, training, .*got flying"),
         (["--backends", "numpy"], "among tensorflow, jax, torch"),
         (["--batches", "1,x"], "invalid int value: '1,x'"),

@@ -6,7 +6,10 @@ two tensors more, which nothing uses.
 
 import re
 
-from keras_bandit.models.checkpoint_format import CheckpointFormat
+from keras_bandit.models.checkpoint_format import (
+    CheckpointFormat,
+    check_stem_count,
+)
 from keras_bandit.models.hybrid_demucs.hybrid_demucs_audio_separator import (
     HybridDemucsAudioSeparator,
 )
@@ -199,11 +202,7 @@ def build(tensors, sample_rates, stems=None, package=None):
     if stems is None:
         named = {4: MUSDB_STEMS, 3: DNR_STEMS}.get(count)
         stems = package.get("sources", named)
-    if stems is None or len(stems) != count:
-        raise ValueError(
-            f"the checkpoint has {count} stems: stems (--stems) must name as "
-            f"many; got {stems}"
-        )
+    check_stem_count(stems, count)
     for theirs, ours in PACKAGE_ARGUMENTS.items():
         if package.get(theirs) is not None:
             sizes[ours] = package[theirs]

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_bandit.backend import lay_out_kernel
 from keras_bandit.layers import LSTMStack
 from keras_bandit.layers.initializers import FanInUniform
 
@@ -48,6 +49,7 @@ def convolution(inputs, filters, kernel, name, transpose=False, **kwargs):
         **kwargs,
     )
     layer.build((None, *[None] * len(kernel), inputs))
+    lay_out_kernel(layer.kernel, transpose)
     return layer
 
 
