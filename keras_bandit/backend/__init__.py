@@ -111,14 +111,28 @@ def split(x, sizes):
     return _fastest("split", x, sizes)
 
 
-def lay_out_kernel(variable, transpose):
-    """Lays a convolution's kernel out in memory as the backend reads it.
+def lay_out_kernel(variable):
+    """Lays a convolution's kernel out in memory as `convolution` reads it.
 
     Values and shape stay; later assignments keep the layout. Otherwise PyTorch
     copies the kernel at each call. `variable` is the `kernel` of a built Keras
-    layer, of a transposed convolution if `transpose`.
+    layer.
     """
-    _fastest("lay_out_kernel", variable, transpose)
+    _fastest("lay_out_kernel", variable)
+
+
+def convolution(layer, inputs, call):
+    """What `call(inputs)` of a built Keras convolution returns.
+
+    `layer` is a `Conv1D`, `Conv2D` or one of their transposes, channels last,
+    with a bias and no activation.
+    """
+    return _fastest("convolution", layer, inputs, call)
+
+
+def group_norm(layer, inputs, call):
+    """What `call(inputs)` of a `GroupNormalization` returns, channels last."""
+    return _fastest("group_norm", layer, inputs, call)
 
 
 def take(x, index, axis):

@@ -4,8 +4,12 @@ ATen's run oneDNN or cuDNN kernels where those exist, and take our gate order as
 it is. On the CPU the GRU is our own (`torch_gru.py`).
 """
 
+import operator
+
 import numpy as np
 import torch
+from keras.layers import Conv1DTranspose, Conv2DTranspose
+from keras.ops import convert_to_tensor
 
 from keras_bandit.backend.torch_gru import TrainableGRU, gru_on_cpu
 
@@ -127,15 +131,59 @@ def take(x, index, axis):
     )
 
 
-def lay_out_kernel(variable, transpose):
+def lay_out_kernel(variable):
+    # That of `channels_last`: outputs, places, inputs.
     axes = len(variable.shape)
-    order = (axes - 1, axes - 2, *range(axes - 2))  # outputs, inputs, places
-    value = variable.value.data.permute(order)
-    # Keras makes kernels of two-dimensional convolutions channels-last.
-    last = axes == 4 and not transpose
-    form = torch.channels_last if last else torch.contiguous_format
-    back = (*range(2, axes), 1, 0)
-    variable.value.data = value.contiguous(memory_format=form).permute(back)
+    order = (axes - 1, *range(axes - 2), axes - 2)
+    back = (*range(1, axes - 1), axes - 1, 0)
+    value = variable.value.data
+    variable.value.data = value.permute(order).contiguous().permute(back)
+
+
+def convolution(layer, inputs, call):
+    transpose = isinstance(layer, (Conv1DTranspose, Conv2DTranspose))
+    sizes, strides = layer.kernel_size, layer.strides
+    dilations, padding = layer.dilation_rate, [0] * len(sizes)
+    if layer.padding == "same":
+        spans = zip(sizes, dilations, strict=True)
+        spans = [dilation * (size - 1) for size, dilation in spans]
+        padding = [span // 2 for span in spans]
+        if transpose or {*strides, *(1 + span % 2 for span in spans)} != {1}:
+            return call(inputs)  # both ends differ
+    elif transpose and any(map(operator.lt, sizes, strides)):
+        return call(inputs)
+    axes = len(sizes)
+    order = (axes + 1, axes, *range(axes))
+    kernel = convert_to_tensor(layer.kernel).permute(order)
+    bias = convert_to_tensor(layer.bias)
+    function, places = torch.conv2d, (strides, padding, dilations)
+    if axes == 1:
+        # PyTorch is quicker with an image one pixel high.
+        kernel = kernel.unsqueeze(2)
+        places = [
+            (first, *rest)
+            for first, rest in zip((1, 0, 1), places, strict=True)
+        ]
+    if transpose:
+        function, places = (
+            torch.conv_transpose2d,
+            (*places[:2], 0, 1, places[2]),
+        )
+    return _as_image(lambda x: function(x, kernel, bias, *places), inputs)
+
+
+def _as_image(function, inputs):
+    """Calls it with `(batch, channels, height, width)`, channels last in memory."""
+    image = torch.movedim(inputs, -1, 1)
+    if inputs.ndim == 4:
+        return torch.movedim(function(image), 1, -1)
+    return torch.movedim(function(image.unsqueeze(2)).squeeze(2), 1, -1)
+
+
+def group_norm(layer, inputs, call):
+    gamma, beta = map(convert_to_tensor, (layer.gamma, layer.beta))
+    options = (layer.groups, gamma, beta, layer.epsilon)
+    return _as_image(lambda x: torch.group_norm(x, *options), inputs)
 
 
 def _complex(x):

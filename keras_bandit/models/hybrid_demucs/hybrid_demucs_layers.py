@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_bandit.backend import lay_out_kernel
+from keras_bandit import backend
 from keras_bandit.layers import LSTMStack
 from keras_bandit.layers.initializers import FanInUniform
 
@@ -36,11 +36,27 @@ class RescaledUniform(FanInUniform):
         return super().__call__(shape, dtype) * factor
 
 
+class _Convolution:
+    def call(self, inputs):
+        return backend.convolution(self, inputs, super().call)
+
+
+_CONVOLUTIONS = {
+    name: type(name, (_Convolution, getattr(keras.layers, name)), {})
+    for name in ("Conv1D", "Conv2D", "Conv1DTranspose", "Conv2DTranspose")
+}
+
+
+class GroupNormalization(keras.layers.GroupNormalization):
+    def call(self, inputs):
+        return backend.group_norm(self, inputs, super().call)
+
+
 def convolution(inputs, filters, kernel, name, transpose=False, **kwargs):
     """A convolution along the axes of `kernel`, a tuple; built."""
     fan_in = int(np.prod(kernel)) * (filters if transpose else inputs)
     kind = f"Conv{len(kernel)}D" + ("Transpose" if transpose else "")
-    layer = getattr(keras.layers, kind)(
+    layer = _CONVOLUTIONS[kind](
         filters,
         kernel,
         kernel_initializer=RescaledUniform(fan_in),
@@ -49,13 +65,13 @@ def convolution(inputs, filters, kernel, name, transpose=False, **kwargs):
         **kwargs,
     )
     layer.build((None, *[None] * len(kernel), inputs))
-    lay_out_kernel(layer.kernel, transpose)
+    backend.lay_out_kernel(layer.kernel)
     return layer
 
 
 def group_norm(channels, groups, name, dtype, ndim=3):
     """PyTorch's normalization over all axes but the first; built."""
-    layer = keras.layers.GroupNormalization(
+    layer = GroupNormalization(
         groups, axis=-1, epsilon=1e-5, dtype=dtype, name=name
     )
     layer.build((*[None] * (ndim - 1), channels))
