@@ -55,6 +55,13 @@ def read_chunk(audio, start, chunk_length):
     return audio[:, np.minimum(position, period - position)]
 
 
+def read_padded_chunk(audio, start, chunk_length):
+    """As `read_chunk`, but with silence beyond the recording's ends."""
+    stop = start + chunk_length
+    outside = (max(-start, 0), max(stop - audio.shape[-1], 0))
+    return np.pad(audio[:, max(start, 0) : stop], [(0, 0), outside])
+
+
 def predict_chunks(predict, chunks, batch_size, skip_silence=False):
     """Runs chunks through a model, in batches of one shape.
 
@@ -175,14 +182,17 @@ def middle_chunks(num_samples, chunk_length, hop, min_samples=1):
     return [chunks[:-1], chunks[-1:]]
 
 
-def triangle_chunks(num_samples, chunk_length, hop, min_samples=1, power=1.0):
+def triangle_chunks(
+    num_samples, chunk_length, hop, min_samples=1, power=1.0, whole=False
+):
     """As `hann_chunks`, but under triangular weights.
 
     `apply_model` of `facebookresearch/demucs` (e976d93): chunks begin at the
     recording's first sample, the last one is as short as it is (extended by
     reflection to `min_samples`), and weighted estimates are divided by the sum
     of weights. `power` is the triangle's exponent; higher is a shorter
-    crossfade.
+    crossfade. If `whole`, short chunks are extended to `chunk_length`, as much
+    on either side.
     """
     half = chunk_length // 2
     rising = np.arange(1, half + 1)
@@ -198,9 +208,11 @@ def triangle_chunks(num_samples, chunk_length, hop, min_samples=1, power=1.0):
     for start in starts:
         length = min(chunk_length, num_samples - start)
         weights = triangle[:length] / total[start : start + length]
-        weights = np.pad(weights, (0, max(min_samples - length, 0)))
-        chunk = (start, len(weights), weights.astype("float32"))
-        groups.setdefault(len(weights), []).append(chunk)
+        size = chunk_length if whole else max(length, min_samples)
+        before = (size - length) // 2 if whole else 0
+        weights = np.pad(weights, (before, size - length - before))
+        chunk = (start - before, size, weights.astype("float32"))
+        groups.setdefault(size, []).append(chunk)
     return list(groups.values())
 
 
@@ -214,6 +226,7 @@ def crossfade_chunks(
     progress=False,
     skip_silence=False,
     plan=hann_chunks,
+    read_chunk=read_chunk,
 ):
     """Separates recordings chunk by chunk and crossfades the estimates.
 
@@ -237,6 +250,8 @@ def crossfade_chunks(
             for models that separate silence into silence.
         plan: function of the recording's samples, `chunk_length` and `hop` to
             chunks and their weights: `hann_chunks` or one like it.
+        read_chunk: function that reads one, `read_chunk` or
+            `read_padded_chunk`.
 
     Returns:
         dict of each stem's `(items, channels, samples)` float32.

@@ -22,6 +22,8 @@ from keras_bandit.inference.crossfade import (
     crossfade_chunks,
     hann_chunks,
     middle_chunks,
+    read_chunk,
+    read_padded_chunk,
     triangle_chunks,
 )
 from keras_bandit.inference.engines import with_engine
@@ -87,8 +89,8 @@ def chunk_and_hop(separator, chunk_seconds=None, hop_seconds=None):
     """Returns the lengths of a chunk and of the hop, in samples.
 
     Args:
-        separator: the model; its `sample_rate`, `chunk_seconds` and
-            `min_samples` are read.
+        separator: the model; its `sample_rate`, `chunk_seconds`,
+            `min_samples` and `max_samples` are read.
         chunk_seconds: float. Length of a chunk; `None` takes the model's.
         hop_seconds: float. From chunk to chunk; `None` takes
             `chunk_seconds / HOPS_PER_CHUNK[crossfade]` of the model (rounded
@@ -99,8 +101,8 @@ def chunk_and_hop(separator, chunk_seconds=None, hop_seconds=None):
 
     Raises:
         ValueError: if either is not positive or longer than a day, the hop
-            is longer than the chunk, or the chunk is shorter than the model
-            takes.
+            is longer than the chunk, or the chunk is shorter or longer than
+            the model takes.
     """
     if chunk_seconds is None:
         chunk_seconds = separator.chunk_seconds
@@ -116,7 +118,12 @@ def chunk_and_hop(separator, chunk_seconds=None, hop_seconds=None):
             f"hop_seconds={hop_seconds}, chunk_seconds={chunk_seconds}"
         )
     sample_rate = separator.sample_rate
-    chunk = check_chunk(chunk_seconds, sample_rate, separator.min_samples)
+    chunk = check_chunk(
+        chunk_seconds,
+        sample_rate,
+        separator.min_samples,
+        getattr(separator, "max_samples", None),
+    )
     hop = max(round(hop_seconds * sample_rate), 1)
     if as_demucs:
         hop = max(int(chunk / HOPS_PER_CHUNK[crossfade]), 1)
@@ -206,7 +213,7 @@ def separate(
         sample_rate: int. Rate of `audio`, in Hz.
         chunk_seconds: float. Length of the chunks that the model sees;
             `None` takes the model's, its authors'. A shorter recording is
-            extended by reflection.
+            extended by reflection (with silence for HTDemucs).
         hop_seconds: float. From chunk to chunk, at most `chunk_seconds`.
             Smaller is smoother and slower. `None` takes half a chunk, two
             thirds for models that keep the middle of each, or Demucs's three
@@ -273,6 +280,7 @@ def separate(
 
     def join(items):
         crossfade = getattr(separator, "crossfade", "hann")
+        whole = getattr(separator, "max_samples", None) is not None
         plan, options = hann_chunks, {}
         if crossfade != "hann":
             plan, options = (
@@ -282,6 +290,7 @@ def separate(
         if crossfade == "triangle":
             plan = triangle_chunks
             options["power"] = getattr(separator, "transition_power", 1.0)
+            options["whole"] = whole
         return crossfade_chunks(
             _predictor(separator, items, chunk, hop, batch_size),
             items,
@@ -292,6 +301,7 @@ def separate(
             progress,
             separator.silent_in_silent_out,
             functools.partial(plan, **options),
+            read_padded_chunk if whole else read_chunk,
         )
 
     if shifts:

@@ -57,6 +57,10 @@ class HybridNetwork(keras.layers.Layer):
         torchaudio_norm: bool. Whether there are the scales and shifts that
             torchaudio's port has at the end of the time encoder and does not
             use, not trained here.
+        middle: layer from what both encoders return, `(batch, rows, frames,
+            channels)` and `(batch, steps, channels)`, to what decoders begin
+            with, of these shapes; rows are left then, and branches do not
+            meet. `None`: they meet, and decoders begin with zeros.
 
     Call arguments:
         spectrogram: `(batch, bins, frames, features)`, normalized.
@@ -67,8 +71,8 @@ class HybridNetwork(keras.layers.Layer):
         time_outputs)`.
 
     Raises:
-        ValueError: if there are too few layers to come to one row, or banded
-            layers have normalization.
+        ValueError: if there are too few layers to come to one row, or too
+            many with a `middle`, or banded layers have normalization.
     """
 
     def __init__(
@@ -91,9 +95,11 @@ class HybridNetwork(keras.layers.Layer):
         band_ratios,
         banded_depth,
         torchaudio_norm,
+        middle=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.middle = middle
         self.embedding = embedding
         self.num_bins = num_bins
         self.channels = channels
@@ -173,10 +179,11 @@ class HybridNetwork(keras.layers.Layer):
                 rows = 1 if merges else rows // STRIDE
             frequency_outputs = time_outputs = width
             width = int(growth * width)
-        if rows > 1:
+        if (rows > 1) != (middle is not None):
+            wanted = "one" if middle is None else "rows that are left"
             raise ValueError(
-                f"depth must be enough to come from {num_bins} bins to one; "
-                f"got depth={depth}"
+                f"depth must be so that {num_bins} bins come to {wanted}; got "
+                f"depth={depth}"
             )
         self.decoder.reverse()
         self.time_decoder.reverse()
@@ -200,6 +207,9 @@ class HybridNetwork(keras.layers.Layer):
                 dims = [None] * (2 if layer.frequency else 1)
                 layer.build((None, *dims, size))
                 size = layer.filters
+        if self.middle is not None:
+            size = self.encoder[-1].filters
+            self.middle.build((None, None, None, size), (None, None, size))
 
     def call(self, spectrogram, waveform):
         x, y = spectrogram, waveform
@@ -223,7 +233,10 @@ class HybridNetwork(keras.layers.Layer):
                 embedding = ops.transpose(self.freq_embedding)
                 x = x + scale * embedding[:, None]
             skips.append(x)
-        x = ops.zeros_like(x)
+        if self.middle is None:
+            x = ops.zeros_like(x)
+        else:
+            x, y = self.middle(x, y)
         own = len(self.decoder) - len(self.time_decoder)
         for i, layer in enumerate(self.decoder):
             if layer.frequency and len(x.shape) == 3:
