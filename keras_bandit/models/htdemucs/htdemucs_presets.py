@@ -20,7 +20,7 @@ class HTDemucsPreset(HybridDemucsPreset):
         size = kwargs["bottom_channels"] or width
         hidden = int(kwargs["transformer_expansion"] * size)
         for tokens, others in ((spectrum, steps), (steps, spectrum)):
-            if size != width or kwargs["bottom_channels"]:
+            if kwargs["bottom_channels"]:
                 count.convolution(tokens, width, size, 1)
                 count.convolution(tokens, size, width, 1)
             count.parameters += 2 * size  # norm

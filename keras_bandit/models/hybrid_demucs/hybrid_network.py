@@ -119,8 +119,6 @@ class HybridNetwork(keras.layers.Layer):
                 }
                 for d in range(dconv_depth)
             ]
-            encoder_branches = branches if dconv_mode & 1 else []
-            decoder_branches = branches if dconv_mode & 2 else []
             frequency, merges = rows > 1, 1 < rows <= KERNEL
             banded = bool(band_ratios) and i < banded_depth
             if banded and (groups or not frequency or merges):
@@ -128,25 +126,31 @@ class HybridNetwork(keras.layers.Layer):
                     "banded layers must have rows and no normalization; got "
                     f"banded_depth={banded_depth}, norm_starts={norm_starts}"
                 )
-            place = (KERNEL, STRIDE, KERNEL // 4, frequency, groups)
-            time_place = (KERNEL, STRIDE, KERNEL // 4, False, groups)
-            if banded:
-                place = (KERNEL, STRIDE, 0, True, groups)
-            elif merges:
-                place = (rows, STRIDE, 0, True, groups)
-                time_place = (rows, rows // 2, rows // 4, False, groups)
+            encoder, decoder = (
+                functools.partial(
+                    kind,
+                    branches=branches if dconv_mode & side else [],
+                    norm_groups=groups,
+                    dtype=dtype,
+                )
+                for kind, side in ((EncoderLayer, 1), (DecoderLayer, 2))
+            )
+            # Kernel, stride, padding, whether along bins
+            place = (KERNEL, STRIDE, 0 if banded else KERNEL // 4, True)
+            time_place = (KERNEL, STRIDE, KERNEL // 4, False)
+            if merges:
+                place = (rows, STRIDE, 0, True)
+                time_place = (rows, rows // 2, rows // 4, False)
             elif not frequency:
-                place = (4, 2, 1, False, groups)
-            encoder = functools.partial(
-                EncoderLayer, width, *place, encoder_branches, dtype=dtype
-            )
-            decoder = functools.partial(
-                DecoderLayer,
-                frequency_outputs,
-                *place,
-                decoder_branches,
-                dtype=dtype,
-            )
+                place = (4, 2, 1, False)
+            if frequency:
+                ends = {"plain": merges, "name": f"time_encoder_{i}"}
+                self.time_encoder.append(encoder(width, *time_place, **ends))
+                ends |= {"last": i == 0, "name": f"time_decoder_of_{i}"}
+                layer = decoder(time_outputs, *time_place, **ends)
+                self.time_decoder.append(layer)
+            encoder = functools.partial(encoder, width, *place)
+            decoder = functools.partial(decoder, frequency_outputs, *place)
             if banded:
                 bands = {"rows": rows, "ratios": band_ratios, "dtype": dtype}
                 encoder = functools.partial(BandedEncoder, encoder, **bands)
@@ -155,27 +159,6 @@ class HybridNetwork(keras.layers.Layer):
             name = f"decoder_{depth - 1 - i}"
             self.decoder.append(decoder(last=i == 0, name=name))
             if frequency:
-                self.time_encoder.append(
-                    EncoderLayer(
-                        width,
-                        *time_place,
-                        encoder_branches,
-                        plain=merges,
-                        dtype=dtype,
-                        name=f"time_encoder_{i}",
-                    )
-                )
-                self.time_decoder.append(
-                    DecoderLayer(
-                        time_outputs,
-                        *time_place,
-                        decoder_branches,
-                        plain=merges,
-                        last=i == 0,
-                        dtype=dtype,
-                        name=f"time_decoder_of_{i}",
-                    )
-                )
                 rows = 1 if merges else rows // STRIDE
             frequency_outputs = time_outputs = width
             width = int(growth * width)
