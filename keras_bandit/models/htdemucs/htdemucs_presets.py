@@ -1,6 +1,7 @@
 """Built-in architectures of HTDemucs: plain data, no Keras."""
 
 from keras_bandit.models.hybrid_demucs.hybrid_demucs_presets import (
+    MUSDB18,
     HybridDemucsPreset,
 )
 from keras_bandit.models.preset import Sizes
@@ -38,42 +39,27 @@ class HTDemucsPreset(HybridDemucsPreset):
         return Sizes(count.parameters, count.products)
 
 
-def _htdemucs(name, description, stems, bottom_channels):
-    return HTDemucsPreset(
-        name,
-        description,
-        {
-            "stems": stems,
-            "num_channels": 2,
-            "sample_rate": 44100,
-            "n_fft": 4096,
-            "channels": 48,
-            "growth": 2,
-            "depth": 4,
-            "norm_starts": 4,
-            "dconv_mode": 3,
-            "dconv_depth": 2,
-            "dconv_compression": 8,
-            "dconv_lstm": 4,
-            "dconv_attention": 4,
-            "torchaudio_norm": False,
-            "bottom_channels": bottom_channels,
-            "transformer_layers": 5,
-            "transformer_expansion": 4.0,
-            "transformer_dropout": 0.02,
-            "chunk_seconds": 7.8,
-        },
-    )
-
-
-_STEMS = ["drums", "bass", "other", "vocals"]
+_HTDEMUCS = {
+    **MUSDB18,
+    "depth": 4,
+    "dconv_mode": 3,
+    "dconv_compression": 8,
+    "bottom_channels": 512,
+    "transformer_layers": 5,
+    "transformer_expansion": 4.0,
+    "transformer_dropout": 0.02,
+    "chunk_seconds": 7.8,
+}
 
 HTDEMUCS_PRESETS = [
-    _htdemucs("htdemucs", "HTDemucs (Demucs v4) for music.", _STEMS, 512),
-    _htdemucs(
+    HTDemucsPreset("htdemucs", "HTDemucs (Demucs v4) for music.", _HTDEMUCS),
+    HTDemucsPreset(
         "htdemucs_6s",
         "HTDemucs for six stems of music.",
-        [*_STEMS, "guitar", "piano"],
-        0,
+        {
+            **_HTDEMUCS,
+            "stems": [*MUSDB18["stems"], "guitar", "piano"],
+            "bottom_channels": 0,
+        },
     ),
 ]

@@ -33,6 +33,7 @@ PACKAGE_ARGUMENTS = {
     "freq_emb": "embedding",
     "dconv_init": "dconv_scale",
     "dconv_comp": "dconv_compression",
+    "growth": "growth",
     "multi_freqs": "band_ratios",
 }
 # BandIt's authors separate with their own chunks.
@@ -176,11 +177,14 @@ def settings_of(tensors, stems, package, constants=PACKAGE_CONSTANTS):
     """Arguments of the separator, from tensors under demucs's names.
 
     Args:
-        tensors, stems, package: as `build`.
-        constants: dict, what the package must say where it says something.
+        tensors: `{name: float32 array}`.
+        stems: list of str, names in the file's order; `None`: those of the
+            package, or the released models'.
+        package: dict, the arguments that a package holds, maybe none.
+        constants: dict, what they must be where they are there.
 
     Raises:
-        ValueError: as `build`.
+        ValueError: if the network is of a kind that is not here.
     """
     for name, value in constants.items():
         if package.get(name, value) != value:
@@ -206,19 +210,7 @@ def settings_of(tensors, stems, package, constants=PACKAGE_CONSTANTS):
 
 
 def build(tensors, sample_rates, stems=None, package=None):
-    """A `HybridDemucsAudioSeparator`.
-
-    Args:
-        tensors: `{name: float32 array}`.
-        sample_rates: see `CheckpointFormat`.
-        stems: list of str, names in the file's order; `None`: those of the
-            package, or the released models'.
-        package: dict, the arguments that a package holds, or `None`.
-
-    Raises:
-        ValueError: if the tensors do not fit, or the network is of a kind
-            that is not here.
-    """
+    """See `CheckpointFormat` and `settings_of`."""
     package = package or {}
     options = {"chunk_seconds": float(package.get("segment", 10))}
     if any(name.startswith("demucs.") for name in tensors):
