@@ -1,7 +1,6 @@
 """HTDemucs against its authors' PyTorch outputs, and what it promises.
 
-Estimates are within 1e-4 of their peak; the reference's own float32 noise is
-about 1e-5. The golden model is small: 256 bins, 3 layers, a segment of 0.4 s.
+Estimates are within 3e-5 of their peak; float32 noise is about 3e-6. The golden model is small: 256 bins, 3 layers, a segment of 0.4 s.
 """
 
 import json
@@ -54,7 +53,7 @@ def assert_all_close(estimates, data, key, every):
     for stem, estimate in estimates.items():
         estimate = as_numpy(estimate)[..., ::every]
         reference = data[f"{key}/{stem}"]
-        assert_close(estimate.reshape(reference.shape), reference)
+        assert_close(estimate.reshape(reference.shape), reference, 3e-5)
 
 
 def test_estimates(golden, separator):
@@ -64,7 +63,7 @@ def test_estimates(golden, separator):
     assert separator.stems == ["drums", "vocals"]
     assert (separator.max_samples, separator.sample_rate) == (SEGMENT, RATE)
     estimates = separator.predict_on_batch(mixture_of(data, stop=5000))
-    assert_all_close(estimates, data, "estimate_every_3rd_sample", 3)
+    assert_all_close(estimates, data, "estimate_every_11th_sample", 11)
 
 
 @on_torch
@@ -80,8 +79,8 @@ def test_transformer(golden, separator, monkeypatch):
     monkeypatch.setattr(middle, "call", recorded)
     separator(mixture_of(data, stop=5000))
     x, y = (np.moveaxis(as_numpy(z), -1, 1) for z in outputs["both"])
-    assert_close(x[..., ::7], data["spectrum_every_7th_frame"])
-    assert_close(y[..., ::7], data["steps_every_7th"])
+    assert_close(x[..., ::12], data["spectrum_every_12th_frame"])
+    assert_close(y[..., ::12], data["steps_every_12th"])
 
 
 def fit(separator, data, optimizer, epochs):
@@ -131,7 +130,7 @@ def test_separate_joins_chunks_as_the_authors(standardize, golden, separator):
     assert separator.standardize_recording
     other = with_settings(separator, standardize_recording=standardize)
     estimates = other.separate(mixture_of(data)[0], RATE)
-    assert_all_close(estimates, data, f"{key}_every_7th_sample", 7)
+    assert_all_close(estimates, data, f"{key}_every_23rd_sample", 23)
 
 
 @on_torch
@@ -152,7 +151,7 @@ def test_shifts(golden, separator):
 
     leads = RATE // 2 - data["shift_offsets"]
     estimates = average_shifts(join, mixture_of(data, stop=5000), leads)
-    assert_all_close(estimates, data, "shifted_every_7th_sample", 7)
+    assert_all_close(estimates, data, "shifted_every_23rd_sample", 23)
 
 
 def test_whole_chunks_have_one_length():
@@ -240,9 +239,9 @@ def test_bag_of_safetensors(golden, separator, tmp_path):
     estimates = other.separate(mixture_of(golden("htdemucs"))[0], RATE)
     drums = {"drums": estimates["drums"]}
     data = golden("htdemucs")
-    assert_all_close(drums, data, "separated_every_7th_sample", 7)
-    changed = data["separated_every_7th_sample/vocals"]
-    assert np.abs(estimates["vocals"][:, ::7] - changed).max() > 1e-3
+    assert_all_close(drums, data, "separated_every_23rd_sample", 23)
+    changed = data["separated_every_23rd_sample/vocals"]
+    assert np.abs(estimates["vocals"][:, ::23] - changed).max() > 1e-3
 
 
 def small(stems=("speech", "music"), **kwargs):
@@ -343,8 +342,8 @@ def test_tensors_that_do_not_fit():
     with pytest.raises(ValueError, match=r"lacks cross.*linear1\.weight"):
         from_checkpoint(package)
     package = read_state_dict(FILE)
-    del package["state"]["crosstransformer.layers_t.2.norm_out.bias"]
-    with pytest.raises(ValueError, match=r"2\.norm_out\.bias is missing"):
+    del package["state"]["crosstransformer.layers_t.1.norm_out.bias"]
+    with pytest.raises(ValueError, match=r"1\.norm_out\.bias is missing"):
         from_checkpoint(package)
 
 

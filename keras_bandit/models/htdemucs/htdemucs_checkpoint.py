@@ -1,5 +1,7 @@
 """HTDemucs's files: how they are recognized and where tensors go."""
 
+import re
+
 from keras_bandit.models.checkpoint_format import CheckpointFormat
 from keras_bandit.models.htdemucs.htdemucs_audio_separator import (
     HTDemucsAudioSeparator,
@@ -73,6 +75,7 @@ def transformer_sizes(tensors, package):
     hidden, size = tensors[first].shape
     bottom = "channel_upsampler.weight" in tensors
     return {
+        "torchaudio_norm": False,  # its last time encoder uses its norms
         "bottom_channels": size if bottom else 0,
         "transformer_layers": len(found),
         "transformer_heads": package.get("t_heads", 8),
@@ -89,15 +92,14 @@ def build(tensors, sample_rates, stems=None, package=None):
     seconds = int(package.get("segment", 7.8) * rate) / rate
     tensors = {
         # Convolutions of one place are dense layers here.
-        name: x[..., 0] if name.endswith("sampler.weight") else x
+        name: x[..., 0] if re.match(r"channel_.*weight", name) else x
         for name, x in v3.demucs_names(tensors).items()
     }
     settings = v3.settings_of(tensors, stems, package, PACKAGE_CONSTANTS)
     separator = HTDemucsAudioSeparator(
         sample_rate=rate,
         chunk_seconds=seconds,
-        **settings,
-        **transformer_sizes(tensors, package),
+        **{**settings, **transformer_sizes(tensors, package)},
     )
     assign(separator_pairs(separator), tensors)
     return separator
