@@ -31,7 +31,7 @@ class HTDemucsAudioSeparator(HybridDemucsAudioSeparator):
 
     ```python
     separator = keras_bandit.HTDemucsAudioSeparator(
-        ["vocals", "other"], n_fft=512, channels=4, depth=3,
+        ["vocals", "other"], n_fft=512, channels=8, depth=3,
         bottom_channels=16, transformer_heads=2, chunk_seconds=0.5,
     )
     mixture = np.zeros((1, 2, 8000), "float32")  # (batch, channels, samples)
