@@ -17,6 +17,7 @@ def train_decoders(
     train,
     validation,
     callbacks=(),
+    metrics=(),
     dtype="float32",
     **options,
 ):
@@ -33,6 +34,7 @@ def train_decoders(
         stems: list of str. The decoders to add and train.
         train, validation: sequences of `Track`.
         callbacks: Keras callbacks.
+        metrics: Keras metrics beside SNR and SI-SNR.
         dtype: str. Type of the features that are kept.
         **options: as of `random_crops` and `validation_chunks`.
 
@@ -73,7 +75,7 @@ def train_decoders(
             for stem in stems:
                 learner.save_decoder(stem, folder / f"{stem}.weights.h5")
 
-        compile_model(learner, config)
+        compile_model(learner, config, metrics)
         recipe.fit(run, learner, *data, save=save, **how)
         for stem in stems:
             separator.load_decoder(stem, run.best / f"{stem}.weights.h5")

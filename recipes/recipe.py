@@ -202,7 +202,7 @@ def generated_tracks(count, seconds, sample_rate, seed):
     ]
 
 
-def compile_model(model, config):
+def compile_model(model, config, metrics=()):
     """Compiles a model as the authors train, with CONFIG's loss."""
     model.compile(
         paper_optimizer(
@@ -211,7 +211,7 @@ def compile_model(model, config):
             config.get("accumulation_steps", 1),
         ),
         loss=losses.get(config["loss"]),
-        metrics=[SNR(), SISNR()],
+        metrics=[SNR(), SISNR(), *metrics],
     )
     return model
 

@@ -4,13 +4,17 @@ Paper: Watcharasupat et al. 2023, "A Generalized Bandsplit Neural Network for
     Cinematic Audio Source Separation", arXiv:2309.02539, Sec. V-E (music and
     effects in one decoder, against the sum of two) and Table 2 (stems of
     another kind); here with `bandit_demo`, music and effects in one, and drums
-    out of music.
+    out of music. With --retrain-parts decoders for music and for effects are
+    trained from the start beside the one for both, so that what is compared
+    has learnt from the same data for as long; `curve.png` has their validation
+    SI-SNR by epoch.
 Command:
     python recipes/render_film_clips.py CLIPS --train 400 --validation 16 \
         --test 24 --drums
     python recipes/transfer_demo.py --clips CLIPS --output RUN --epochs 4
 Hardware: 2 CPU cores, 8 GiB, 1 GB of disk for features.
-Time: features two minutes, an epoch seven, on one busy core of an AMD EPYC.
+Time: features two minutes, an epoch seven, on one busy core of an AMD EPYC;
+    with --retrain-parts twice as long.
 Expected score: docs/training.md, "Does transfer work?".
 """
 
@@ -18,10 +22,12 @@ import json
 
 import numpy as np
 from frozen_encoder import train_decoders
+from matplotlib.figure import Figure
 from recipe import Recipe, WavTrack, run
 from tabulate import tabulate
 
 from keras_bandit.evaluation.scores import si_snr, snr
+from keras_bandit.metrics import SISNR
 from keras_bandit.models import AudioSeparator
 from keras_bandit.training import paper_schedule
 
@@ -30,6 +36,7 @@ CONFIG = {
     # For comparison: the encoder with its initial weights.
     "untrained_encoder": False,
     "targets": {"mne": ["music", "effects"], "drums": ["drums"]},
+    "retrain_parts": False,
     "crop_seconds": 6.0,
     # As `bandit_demo` itself was trained in the end.
     "loss": "L2SNR",
@@ -52,6 +59,20 @@ FILES = {"mixture": "mix", "effects": "sfx"}
 FILES |= {stem: stem for stem in ("speech", "music", "drums", "melody")}
 
 
+AGAIN = "_again"
+SUMS = {"stems of the preset": "", "retrained stems": AGAIN}
+
+
+class SumSISNR(SISNR):
+    """SI-SNR of the sum of the decoders that were trained once more."""
+
+    def _waveforms(self, name, values):
+        return [sum(values[s] for s in self.stems if s.endswith(AGAIN))]
+
+    def result(self):
+        return super().result()[self.name]
+
+
 def clips(folder, split):
     """Clips of a split, `"tr"`, `"cv"` or `"tt"`."""
     found = sorted(path for path in (folder / split).iterdir() if path.is_dir())
@@ -63,11 +84,11 @@ def clips(folder, split):
     ]
 
 
-def scores(config, separator, tracks):
+def scores(config, separator, targets, tracks):
     """Means over clips of the mixture's scores and of the new decoder's.
 
-    And of the sum of the preset's own stems, where there is one. Clips whose
-    target is silent are left out.
+    And of the preset's own stems, and of those trained once more, added where
+    they are several. Clips whose target is silent are left out.
 
     Returns:
         list of `{"stem": …, "from": …, "SNR (dB)": …, "SI-SNR (dB)": …,
@@ -79,13 +100,15 @@ def scores(config, separator, tracks):
         stems = separator.separate(
             mixture, track.sample_rate, hop_seconds=config["hop_seconds"]
         )
-        for name, parts in config["targets"].items():
+        for name, parts in targets.items():
             target = sum(track.read(part) for part in parts)
             if np.sqrt(np.mean(target**2)) < config["silence"]:
                 continue
             rows = {"mixture": mixture, "new decoder": stems[name]}
-            if len(parts) > 1 and set(parts) <= set(stems):
-                rows["sum of stems"] = sum(stems[part] for part in parts)
+            for row, suffix in SUMS.items():
+                names = [part + suffix for part in parts]
+                if names != [name] and set(names) <= set(stems):
+                    rows[row] = sum(stems[name] for name in names)
             for row, estimate in rows.items():
                 ratios = snr(target, estimate), si_snr(target, estimate)
                 measured.setdefault((name, row), []).append(ratios)
@@ -97,26 +120,74 @@ def scores(config, separator, tracks):
     ]
 
 
+def own_sum(separator, parts, chunks):
+    """Mean SI-SNR in dB of the sum of stems that the preset has, by chunk."""
+    metric = SISNR()
+    for mixture, targets in chunks:
+        stems = separator.predict_on_batch(mixture)
+        metric.update_state(
+            sum(targets[part] for part in parts),
+            sum(stems[part] for part in parts),
+        )
+    return float(metric.result())
+
+
+def draw_curve(path, history, target, level):
+    """Draws validation SI-SNR by epoch, of one decoder and of two summed."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    epochs = range(1, len(history) + 1)
+    for label, column in {
+        f"{target}: one decoder": f"val_si_snr_{target}",
+        "parts: two decoders, summed": "val_si_snr_of_sum",
+    }.items():
+        values = [float(row[column]) for row in history]
+        axes.plot(epochs, values, marker="o", label=label)
+    label = "the preset's own stems, summed"
+    axes.axhline(level, color="gray", linestyle="--", label=label)
+    axes.set(xlabel="Epoch", ylabel="SI-SNR (dB), validation")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=120)
+
+
 def main(argv=None, config=CONFIG):
     """Trains, or goes on; prints and writes the table."""
     recipe = Recipe(argv, __doc__, config, data="clips", seed=0)
     config, arguments = recipe.config, recipe.arguments
+    targets, metrics = dict(config["targets"]), ()
+    (sums,) = [name for name, parts in targets.items() if len(parts) > 1]
+    if config["retrain_parts"]:
+        targets |= {part + AGAIN: [part] for part in targets[sums]}
+        metrics = [SumSISNR(name="si_snr_of_sum")]
+    training, run = clips(arguments.clips, "tr"), recipe.open_run("run")
+    validation = clips(arguments.clips, "cv")
     separator = train_decoders(
         recipe,
-        recipe.open_run("run"),
+        run,
         lambda: AudioSeparator.from_preset(
             config["preset"], load_weights=not config["untrained_encoder"]
         ),
-        list(config["targets"]),
-        clips(arguments.clips, "tr"),
-        clips(arguments.clips, "cv"),
+        list(targets),
+        training,
+        validation,
         callbacks=[paper_schedule(config["learning_rate"], config["decay"], 1)],
+        metrics=metrics,
         dtype="float16",
-        composites={k: v for k, v in config["targets"].items() if [k] != v},
+        composites={k: v for k, v in targets.items() if [k] != v},
         # Music is drums and melody already.
         mixture_stems=["speech", "music", "effects"],
     )
-    rows = scores(config, separator, clips(arguments.clips, "tt"))
+    if config["retrain_parts"]:
+        parts = config["targets"][sums]
+        chunks = recipe.chunks(validation, parts, separator.sample_rate)
+        draw_curve(
+            arguments.output / "curve.png",
+            run.history,
+            sums,
+            own_sum(separator, parts, chunks),
+        )
+    rows = scores(config, separator, targets, clips(arguments.clips, "tt"))
     print(tabulate(rows, headers="keys", tablefmt="pipe", floatfmt=".1f"))
     path = arguments.output / "scores.json"
     path.write_text(json.dumps(rows, indent=2) + "\n")

@@ -89,14 +89,19 @@ class Parser(argparse.ArgumentParser):
         """Adds an option without a value."""
         self.add_argument(name, action="store_true", help=help)
 
-    def add_preset(self):
-        """Adds `--preset`, which `load_separator` takes."""
+    def add_preset(self, several="", **kwargs):
+        """Adds `--preset`, which `load_separator` takes.
+
+        `several` says in the help what it is for when given more than once.
+        """
         self.option(
             "--preset",
             "NAME_OR_DIR",
             path,
-            "preset directory (see convert), name (see presets), or hf://...",
+            "preset directory (see convert), name (see presets), or hf://..."
+            + several,
             required=True,
+            **kwargs,
         )
 
     def add_mixture_consistency(self):

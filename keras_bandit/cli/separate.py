@@ -26,6 +26,7 @@ _OPTIONS = [
     "file_format",
     "subtype",
     "overwrite",
+    "resume",
 ]
 
 
@@ -92,6 +93,11 @@ def add_separate(commands):
         "FLOAT for wav and PCM_24 for flac)",
     )
     flag("--overwrite", "replace existing files")
+    flag(
+        "--resume",
+        "keep what is finished as it is computed; killed at any time, the same "
+        "command goes on (takes as much room as the stems in FLOAT)",
+    )
     flag("--quiet", "only errors and warnings, no progress or summary")
     parser.add_backend()
 

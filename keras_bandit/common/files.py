@@ -43,11 +43,11 @@ def check_replaceable(directory, overwrite, kind, is_kind):
 
 
 @contextlib.contextmanager
-def complete_files(paths, overwrite=False):
+def complete_files(paths, overwrite=False, folder=None):
     """Lets files appear together, and only when they are complete.
 
     Yields a dict of each path's temporary one, a hidden name in the same
-    directory with the same ending, and renames all when the block ends without
+    directory (or in `folder`) with the same ending, and renames all when the block ends without
     an exception; otherwise, Ctrl-C included, removes what was written. The
     names are the process's own, so that two may write at once. Without
     `overwrite` a file that exists, or comes into being in the meantime, is a
@@ -57,7 +57,7 @@ def complete_files(paths, overwrite=False):
             temporary[path].write_bytes(content)
     """
     temporary = {
-        path: path.with_name(f".{os.getpid()}.tmp.{path.name}")
+        path: (folder or path.parent) / f".{os.getpid()}.tmp.{path.name}"
         for path in paths
     }
     claimed = []

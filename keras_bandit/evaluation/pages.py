@@ -31,9 +31,13 @@ def write_results(
     for title, table in result_tables(summary, plan, model_name, paper):
         page += ["", f"## {title}", "", table]
     write_text(results.directory / TABLES, "\n".join(page) + "\n")
+    write_plots(results.directory / PLOTS, scores, plan, model_name)
+
+
+def write_plots(folder, scores, plan, model_name):
+    """Writes a box plot for each name that is scored, if matplotlib is there."""
     if not can_plot():
         return
-    folder = results.directory / PLOTS
     folder.mkdir(exist_ok=True)
     for name in plan.scored:
         row = scores[0][plan.rows[0]]

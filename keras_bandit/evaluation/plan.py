@@ -30,11 +30,12 @@ class Plan:
     composites: dict  # `{name: (stem, …)}`, sums of the model's outputs
     oracles: tuple  # of `ROWS`
     metrics: tuple  # of `scores.METRICS`
+    models: tuple = (MODEL,)  # rows of models
 
     @property
     def rows(self):
         """Keys of the rows of a track's scores."""
-        return [*self.oracles, MODEL]
+        return [*self.oracles, *self.models]
 
     @property
     def scored(self):

@@ -16,6 +16,7 @@ SUMMARY = "summary.json"
 TABLES = "results.md"
 TRACKS = "tracks"
 PLOTS = "plots"
+COMPARISON = "comparison.md"
 
 
 class Results:
@@ -47,7 +48,7 @@ class Results:
                     return
                 self.versions = [*former["versions"], versions]
         else:
-            names = (SUMMARY, TABLES, TRACKS, PLOTS)
+            names = (SUMMARY, TABLES, TRACKS, PLOTS, COMPARISON)
             foreign = [x for x in names if (self.directory / x).exists()]
             if foreign:
                 raise ValueError(
@@ -58,36 +59,64 @@ class Results:
         content = {"settings": self.settings, "versions": self.versions}
         write_json(config, content)
 
-    def _file_of(self, track):
-        # Reversible, so that no two names meet in one file.
-        name = urllib.parse.quote(track.name, safe=" &'(),;=+[]!@")
-        return self.directory / TRACKS / f"{name}.json"
-
     def read(self, track, stems):
         """A track's scores, or `None` if it is not done.
 
         `stems` are the stored ones that the scores were made of. Their audio
         is compared by checksum: `ValueError` for another track's file.
         """
-        path = self._file_of(track)
+        path = _file_of(self.directory, track)
         if not path.exists():
             return None
         record = _read_json(path, ("scores",))
-        expected = _describe(track, stems)
-        if {key: record.get(key) for key in expected} != expected:
-            raise ValueError(
-                f"{path}: holds scores of another track of that name: it had "
-                f"{[record.get(key) for key in expected]} as {[*expected]}, "
-                f"this one has {[*expected.values()]}"
-            )
+        _check_track(path, record, _describe(track, stems))
         return _numbers(record["scores"])
 
     def write(self, track, stems, scores):
         """Writes a track's scores, and returns them as `read` gives them."""
         scores = for_json(scores)
         record = {**_describe(track, stems), "scores": scores}
-        write_json(self._file_of(track), record)
+        write_json(_file_of(self.directory, track), record)
         return _numbers(scores)
+
+
+def read_evaluation(directory, tracks):
+    """What an evaluation holds: settings, and `{name of a track: scores}`.
+
+    Tracks that it has not done are not among them. Their audio is not read:
+    `ValueError` for a track of another rate, length or number of channels.
+    """
+    directory = pathlib.Path(directory)
+    config = _read_json(directory / CONFIG, ("settings", "versions"))
+    done = {}
+    for track in tracks:
+        path = _file_of(directory, track)
+        if path.exists():
+            record = _read_json(path, ("scores",))
+            _check_track(path, record, _shape(track))
+            done[track.name] = _numbers(record["scores"])
+    return config["settings"], done
+
+
+def _file_of(directory, track):
+    # Reversible, so that no two names meet in one file.
+    name = urllib.parse.quote(track.name, safe=" &'(),;=+[]!@")
+    return directory / TRACKS / f"{name}.json"
+
+
+def _check_track(path, record, expected):
+    """`ValueError` if a file's record is not of the track that is expected."""
+    if {key: record.get(key) for key in expected} != expected:
+        raise ValueError(
+            f"{path}: holds scores of another track of that name: it had "
+            f"{[record.get(key) for key in expected]} as {[*expected]}, "
+            f"this one has {[*expected.values()]}"
+        )
+
+
+def _shape(track):
+    keys = ("name", "sample_rate", "num_channels", "num_samples")
+    return {key: getattr(track, key) for key in keys}
 
 
 def _describe(track, stems):
@@ -95,9 +124,7 @@ def _describe(track, stems):
     for stem in sorted(set(stems)):
         audio.update(stem.encode())
         audio.update(np.ascontiguousarray(track.read(stem)))
-    keys = ("name", "sample_rate", "num_channels", "num_samples")
-    record = {key: getattr(track, key) for key in keys}
-    return {**record, "audio_sha256": audio.hexdigest()}
+    return {**_shape(track), "audio_sha256": audio.hexdigest()}
 
 
 def _read_json(path, keys):

@@ -35,7 +35,7 @@ _NAMES = {"mne": "M&E"}
 
 def row_title(row, model_name):
     """How a row is called in tables and plots."""
-    return model_name if row == MODEL else ROW_TITLES[row]
+    return model_name if row == MODEL else ROW_TITLES.get(row, row)
 
 
 def name_title(name):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import math
 import os
 import pathlib
 
@@ -18,7 +17,7 @@ SUBTYPES = {
 }
 """Sample formats that each file format takes."""
 
-_BITS = {"PCM_16": 16, "PCM_24": 24, "FLOAT": 32}
+BITS = {"PCM_16": 16, "PCM_24": 24, "FLOAT": 32}
 
 # RIFF counts bytes with 32 bits; RF64 (EBU Tech 3306) with 64. The margin is
 # for the header.
@@ -100,41 +99,79 @@ def probe(path):
     )
 
 
+class AudioFile:
+    """A file that is read block by block, a source of `separate_blocks`.
+
+    Args:
+        path: of a file that libsndfile reads.
+
+    Attributes:
+        format: `AudioFormat`; `damage` is there when all has been read.
+        sample_rate, num_channels, num_samples: its own.
+
+    Raises:
+        AudioFileError: as `probe`; while reading, if the file breaks off.
+    """
+
+    def __init__(self, path):
+        self.path = path
+        self.format = probe(path)
+        self.sample_rate = self.format.sample_rate
+        self.num_channels = self.format.num_channels
+        self.num_samples = self.format.num_samples
+
+    def blocks(self, size=2**15):
+        """Yields `(channels, samples)` float32, full scale ±1."""
+        options = {"dtype": "float32", "always_2d": True}
+        notes, count = [], 0
+        try:
+            file, _ = _call(soundfile.SoundFile, _name(self.path))
+            with file:
+                while True:
+                    if self.format.subtype.startswith("MPEG"):
+                        audio, lines = _call(file.read, size, **options)
+                        notes += lines
+                    else:
+                        audio = file.read(size, **options)
+                    if not len(audio):
+                        break
+                    count += len(audio)
+                    yield np.ascontiguousarray(audio.T)
+        except soundfile.LibsndfileError as error:
+            reason = error.error_string.rstrip(".")
+            raise AudioFileError(f"{self.path}: damaged ({reason})") from error
+        if count < self.num_samples:
+            raise AudioFileError(
+                f"{self.path}: damaged (breaks off after {count} of "
+                f"{self.num_samples} samples)"
+            )
+        if notes:
+            # "[src/libmpg123/layer3.c:INT123_do_layer3():1860] error: ..."
+            first = notes[0].rpartition("] ")[2].removeprefix("error: ")
+            damage = f"{first} ({len(notes)} such notes)"
+            self.format = dataclasses.replace(self.format, damage=damage)
+
+
 def read_audio(path):
     """Reads a whole file: `(channels, samples)` float32, and its `AudioFormat`.
 
     Full scale is ±1. Errors are those of `probe`, also for a file that breaks
     off.
     """
-    audio_format, notes = probe(path), []
-    options = {"dtype": "float32", "always_2d": True}
+    file = AudioFile(path)
     try:
-        file, _ = _call(soundfile.SoundFile, _name(path))
-        with file:
-            if audio_format.subtype.startswith("MPEG"):
-                audio, notes = _call(file.read, **options)
-            else:
-                audio = file.read(**options)
-    except soundfile.LibsndfileError as error:
-        reason = error.error_string.rstrip(".")
-        raise AudioFileError(f"{path}: damaged ({reason})") from error
+        audio = np.empty((file.num_channels, file.num_samples), "float32")
     except (MemoryError, ValueError) as error:
-        # NumPy cannot make the array. A damaged header may be the reason.
+        # A damaged header may be the reason.
         raise AudioFileError(
-            f"{path}: announces {audio_format.num_samples} samples, more than "
-            "memory can hold"
+            f"{path}: announces {file.num_samples} samples, more than memory "
+            "can hold"
         ) from error
-    if len(audio) < audio_format.num_samples:
-        raise AudioFileError(
-            f"{path}: damaged (breaks off after {len(audio)} of "
-            f"{audio_format.num_samples} samples)"
-        )
-    if notes:
-        # "[src/libmpg123/layer3.c:INT123_do_layer3():1860] error: ..."
-        first = notes[0].rpartition("] ")[2].removeprefix("error: ")
-        damage = f"{first} ({len(notes)} such notes)"
-        audio_format = dataclasses.replace(audio_format, damage=damage)
-    return np.ascontiguousarray(audio.T), audio_format
+    start = 0
+    for block in file.blocks():
+        audio[:, start : start + block.shape[-1]] = block
+        start += block.shape[-1]
+    return audio, file.format
 
 
 def choose_subtype(file_format, subtype, source):
@@ -181,15 +218,6 @@ def choose_subtype(file_format, subtype, source):
     return subtype
 
 
-def clipping(audio, subtype):
-    """How many samples a format has to clip, 0 in FLOAT; and the peak in dBFS."""
-    peak = max(audio.max(), -audio.min())
-    count = 0
-    if subtype != "FLOAT" and peak > 1:
-        count = int(np.count_nonzero(audio > 1) + np.count_nonzero(audio < -1))
-    return count, 20 * math.log10(peak) if peak else -math.inf
-
-
 def to_samples(audio, subtype):
     """Rounds floats to a sample format; what lies beyond ±1 is clipped.
 
@@ -200,7 +228,7 @@ def to_samples(audio, subtype):
     """
     if subtype == "FLOAT":
         return audio.astype("float32", copy=False)
-    full_scale = 2.0 ** (_BITS[subtype] - 1)
+    full_scale = 2.0 ** (BITS[subtype] - 1)
     # float64: the largest 24-bit value must survive the clipping.
     steps = np.rint(audio.astype("float64") * full_scale)
     steps = np.clip(steps, -full_scale, full_scale - 1)
@@ -209,27 +237,75 @@ def to_samples(audio, subtype):
     return steps.astype("int32") << 8
 
 
-def write_audio(path, audio, sample_rate, file_format, subtype):
-    """Writes `(channels, samples)`, as RF64 where a wav would pass 4 GiB.
+class AudioWriter:
+    """Writes a file block by block, as RF64 where a wav would pass 4 GiB.
 
-    PCM clips what lies beyond ±1. `OSError` if the file cannot be written, or
-    not to its end.
+    PCM clips what lies beyond ±1. A context manager, which closes the file.
+
+    Args:
+        path: of the file, which is replaced.
+        sample_rate: int, Hz.
+        num_channels, num_samples: int. What will be written in all.
+        file_format, subtype: see `choose_subtype`.
+
+    Attributes:
+        clipped: int. Samples that were clipped so far.
+        peak: float. The largest absolute value so far.
+
+    Raises:
+        OSError: if the file cannot be written, or not to its end.
     """
-    num_bytes = audio.size * _BITS[subtype] // 8
-    if file_format == "wav" and num_bytes > _LARGEST_RIFF:
-        file_format = "rf64"
-    # Opened by Python first, whose errors name the reason.
-    with open(path, "wb"):
-        pass
-    with soundfile.SoundFile(
-        _name(path), "w", sample_rate, len(audio), subtype, format=file_format
+
+    def __init__(
+        self,
+        path,
+        sample_rate,
+        num_channels,
+        num_samples,
+        file_format,
+        subtype,
+    ):
+        self.path, self.subtype = path, subtype
+        self.clipped, self.peak = 0, 0.0
+        num_bytes = num_channels * num_samples * BITS[subtype] // 8
+        if file_format == "wav" and num_bytes > _LARGEST_RIFF:
+            file_format = "rf64"
+        # Opened by Python first, whose errors name the reason.
+        with open(path, "wb"):
+            pass
+        self._file = soundfile.SoundFile(
+            _name(path),
+            "w",
+            sample_rate,
+            num_channels,
+            subtype,
+            format=file_format,
+        )
+
+    def write(self, audio):
+        """Appends `(channels, samples)`."""
+        self.peak = max(self.peak, float(audio.max()), -float(audio.min()))
+        if self.subtype != "FLOAT" and self.peak > 1:
+            self.clipped += int(np.count_nonzero(np.abs(audio) > 1))
+        try:
+            self._file.write(to_samples(audio.T, self.subtype))
+        except (AssertionError, soundfile.LibsndfileError) as error:
+            # soundfile asserts that all samples were taken.
+            raise OSError(
+                f"{self.path}: writing broke off; is the disk full?"
+            ) from error
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._file.close()
+
+
+def write_audio(path, audio, sample_rate, file_format, subtype):
+    """Writes all of `(channels, samples)`, as `AudioWriter` does."""
+    with AudioWriter(
+        path, sample_rate, *audio.shape, file_format, subtype
     ) as file:
         for start in range(0, audio.shape[-1], _BLOCK):
-            block = audio[:, start : start + _BLOCK].T
-            try:
-                file.write(to_samples(block, subtype))
-            except (AssertionError, soundfile.LibsndfileError) as error:
-                # soundfile asserts that all samples were taken.
-                raise OSError(
-                    f"{path}: writing broke off; is the disk full?"
-                ) from error
+            file.write(audio[:, start : start + _BLOCK])

@@ -1,11 +1,19 @@
-"""Crossfade: a recording in chunks through a model and back together."""
+"""Crossfade: a stream of sound in chunks through a model and back together."""
 
 import numpy as np
-from tqdm import tqdm
 
 # Where chunks do not overlap (hop = chunk) the Hann window's first sample,
 # zero, would be the only weight there: 0 / 0.
 _WINDOW_FLOOR = 1e-12
+
+HOPS_PER_CHUNK = {"hann": 2.0, "middle": 1.5, "triangle": 4 / 3}
+"""How a model's chunks are joined, and hops in a chunk if none is given.
+
+`"hann"`: `HannChunks`. Two is the fewest with a full crossfade
+everywhere; BandIt's authors take 12 (a hop of 0.5 s): six times the work, and
+a little better. `"middle"`: `MiddleChunks`; the sixth of a chunk at either end
+is context alone. `"triangle"`: `TriangleChunks`, Demucs's.
+"""
 
 
 def crossfade_window(chunk_length, hop):
@@ -26,109 +34,47 @@ def crossfade_window(chunk_length, hop):
     return (window / total[phase]).astype("float32")
 
 
-def chunk_starts(num_samples, chunk_length, hop):
-    """First samples of the chunks that touch a recording, a range of int.
-
-    Multiples of `hop`, negative ones too, so that each sample lies under as
-    many chunks as any other. These are the authors' positions: their front
-    padding, 2 (chunk - hop), is a multiple of the hop whenever the hop
-    divides the chunk. Chunks that lie in the padding alone are left out.
-    """
-    first = hop - -(-chunk_length // hop) * hop
-    return range(first, num_samples, hop)
-
-
-def read_chunk(audio, start, chunk_length):
-    """One chunk of `(channels, samples)`, reflected at the recording's ends.
-
-    The reflection bounces as often as a short recording needs, as
-    `np.pad(mode="reflect")` does; a single sample repeats. A chunk that lies
-    inside is a view.
-    """
-    num_samples = audio.shape[-1]
-    stop = start + chunk_length
-    if start >= 0 and stop <= num_samples:
-        return audio[:, start:stop]
-    # Reflected samples repeat every 2 (N - 1): 0 1 2 3 2 1 | 0 1 2 3 2 1 ...
-    period = max(2 * (num_samples - 1), 1)
-    position = np.arange(start, stop) % period
-    return audio[:, np.minimum(position, period - position)]
-
-
-def read_padded_chunk(audio, start, chunk_length):
-    """As `read_chunk`, but with silence beyond the recording's ends."""
-    stop = start + chunk_length
-    outside = (max(-start, 0), max(stop - audio.shape[-1], 0))
-    return np.pad(audio[:, max(start, 0) : stop], [(0, 0), outside])
-
-
-def predict_chunks(predict, chunks, batch_size, skip_silence=False):
-    """Runs chunks through a model, in batches of one shape.
-
-    Args:
-        predict: see `crossfade_chunks`.
-        chunks: iterable of `(place, chunk)`: anything that tells chunks
-            apart, and `(channels, chunk_length)` float32.
-        batch_size: int. Chunks per call.
-        skip_silence: see `crossfade_chunks`.
-
-    Yields:
-        `(place, {stem: estimate})`, estimates shaped like the chunk, in the
-        order of the chunks. Skipped chunks are left out.
-    """
-    batch, places = None, []  # one batch, reused
-
-    def flush():
-        batch[len(places) :] = 0.0
-        predicted = predict(batch)
-        estimates = {stem: np.asarray(x) for stem, x in predicted.items()}
-        for row, place in enumerate(places):
-            yield place, {stem: x[row] for stem, x in estimates.items()}
-        places.clear()
-
-    for place, chunk in chunks:
-        if skip_silence and not chunk.any():
-            continue
-        if batch is None:
-            batch = np.zeros((batch_size, *chunk.shape), "float32")
-        batch[len(places)] = chunk
-        places.append(place)
-        if len(places) == batch_size:
-            yield from flush()
-    if places:
-        yield from flush()
-
-
-HOPS_PER_CHUNK = {"hann": 2.0, "middle": 1.5, "triangle": 4 / 3}
-"""How a model's chunks are joined, and hops in a chunk if none is given.
-
-`"hann"`: `hann_chunks`. Two is the fewest with a full crossfade
-everywhere; BandIt's authors take 12 (a hop of 0.5 s): six times the work, and
-a little better. `"middle"`: `middle_chunks`; the sixth of a chunk at either end
-is context alone. `"triangle"`: `triangle_chunks`, Demucs's.
-"""
-
-
-def hann_chunks(num_samples, chunk_length, hop):
-    """Which chunks `crossfade_chunks` takes, crossfaded by Hann windows.
+class HannChunks:
+    """Which chunks `Crossfade` takes, crossfaded by Hann windows.
 
     The authors' `OverlapAddFader` (`core/utils/audio.py` of
     `karnwatcharasupat/bandit` at 735a57c: reflected edges, Hann window,
     chunks at multiples of the hop), without the chunks that touch nothing but
-    padding and without its lower limit on the length.
+    padding and without its lower limit on the length. Chunks begin at negative
+    multiples of the hop too, so that each sample lies under as many chunks as
+    any other.
 
     Args:
-        num_samples: int. Samples of the recording.
         chunk_length: int. Samples of a chunk.
         hop: int. Samples from chunk to chunk, 1 to `chunk_length`.
 
+    Call arguments:
+        index: int, from 0.
+        num_samples: int. Samples of the recording, or `None` while it is only
+            known to go beyond this chunk.
+
     Returns:
-        lists of `(start, length, weights)`, one length in each list; weights,
-        `(length,)` float32, add up to 1 at every sample of the recording.
+        The chunk's first sample and its weights, one for each of its samples,
+        float32; or `None` if the recording has no such chunk. Weights of all
+        chunks add up to 1 at every sample of the recording.
     """
-    window = crossfade_window(chunk_length, hop)
-    starts = chunk_starts(num_samples, chunk_length, hop)
-    return [[(start, chunk_length, window) for start in starts]]
+
+    # A model is always called with full batches: it is compiled once.
+    one_length = True
+
+    # What chunks see beyond the recording's ends is it reflected, or silence.
+    reflects = True
+
+    def __init__(self, chunk_length, hop):
+        self.chunk_length, self.hop = chunk_length, hop
+        self.first = hop - -(-chunk_length // hop) * hop
+        self.window = crossfade_window(chunk_length, hop)
+
+    def __call__(self, index, num_samples):
+        start = self.first + index * self.hop
+        if num_samples is not None and start >= num_samples:
+            return None
+        return start, self.window
 
 
 def middle_weights(length, chunk_length, hop, first, last):
@@ -162,170 +108,344 @@ def middle_weights(length, chunk_length, hop, first, last):
     return weights.astype("float32")
 
 
-def middle_chunks(num_samples, chunk_length, hop, min_samples=1):
-    """As `hann_chunks`, but keeps the middle of each chunk.
+class MiddleChunks:
+    """As `HannChunks`, but keeps the middle of each chunk.
 
     For models that are made to see whole recordings: chunks begin at the
     recording's first sample, and one that fits in a chunk is seen whole. The
     other chunks differ from that by what the model knows of far away. The last
     chunk has its own length, extended by reflection to `min_samples`.
     """
-    count = 1 + max(-(-(num_samples - chunk_length) // hop), 0)
-    chunks = []
-    for i in range(count):
-        last = i == count - 1
-        length = chunk_length
-        if last:
-            length = max(num_samples - i * hop, min_samples)
-        weights = middle_weights(length, chunk_length, hop, i == 0, last)
-        chunks.append((i * hop, length, weights))
-    return [chunks[:-1], chunks[-1:]]
+
+    one_length = False
+    reflects = True
+
+    def __init__(self, chunk_length, hop, min_samples=1):
+        self.chunk_length, self.hop = chunk_length, hop
+        self.min_samples = min_samples
+
+    def __call__(self, index, num_samples):
+        start, length, last = index * self.hop, self.chunk_length, False
+        if num_samples is not None:
+            if index and start - self.hop + length >= num_samples:
+                return None  # the one before was the last
+            last = start + length >= num_samples
+            if last:
+                length = max(num_samples - start, self.min_samples)
+        return start, middle_weights(
+            length, self.chunk_length, self.hop, index == 0, last
+        )
 
 
-def triangle_chunks(
-    num_samples, chunk_length, hop, min_samples=1, power=1.0, whole=False
-):
-    """As `hann_chunks`, but under triangular weights.
+class TriangleChunks:
+    """As `HannChunks`, but under triangular weights.
 
     `apply_model` of `facebookresearch/demucs` (e976d93): chunks begin at the
     recording's first sample, the last one is as short as it is (extended by
     reflection to `min_samples`), and weighted estimates are divided by the sum
     of weights. `power` is the triangle's exponent; higher is a shorter
     crossfade. If `whole`, short chunks are extended to `chunk_length`, as much
-    on either side.
+    on either side, by the recording and by silence beyond its ends.
     """
-    half = chunk_length // 2
-    rising = np.arange(1, half + 1)
-    falling = np.arange(chunk_length - half, 0, -1)
-    triangle = np.concatenate([rising, falling]) / (chunk_length - half)
-    triangle = triangle**power
-    starts = range(0, num_samples, hop)
-    total = np.zeros(num_samples)
-    for start in starts:
-        part = triangle[: num_samples - start]
-        total[start : start + len(part)] += part
-    groups = {}  # chunks of each length; the last ones are short
-    for start in starts:
-        length = min(chunk_length, num_samples - start)
-        weights = triangle[:length] / total[start : start + length]
-        size = chunk_length if whole else max(length, min_samples)
-        before = (size - length) // 2 if whole else 0
-        weights = np.pad(weights, (before, size - length - before))
-        chunk = (start - before, size, weights.astype("float32"))
-        groups.setdefault(size, []).append(chunk)
-    return list(groups.values())
+
+    def __init__(
+        self, chunk_length, hop, min_samples=1, power=1.0, whole=False
+    ):
+        self.one_length, self.reflects = whole, not whole
+        half = chunk_length // 2
+        rising = np.arange(1, half + 1)
+        falling = np.arange(chunk_length - half, 0, -1)
+        triangle = np.concatenate([rising, falling]) / (chunk_length - half)
+        self.triangle = triangle**power
+        self.chunk_length, self.hop = chunk_length, hop
+        self.min_samples = min_samples
+        self._weights = {}
+
+    def _full_weights(self, earlier):
+        """Of a chunk that overlaps with so many before it."""
+        if earlier not in self._weights:
+            total = self.triangle.copy()
+            for shift in range(self.hop, len(total), self.hop):
+                total[shift:] += self.triangle[:-shift]
+                if shift <= earlier * self.hop:
+                    total[:-shift] += self.triangle[shift:]
+            weights = self.triangle / total
+            self._weights[earlier] = weights.astype("float32")
+        return self._weights[earlier]
+
+    def __call__(self, index, num_samples):
+        start = index * self.hop
+        if num_samples is not None and start >= num_samples:
+            return None
+        weights = self._full_weights(min(index, len(self.triangle) // self.hop))
+        if num_samples is not None:
+            weights = weights[: num_samples - start]
+            size = self.min_samples if self.reflects else self.chunk_length
+            missing = max(size - len(weights), 0)
+            before = 0 if self.reflects else missing // 2
+            weights = np.pad(weights, (before, missing - before))
+            start -= before
+        return start, weights
 
 
-def crossfade_chunks(
-    predict,
-    items,
-    stems,
-    chunk_length,
-    hop,
-    batch_size,
-    progress=False,
-    skip_silence=False,
-    plan=hann_chunks,
-    read_chunk=read_chunk,
-):
+class Crossfade:
     """Separates recordings chunk by chunk and crossfades the estimates.
 
-    If `predict` returns its input for each stem, the recording comes back
-    for every `hop <= chunk_length`.
+    A stream: sound is given block by block, and what is finished is returned.
+    In memory are the last chunk's samples, a batch, and the estimates that
+    chunks to come will add to. If `predict` returns its input for each stem,
+    the recording comes back, for every `hop <= chunk_length`.
 
     Args:
-        predict: callable. Takes `(batch_size, channels, chunk_length)`
-            float32 and returns a dict of each stem's array of that shape.
-            If all chunks have one length it is always called with this one
-            shape; the last batch is filled up with zeros.
-        items: `(items, channels, samples)` float32. Items are separated
-            independently of one another, the channels of one together.
+        predict: callable. Takes `(batch, channels, samples)` float32 and
+            returns a dict of each stem's array of that shape. If all chunks
+            have one length it is always called with batches of `batch_size`;
+            the last one is filled up with zeros.
         stems: list of str. The keys of what `predict` returns.
-        chunk_length: int. Samples of a chunk.
-        hop: int. Samples from chunk to chunk, 1 to `chunk_length`.
+        plan: `HannChunks` or one like it.
         batch_size: int. Chunks per call.
-        progress: bool or str. True shows a bar with the time left on
-            standard error; a str is its label.
         skip_silence: bool. Whether exactly silent chunks are not computed,
             for models that separate silence into silence.
-        plan: function of the recording's samples, `chunk_length` and `hop` to
-            chunks and their weights: `hann_chunks` or one like it.
-        read_chunk: function that reads one, `read_chunk` or
-            `read_padded_chunk`.
 
-    Returns:
-        dict of each stem's `(items, channels, samples)` float32.
-
-    Raises:
-        FloatingPointError: if the model returns NaN or infinity.
+    Attributes:
+        on_rest: function without arguments that is called when `state` may be
+            asked for, after some chunk or other; or `None`.
     """
-    groups = plan(items.shape[-1], chunk_length, hop)
-    estimates = {stem: np.zeros(items.shape, "float32") for stem in stems}
-    bar = tqdm(
-        total=sum(map(len, groups)) * len(items),
-        desc=progress if isinstance(progress, str) else None,
-        unit="chunk",
-        disable=not progress,
-        dynamic_ncols=True,
-    )
 
-    def read(group):
-        for start, length, weights in group:
-            for item, audio in enumerate(items):
-                chunk = read_chunk(audio, start, length)
-                yield (item, start, weights), chunk
-                bar.update()
+    def __init__(self, predict, stems, plan, batch_size, skip_silence=False):
+        self._predict, self.stems, self._plan = predict, list(stems), plan
+        self._batch_size, self._skip_silence = batch_size, skip_silence
+        self.on_rest = None
+        self._num_samples = None  # while more may come
+        self._audio = None  # from sample `_first` on
+        self._first = 0
+        self._index = 0  # of the next chunk
+        self._rows = []  # (item, start, weights, chunk), not yet computed
+        self._lengths = set()  # of chunks that filled a batch
+        self._estimates = None  # {stem: from sample `_finished` on}
+        self._finished = 0
 
-    with bar:
-        for group in groups:
-            # A group of its own length is compiled anyway: fill no batch up.
-            size = batch_size
-            if len(groups) > 1:
-                size = min(batch_size, len(group) * len(items)) or 1
-            for (item, start, weights), outputs in predict_chunks(
-                predict, read(group), size, skip_silence
+    def push(self, items):
+        """Takes `(items, channels, samples)` float32, any number of samples.
+
+        Items are separated independently of one another, the channels of one
+        together.
+
+        Returns:
+            dict of each stem's `(items, channels, samples)` float32: what
+            follows on what was returned before, perhaps no samples.
+
+        Raises:
+            FloatingPointError: if the model returns NaN or infinity.
+        """
+        if self._audio is None:
+            self._audio = items[..., :0]
+            if self._estimates is None:
+                nothing = np.zeros_like(items[..., :0], "float32")
+                self._estimates = {stem: nothing for stem in self.stems}
+        self._audio = np.concatenate([self._audio, items], axis=-1)
+        return self._advance()
+
+    def finish(self):
+        """After the last `push`: what is left; as `push`."""
+        self._num_samples = self._first + self._audio.shape[-1]
+        return self._advance()
+
+    def state(self):
+        """What `restore` takes, a dict of arrays."""
+        return {
+            "index": self._index,
+            "finished": self._finished,
+            "lengths": sorted(self._lengths),
+            "estimates": np.stack([self._estimates[s] for s in self.stems]),
+        }
+
+    def restore(self, state):
+        """Goes on from a `state`, before the first `push`.
+
+        The recording is pushed from its beginning; what had been returned is
+        neither computed nor returned again.
+        """
+        self._index, self._finished = (
+            int(state["index"]),
+            int(state["finished"]),
+        )
+        self._lengths = set(state["lengths"].tolist())
+        estimates = state["estimates"]
+        self._estimates = dict(zip(self.stems, estimates, strict=True))
+
+    def _advance(self):
+        available = self._first + self._audio.shape[-1]
+        while True:
+            chunk = self._plan(self._index, self._num_samples)
+            if chunk is None:
+                start = self._num_samples
+                break
+            start, weights = chunk
+            # One sample more tells that the recording goes on.
+            if self._num_samples is None and (
+                max(start + len(weights), -start) >= available
             ):
-                for stem in stems:
-                    if not np.isfinite(outputs[stem]).all():
-                        raise FloatingPointError(
-                            f"the model's estimate of {stem} is not finite in "
-                            "the chunk that starts at sample "
-                            f"{max(start, 0)}"
-                        )
-                    estimate = estimates[stem][item]
-                    _add_chunk(estimate, outputs[stem], start, weights)
-    return estimates
+                break
+            self._take(start, weights)
+            self._index += 1
+            if self.on_rest and not self._rows:
+                self.on_rest()
+        if self._num_samples is not None:
+            self._flush()
+        # The end is reflected: its last chunk needs as much before it.
+        kept = min(start, available - self._plan.chunk_length)
+        cut = max(kept - self._first, 0)
+        self._audio, self._first = self._audio[..., cut:], self._first + cut
+        if self._rows:
+            start = self._rows[0][1]
+        return self._cut(max(start, self._finished))
+
+    def _take(self, start, weights):
+        chunks = self._read(start, len(weights))
+        for item, chunk in enumerate(chunks):
+            if not self._skip_silence or chunk.any():
+                if self._rows and self._rows[0][3].shape != chunk.shape:
+                    self._flush()
+                self._rows.append((item, start, weights, chunk))
+                if len(self._rows) == self._batch_size:
+                    self._flush()
+
+    def _read(self, start, length):
+        """`(items, channels, length)`, reflected at the recording's ends.
+
+        Or with silence there, as the plan says. The reflection bounces as often as a short recording needs, as
+        `np.pad(mode="reflect")` does; a single sample repeats. Chunks that lie
+        inside are views.
+        """
+        stop = start + length
+        if start >= 0 and stop <= (self._num_samples or stop):
+            return self._audio[..., start - self._first : stop - self._first]
+        if not self._plan.reflects:
+            end = min(stop, self._num_samples)
+            outside = [(0, 0), (0, 0), (max(-start, 0), stop - end)]
+            first = max(start, 0) - self._first
+            return np.pad(self._audio[..., first : end - self._first], outside)
+        position = np.abs(np.arange(start, stop))
+        if self._num_samples is not None:
+            # Repeats every 2 (N - 1): 0 1 2 3 2 1 | 0 1 2 3 2 1 ...
+            period = max(2 * (self._num_samples - 1), 1)
+            position %= period
+            position = np.minimum(position, period - position)
+        return self._audio[..., position - self._first]
+
+    def _flush(self):
+        """Computes the rows, a batch, and adds them to the estimates."""
+        if not self._rows:
+            return
+        chunk = self._rows[0][3]
+        size, length = len(self._rows), chunk.shape[-1]
+        # A batch of its own length is compiled anyway: it is not filled up.
+        if self._plan.one_length or length in self._lengths:
+            size = self._batch_size
+        if size == self._batch_size:
+            self._lengths.add(length)
+        batch = np.zeros((size, *chunk.shape), "float32")
+        for row, (*_, chunk) in zip(batch, self._rows, strict=False):
+            row[:] = chunk
+        outputs = {
+            stem: np.asarray(output)
+            for stem, output in self._predict(batch).items()
+        }
+        for row, (item, start, weights, _) in enumerate(self._rows):
+            for stem in self.stems:
+                output = outputs[stem][row]
+                if not np.isfinite(output).all():
+                    raise FloatingPointError(
+                        f"the model's estimate of {stem} is not finite in "
+                        f"the chunk that starts at sample {max(start, 0)}"
+                    )
+                self._add(stem, item, start, weights, output)
+        self._rows.clear()
+
+    def _lengthen(self, stop):
+        """Makes room for estimates up to the sample `stop`."""
+        missing = stop - self._finished
+        missing -= self._estimates[self.stems[0]].shape[-1]
+        if missing > 0:
+            for stem, estimate in self._estimates.items():
+                zeros = np.zeros((*estimate.shape[:-1], missing), "float32")
+                self._estimates[stem] = np.concatenate([estimate, zeros], -1)
+
+    def _add(self, stem, item, start, weights, output):
+        """Adds the part of a chunk that lies inside the recording."""
+        begin, end = max(start, self._finished), start + len(weights)
+        if self._num_samples is not None:
+            end = min(end, self._num_samples)
+        self._lengthen(end)
+        inside = slice(begin - start, end - start)
+        here = slice(begin - self._finished, end - self._finished)
+        estimate = self._estimates[stem][item]
+        estimate[:, here] += output[:, inside] * weights[inside]
+
+    def _cut(self, stop):
+        """Estimates up to the sample `stop`, which are kept no longer."""
+        self._lengthen(stop)
+        size, self._finished = stop - self._finished, stop
+        done = {stem: x[..., :size] for stem, x in self._estimates.items()}
+        self._estimates = {
+            stem: x[..., size:] for stem, x in self._estimates.items()
+        }
+        return done
 
 
 SHIFT_SECONDS = 0.5
-"""The most that `average_shifts` moves a recording, as Demucs's authors do."""
+"""The most that `ShiftAverage` moves a recording, as Demucs's authors do."""
 
 
-def average_shifts(join, items, leads):
+class ShiftAverage:
     """Averages estimates of a recording that begins later each time.
 
     A model that strides over samples is not quite the same at each offset.
+    Used like a `Crossfade`.
 
     Args:
-        join: function of items to estimates, as `crossfade_chunks`.
-        items: `(items, channels, samples)` float32.
+        make: function that returns a `Crossfade`.
         leads: list of int, samples of silence before each.
-
-    Returns:
-        dict of each stem's `(items, channels, samples)` float32.
     """
-    total = {}
-    for lead in leads:
-        padded = np.pad(items, [(0, 0), (0, 0), (lead, 0)])
-        for stem, estimate in join(padded).items():
-            part = estimate[..., lead:] / np.float32(len(leads))
-            total[stem] = total.get(stem, 0) + part
-    return total
 
+    def __init__(self, make, leads):
+        self._crossfades = [make() for _ in leads]
+        self._leads = list(leads)
+        self._begun = False
+        self._kept = [{} for _ in leads]  # estimates that others lack yet
 
-def _add_chunk(estimate, output, start, window):
-    """Adds the part of a chunk that lies inside `(channels, samples)`."""
-    begin = max(start, 0)
-    end = min(start + len(window), estimate.shape[-1])
-    inside = slice(begin - start, end - start)
-    estimate[:, begin:end] += output[:, inside] * window[inside]
+    def push(self, items):
+        """See `Crossfade.push`."""
+        for i, crossfade in enumerate(self._crossfades):
+            lead = 0 if self._begun else self._leads[i]
+            padded = np.pad(items, [(0, 0), (0, 0), (lead, 0)])
+            self._keep(i, crossfade.push(padded))
+        self._begun = True
+        return self._average()
+
+    def finish(self):
+        """See `Crossfade.finish`."""
+        for i, crossfade in enumerate(self._crossfades):
+            self._keep(i, crossfade.finish())
+        return self._average()
+
+    def _keep(self, i, estimates):
+        size = next(iter(estimates.values())).shape[-1]
+        cut = min(self._leads[i], size)
+        self._leads[i] -= cut
+        for stem, estimate in estimates.items():
+            former = self._kept[i].get(stem, estimate[..., :0])
+            joined = np.concatenate([former, estimate[..., cut:]], axis=-1)
+            self._kept[i][stem] = joined
+
+    def _average(self):
+        stems, count = list(self._kept[0]), np.float32(len(self._kept))
+        size = min(kept[stems[0]].shape[-1] for kept in self._kept)
+        done = {
+            stem: sum(kept[stem][..., :size] / count for kept in self._kept)
+            for stem in stems
+        }
+        for kept in self._kept:
+            kept.update({stem: x[..., size:] for stem, x in kept.items()})
+        return done

@@ -3,14 +3,20 @@
 import contextlib
 import dataclasses
 import errno
+import math
 import os
 import pathlib
+import shutil
 import time
 
 from keras_bandit.common.files import check_writable, complete_files
 from keras_bandit.inference import DEFAULT_BATCH_SIZE, separation
 from keras_bandit.inference import audio as audio_files
+from keras_bandit.inference import resume as resuming
 from keras_bandit.inference.audio import AudioFileError
+
+JOB_FOLDER = ".job"
+"""Beside the stems, what `resume` keeps while a file is separated."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,34 +145,63 @@ def _made_folder(folder):
         raise
 
 
-def _write(written, file, file_format, overwrite):
-    """Writes the stems of a `SeparatedFile`, all or none."""
-    paths = list(file.paths.values())
+def _check_room(file, kept_rate):
+    """`OSError` if the disk has not the room that wav files will take.
+
+    And what is kept to resume, float32 at `kept_rate` Hz; 0: nothing.
+    """
+    samples = file.format.num_samples * file.format.num_channels
+    needed = samples * audio_files.BITS[file.subtype] // 8 * len(file.paths)
+    kept = samples * kept_rate // file.format.sample_rate * 4
+    needed += kept * len(file.choice.computed)
+    path = next(iter(file.paths.values()))
+    folder = next(p for p in path.absolute().parents if p.exists())
+    free = shutil.disk_usage(folder).free
+    if path.suffix == ".wav" and needed > free:
+        raise OSError(
+            errno.ENOSPC,
+            f"{needed:,} bytes are needed for the stems, {free:,} are free",
+            str(path.parent),
+        )
+
+
+def _write(blocks, file, file_format, overwrite, folder):
+    """Writes the stems of a `SeparatedFile` as they come, all or none.
+
+    `folder` is for the hidden files, `None`: that of the stems.
+
+    Returns the lines about clipped stems.
+    """
+    paths, found = list(file.paths.values()), file.format
     with (
         _made_folder(paths[0].parent),
-        complete_files(paths, overwrite) as temporary,
+        complete_files(paths, overwrite, folder) as temporary,
+        contextlib.ExitStack() as stack,
     ):
-        for name, samples in written.items():
-            audio_files.write_audio(
-                temporary[file.paths[name]],
-                samples,
-                file.format.sample_rate,
-                file_format,
-                file.subtype,
+        writers = {
+            name: stack.enter_context(
+                audio_files.AudioWriter(
+                    temporary[path],
+                    found.sample_rate,
+                    found.num_channels,
+                    found.num_samples,
+                    file_format,
+                    file.subtype,
+                )
             )
-
-
-def _warnings(written, file):
-    if file.format.damage:
-        yield f"{file.source}: damaged, and read on: {file.format.damage}"
-    for name, samples in written.items():
-        count, peak = audio_files.clipping(samples, file.subtype)
-        if count:
-            yield (
-                f"{file.paths[name]}: peaks at {peak:+.2f} dBFS, {count} "
-                f"samples clipped to full scale in {file.subtype}; FLOAT (wav) "
-                "keeps them"
-            )
+            for name, path in file.paths.items()
+        }
+        for mixture, estimates in blocks:
+            derived = _derive(file.choice, estimates, mixture)
+            for name, samples in derived.items():
+                writers[name].write(samples)
+    return [
+        f"{file.paths[name]}: peaks at {20 * math.log10(writer.peak):+.2f} "
+        f"dBFS, {writer.clipped} samples clipped to full scale in "
+        f"{file.subtype}; FLOAT (wav) keeps them"
+        for name, writer in writers.items()
+        if writer.clipped
+    ]
 
 
 def check_file(
@@ -183,6 +218,7 @@ def check_file(
     subtype=None,
     overwrite=False,
     inputs=(),
+    resume=False,
 ):
     """Checks all that can be known before a file is read and separated.
 
@@ -208,7 +244,9 @@ def check_file(
             audio_format.num_channels, separator.num_channels
         )
     paths = {name: output / f"{name}.{file_format}" for name in choice.written}
-    _check_paths(source, paths.values(), overwrite, inputs)
+    # Killed between two renames, some stems of the job are there.
+    resumed = resume and (output / JOB_FOLDER / resuming.JOB).exists()
+    _check_paths(source, paths.values(), overwrite or resumed, inputs)
     return SeparatedFile(source, audio_format, subtype, choice, paths)
 
 
@@ -230,6 +268,7 @@ def separate_file(
     progress=False,
     shifts=0,
     seed=0,
+    resume=False,
 ):
     """Separates an audio file and writes a file for each stem, all or none.
 
@@ -257,6 +296,10 @@ def separate_file(
         inputs: list of paths that are never replaced, beside `source`.
         progress: see `separate`; True labels the bar with the file's name.
         shifts, seed: see `separate`.
+        resume: bool. Whether to go on where a former call of the same
+            arguments was killed, and to keep what is finished for the next
+            one, in the hidden folder `.job` of `output`. It takes as much room
+            as the stems in FLOAT. The files are the same to the bit.
 
     Returns:
         `SeparatedFile`.
@@ -264,7 +307,8 @@ def separate_file(
     Raises:
         AudioFileError: if the file cannot be read, has NaN or infinity, a
             rate or a number of channels that the model or `file_format` does
-            not take, or if a stem would replace an input. Names the file.
+            not take, if a stem would replace an input, or if there is another
+            job to resume. Names the file.
         ValueError: if an argument is not as described.
         OSError: if `output` cannot be written. `FileExistsError` if a stem's
             file exists, or appears meanwhile, and `overwrite` is false.
@@ -285,29 +329,53 @@ def separate_file(
         subtype,
         overwrite,
         inputs,
+        resume,
     )
-    source, choice = file.source, file.choice
-    mixture, audio_format = audio_files.read_audio(source)
-    sample_rate = audio_format.sample_rate
-    with _named(source, ValueError):
-        mixture = separation.check_audio(mixture, sample_rate)
+    source, recording = file.source, audio_files.AudioFile(source)
+    if file.format.subtype in ("FLOAT", "DOUBLE"):
+        with _named(source, ValueError):
+            separation.check_finite(recording)
+    folder = pathlib.Path(output) / JOB_FOLDER
+    _check_room(file, separator.sample_rate if resume else 0)
     began = time.monotonic()
-    with _named(source, FloatingPointError):
-        estimates = separation.separate(
-            separator,
-            mixture,
-            sample_rate,
-            chunk_seconds,
-            hop_seconds,
-            batch_size,
-            choice.computed,
-            source.name if progress is True else progress,
-            mixture_consistency=mixture_consistency,
-            shifts=shifts,
-            seed=seed,
-        )
-    elapsed = time.monotonic() - began
-    file = dataclasses.replace(file, format=audio_format, elapsed=elapsed)
-    written = _derive(choice, estimates, mixture)
-    _write(written, file, file_format, overwrite)
-    return dataclasses.replace(file, warnings=list(_warnings(written, file)))
+    options = {
+        "chunk_seconds": chunk_seconds,
+        "hop_seconds": hop_seconds,
+        "batch_size": batch_size,
+        "stems": file.choice.computed,
+        "mixture_consistency": mixture_consistency,
+        "shifts": shifts,
+        "seed": seed,
+    }
+    with contextlib.ExitStack() as stack:
+        job = None
+        if resume:
+            settings = {
+                "source": resuming.describe_file(source),
+                "separator": resuming.describe_separator(separator),
+                "options": options,
+            }
+            with _named(source, ValueError):
+                job = stack.enter_context(resuming.Job(folder, settings))
+        with _named(source, FloatingPointError):
+            blocks = separation.separate_blocks(
+                separator,
+                recording,
+                progress=source.name if progress is True else progress,
+                job=job,
+                **options,
+            )
+            warnings = _write(
+                blocks,
+                file,
+                file_format,
+                overwrite or bool(job and job.resumed),
+                folder if resume else None,
+            )
+    shutil.rmtree(folder, ignore_errors=True)
+    if recording.format.damage:
+        damage = recording.format.damage
+        warnings.insert(0, f"{source}: damaged, and read on: {damage}")
+    return dataclasses.replace(
+        file, elapsed=time.monotonic() - began, warnings=warnings
+    )

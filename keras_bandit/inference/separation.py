@@ -1,10 +1,9 @@
 """Separation of a recording of any length, rate and number of channels."""
 
-import functools
 import math
 
 import numpy as np
-import soxr
+from tqdm import tqdm
 
 from keras_bandit.common.checks import (
     check_chunk,
@@ -12,25 +11,26 @@ from keras_bandit.common.checks import (
     check_some,
     check_whole,
 )
-from keras_bandit.common.loudness import integrated_loudness
+from keras_bandit.common.loudness import LoudnessMeter
 from keras_bandit.inference import DEFAULT_BATCH_SIZE, MAX_BATCH_SIZE
 from keras_bandit.inference.crossfade import (
     HOPS_PER_CHUNK,
     SHIFT_SECONDS,
-    average_shifts,
-    chunk_starts,
-    crossfade_chunks,
-    hann_chunks,
-    middle_chunks,
-    read_chunk,
-    read_padded_chunk,
-    triangle_chunks,
+    Crossfade,
+    HannChunks,
+    MiddleChunks,
+    ShiftAverage,
+    TriangleChunks,
 )
 from keras_bandit.inference.engines import with_engine
+from keras_bandit.inference.resampler import Resampler
 
 # No audio file holds more channels: an array with more is (samples,
 # channels), as soundfile reads it.
 _MOST_CHANNELS = 1024
+
+BLOCK = 2**15
+"""Samples per channel that are read, resampled and written at a time."""
 
 
 def check_audio(audio, sample_rate):
@@ -66,23 +66,52 @@ def check_audio(audio, sample_rate):
     # Too large for float32 becomes infinity, which the next check reports.
     with np.errstate(over="ignore"):
         audio = audio.astype("float32", copy=False)
-    _check_finite(audio, sample_rate)
+    check_finite(ArraySource(np.atleast_2d(audio), sample_rate))
     return audio
 
 
-def _check_finite(audio, sample_rate):
-    finite = np.isfinite(audio)
-    if finite.all():
-        return
-    finite = np.atleast_2d(finite)
-    sample = int(np.argmin(finite.all(axis=0)))
-    channel = int(np.argmin(finite[:, sample]))
-    raise ValueError(
-        "audio must be finite; got "
-        f"{np.atleast_2d(audio)[channel, sample]} in channel {channel}, "
-        f"sample {sample} ({sample / sample_rate:.3f} s; both counted from "
-        f"0), and {finite.size - finite.sum()} such samples in all"
-    )
+class ArraySource:
+    """A recording in memory, as `separate_blocks` reads one.
+
+    Args:
+        audio: `(channels, samples)` float32.
+        sample_rate: int.
+
+    Attributes:
+        sample_rate, num_channels, num_samples: int.
+    """
+
+    def __init__(self, audio, sample_rate):
+        self.audio, self.sample_rate = audio, sample_rate
+        self.num_channels, self.num_samples = audio.shape
+
+    def blocks(self):
+        """Yields the recording from its beginning, block by block.
+
+        `(channels, samples)` float32 each, with one sample or more.
+        """
+        for start in range(0, self.num_samples, BLOCK):
+            yield self.audio[:, start : start + BLOCK]
+
+
+def check_finite(source):
+    """`ValueError` if a recording has NaN or infinity: the first, how many."""
+    position = count = 0
+    for block in source.blocks():
+        finite = np.isfinite(block)
+        if not finite.all():
+            if not count:
+                sample = int(np.argmin(finite.all(axis=0)))
+                channel = int(np.argmin(finite[:, sample]))
+                value, place = block[channel, sample], position + sample
+            count += finite.size - finite.sum()
+        position += block.shape[-1]
+    if count:
+        raise ValueError(
+            f"audio must be finite; got {value} in channel {channel}, sample "
+            f"{place} ({place / source.sample_rate:.3f} s; both counted from "
+            f"0), and {count} such samples in all"
+        )
 
 
 def chunk_and_hop(separator, chunk_seconds=None, hop_seconds=None):
@@ -118,12 +147,8 @@ def chunk_and_hop(separator, chunk_seconds=None, hop_seconds=None):
             f"hop_seconds={hop_seconds}, chunk_seconds={chunk_seconds}"
         )
     sample_rate = separator.sample_rate
-    chunk = check_chunk(
-        chunk_seconds,
-        sample_rate,
-        separator.min_samples,
-        getattr(separator, "max_samples", None),
-    )
+    most = getattr(separator, "max_samples", None)
+    chunk = check_chunk(chunk_seconds, sample_rate, separator.min_samples, most)
     hop = max(round(hop_seconds * sample_rate), 1)
     if as_demucs:
         hop = max(int(chunk / HOPS_PER_CHUNK[crossfade]), 1)
@@ -143,32 +168,6 @@ def check_channels(num_channels, model_channels):
             f"audio must have {model_channels} channels for this model, or "
             f"1, which is repeated; got {num_channels}"
         )
-
-
-def resample(audio, sample_rate, new_rate, num_samples=None):
-    """Resamples `(channels, samples)` float32 with soxr's best quality, VHQ.
-
-    Linear phase, pass band up to about 0.91 of the lower Nyquist frequency
-    and no delay. Equal rates return `audio`. `num_samples` is the length of
-    the result, at most a sample or two of the lower rate from `samples *
-    new_rate / sample_rate`: zeros are appended or samples dropped at the end.
-    `None` takes the nearest length, at least 1.
-    """
-    if sample_rate == new_rate:
-        return audio
-    exact_length = audio.shape[-1] * new_rate / sample_rate
-    if num_samples is None:
-        num_samples = max(round(exact_length), 1)
-    slack = max(new_rate / sample_rate, 1) + 1
-    assert abs(num_samples - exact_length) <= slack
-    resampled = np.zeros((len(audio), num_samples), "float32")
-    # Channel by channel: soxr wants (samples, channels) and would copy all.
-    for channel, samples in enumerate(audio):
-        result = soxr.resample(samples, sample_rate, new_rate, quality="VHQ")
-        assert abs(len(result) - exact_length) <= slack
-        result = result[:num_samples]
-        resampled[channel, : len(result)] = result
-    return resampled
 
 
 def check_adds_up(stems):
@@ -198,13 +197,13 @@ def separate(
     """Separates a recording into its stems.
 
     The recording is resampled to the model's rate if it has another,
-    separated by `crossfade_chunks` and resampled back. If the model separates
+    separated chunk by chunk and resampled back. If the model separates
     each channel alone, the channels are chunks of their own, and a silent
     channel costs nothing. A model that wants several channels gets mono
     repeated, and its output channels are averaged.
 
-    In memory: the recording, its copy at the model's rate, and two copies
-    of one stem beside the others, all float32.
+    In memory: the recording and its stems, float32. `separate_blocks` holds a
+    few chunks alone.
 
     Args:
         separator: the model, an `AudioSeparator` or `CoreSeparator`.
@@ -253,13 +252,70 @@ def separate(
         FloatingPointError: if the model returns NaN or infinity.
     """
     audio = check_audio(audio, sample_rate)
-    shape, mixture = audio.shape, np.atleast_2d(audio)
-    check_channels(len(mixture), separator.num_channels)
+    mixture = np.atleast_2d(audio)
+    separator = with_engine(separator, engine, precision)
+    blocks = separate_blocks(
+        separator,
+        ArraySource(mixture, sample_rate),
+        chunk_seconds,
+        hop_seconds,
+        batch_size,
+        stems,
+        progress,
+        mixture_consistency,
+        shifts,
+        seed,
+    )
+    separated, start = {}, 0
+    for _, block in blocks:
+        for stem, estimate in block.items():
+            if stem not in separated:
+                separated[stem] = np.empty(mixture.shape, "float32")
+            stop = start + estimate.shape[-1]
+            separated[stem][:, start:stop] = estimate
+        start = stop
+    return {stem: x.reshape(audio.shape) for stem, x in separated.items()}
+
+
+def separate_blocks(
+    separator,
+    source,
+    chunk_seconds=None,
+    hop_seconds=None,
+    batch_size=DEFAULT_BATCH_SIZE,
+    stems=None,
+    progress=False,
+    mixture_consistency=False,
+    shifts=0,
+    seed=0,
+    job=None,
+):
+    """Separates a recording as a stream: blocks in, blocks out.
+
+    What is in memory does not grow with the recording. Models that want one
+    loudness or deviation of the whole recording read it twice.
+
+    Args:
+        separator: as `separate`, on the engine that computes.
+        source: `ArraySource` or one like it. `num_samples` may be `None`: not
+            known before its end.
+        job: `Job` that keeps what is finished, or `None`.
+        **: see `separate`.
+
+    Yields:
+        `(mixture, {stem: estimate})`, `(channels, samples)` each: the next
+        samples of the recording, at its own rate. There are as many as the
+        source has.
+
+    Raises:
+        ValueError, FloatingPointError: as `separate`. What arguments tell is
+            checked at the call.
+    """
+    check_channels(source.num_channels, separator.num_channels)
     chunk, hop = chunk_and_hop(separator, chunk_seconds, hop_seconds)
     batch_size = check_whole("batch_size", batch_size, 1, MAX_BATCH_SIZE)
     shifts = check_whole("shifts", shifts, 0)
     seed = check_whole("seed", seed, 0)
-    separator = with_engine(separator, engine, precision)
     if stems is None:
         stems = separator.stems
     stems = check_some("stems", stems, separator.stems)
@@ -267,100 +323,169 @@ def separate(
         check_adds_up(separator.stems)
     elif stems != list(separator.stems):
         separator = separator.with_stems(stems)
+    predict = _predictor(separator, source, hop, batch_size)
 
-    resampled = resample(mixture, sample_rate, separator.sample_rate)
-    offset, gain = _level(separator, resampled)
-    if (offset, gain) != (0, 1):
-        resampled = gain * (resampled - offset)
-    items = _to_items(
-        resampled,
-        separator.num_channels,
-        getattr(separator, "linked_channels", False),
-    )
-
-    def join(items):
-        crossfade = getattr(separator, "crossfade", "hann")
-        whole = getattr(separator, "max_samples", None) is not None
-        plan, options = hann_chunks, {}
-        if crossfade != "hann":
-            plan, options = (
-                middle_chunks,
-                {"min_samples": separator.min_samples},
-            )
-        if crossfade == "triangle":
-            plan = triangle_chunks
-            options["power"] = getattr(separator, "transition_power", 1.0)
-            options["whole"] = whole
-        return crossfade_chunks(
-            _predictor(separator, items, chunk, hop, batch_size),
-            items,
-            list(separator.stems),
-            chunk,
-            hop,
+    def crossfade():
+        made = Crossfade(
+            predict,
+            separator.stems,
+            _plan(separator, chunk, hop),
             batch_size,
-            progress,
             separator.silent_in_silent_out,
-            functools.partial(plan, **options),
-            read_padded_chunk if whole else read_chunk,
         )
+        return job.keep(made) if job else made
 
     if shifts:
         most = int(SHIFT_SECONDS * separator.sample_rate)
         leads = np.random.default_rng(seed).integers(0, most + 1, shifts)
-        estimates = average_shifts(join, items, leads)
+        stream = ShiftAverage(crossfade, leads.tolist())
     else:
-        estimates = join(items)
-    separated = {}
-    for stem in list(estimates):
-        # One at a time, so that only one stem is there at both rates.
-        estimate = _from_items(estimates.pop(stem), len(mixture))
+        stream = crossfade()
+    blocks = _with_progress(
+        _separate(separator, source, stream), source, progress
+    )
+    return _chosen(blocks, stems, mixture_consistency)
+
+
+def _plan(separator, chunk, hop):
+    """Which chunks a model wants, and how they are joined."""
+    crossfade = getattr(separator, "crossfade", "hann")
+    if crossfade == "hann":
+        return HannChunks(chunk, hop)
+    if crossfade == "middle":
+        return MiddleChunks(chunk, hop, separator.min_samples)
+    power = getattr(separator, "transition_power", 1.0)
+    whole = getattr(separator, "max_samples", None) is not None
+    return TriangleChunks(chunk, hop, separator.min_samples, power, whole)
+
+
+def _separate(separator, source, stream):
+    """Yields the mixture and all stems of the separator, block by block."""
+    there = separator.sample_rate
+    offset, gain = _level(separator, source)
+    up = Resampler(source.sample_rate, there)
+    down = {
+        stem: Resampler(there, source.sample_rate) for stem in separator.stems
+    }
+    mixture = np.zeros((source.num_channels, 0), "float32")  # not yet yielded
+    num_samples = 0
+
+    def items(audio):
+        if (offset, gain) != (0, 1):
+            audio = gain * (audio - offset)
+        return _to_items(
+            audio,
+            separator.num_channels,
+            getattr(separator, "linked_channels", False),
+        )
+
+    def level(estimate):
+        estimate = _from_items(estimate, source.num_channels)
         if (offset, gain) != (0, 1):
             estimate = estimate / gain + offset
-        separated[stem] = resample(
-            estimate, separator.sample_rate, sample_rate, mixture.shape[-1]
-        ).reshape(shape)
-    if mixture_consistency:
-        _share_out_residual(separated, audio)
-    return {stem: separated[stem] for stem in stems}
+        return estimate
+
+    def blocks():
+        yield from source.blocks()
+        yield None
+
+    for block in blocks():
+        if block is None:
+            parts = [stream.push(items(up.finish())), stream.finish()]
+        else:
+            mixture = np.concatenate([mixture, block], axis=-1)
+            num_samples += block.shape[-1]
+            parts = [stream.push(items(up.push(block)))]
+        estimates = {}
+        for stem, resampler in down.items():
+            ready = [resampler.push(level(part[stem])) for part in parts]
+            if block is None:
+                ready.append(resampler.finish(num_samples))
+            estimates[stem] = np.concatenate(ready, axis=-1)
+        size = estimates[stem].shape[-1]
+        if size:
+            yield mixture[:, :size], estimates
+            mixture = mixture[:, size:]
 
 
-def _level(separator, audio):
+def _with_progress(blocks, source, progress):
+    """The blocks, with a bar in seconds of sound as they are asked for."""
+    rate = source.sample_rate
+    seconds = source.num_samples and source.num_samples / rate
+    with tqdm(
+        total=seconds,
+        desc=progress if isinstance(progress, str) else None,
+        unit="s",
+        disable=not progress,
+        dynamic_ncols=True,
+        bar_format=None if seconds is None else _BAR,
+    ) as bar:
+        for mixture, estimates in blocks:
+            bar.update(mixture.shape[-1] / rate)
+            yield mixture, estimates
+
+
+_BAR = (
+    "{l_bar}{bar}| {n:.1f} of {total:.1f} s, {remaining} left, {rate_noinv_fmt}"
+)
+
+
+def _chosen(blocks, stems, mixture_consistency):
+    """The blocks with `stems` alone, which are made to add up if asked to."""
+    for mixture, estimates in blocks:
+        if mixture_consistency:
+            residual = mixture.copy()
+            for estimate in estimates.values():
+                residual -= estimate
+            residual /= len(estimates)
+            estimates = {s: x + residual for s, x in estimates.items()}
+        yield mixture, {stem: estimates[stem] for stem in stems}
+
+
+def _level(separator, source):
     """What is taken from all of a recording, then its factor; undone later.
 
     For models that want one loudness (MRX) or deviation (Demucs).
     """
     wanted = getattr(separator, "target_lufs", None)
+    standardize = getattr(separator, "standardize_recording", False)
+    if wanted is None and not standardize:
+        return 0, 1
+
+    def resampled():
+        up = Resampler(source.sample_rate, separator.sample_rate)
+        for block in source.blocks():
+            yield up.push(block)
+        yield up.finish()
+
     if wanted is not None:
-        # The standard has weights for five channels.
-        loudness = integrated_loudness(audio[:5], separator.sample_rate)
+        meter = LoudnessMeter(separator.sample_rate)
+        for audio in resampled():
+            meter.push(audio[:5])  # the standard weights five channels
+        loudness = meter.loudness()
         if math.isfinite(loudness):
             return 0, np.float32(10 ** ((wanted - loudness) / 20))
-    elif getattr(separator, "standardize_recording", False):
+        return 0, 1
+    count = total = squares = 0
+    for audio in resampled():
         mono = audio.mean(axis=0, dtype="float64")
-        deviation = mono.std(ddof=1) if len(mono) > 1 else 0
-        gain = 1 / (deviation + 1e-8)
-        return np.float32(mono.mean()), np.float32(gain)
-    return 0, 1
+        count, total = count + len(mono), total + mono.sum()
+        squares += mono @ mono
+    variance = max(squares - total**2 / count, 0) / max(count - 1, 1)
+    gain = 1 / (math.sqrt(variance) + 1e-8)
+    return np.float32(total / count), np.float32(gain)
 
 
-def _predictor(separator, items, chunk, hop, batch_size):
+def _predictor(separator, source, hop, batch_size):
     """The function that computes a batch.
 
     A Keras model has a `predictor`: few batches are quicker uncompiled.
     """
-    if not hasattr(separator, "predictor"):
+    if not hasattr(separator, "predictor") or source.num_samples is None:
         return separator.predict_on_batch
-    chunks = len(chunk_starts(items.shape[-1], chunk, hop)) * len(items)
-    return separator.predictor(-(-chunks // batch_size))
-
-
-def _share_out_residual(separated, audio):
-    residual = audio.copy()
-    for estimate in separated.values():
-        residual -= estimate
-    residual /= len(separated)
-    for estimate in separated.values():
-        estimate += residual
+    seconds = source.num_samples / source.sample_rate
+    chunks = 1 + math.ceil(seconds * separator.sample_rate / hop)
+    return separator.predictor(-(-chunks * source.num_channels // batch_size))
 
 
 def _to_items(mixture, model_channels, linked):
@@ -375,7 +500,8 @@ def _to_items(mixture, model_channels, linked):
 
 def _from_items(estimate, num_channels):
     """Undoes `_to_items`; a repeated mono recording is averaged."""
-    estimate = estimate.reshape(-1, estimate.shape[-1])
+    items, channels, num_samples = estimate.shape
+    estimate = estimate.reshape(items * channels, num_samples)
     if len(estimate) == num_channels:
         return estimate
     return estimate.mean(axis=0, keepdims=True)

@@ -1,4 +1,4 @@
-"""Magnitudes of spectrograms."""
+"""Magnitudes of spectrograms, and spectrograms of magnitudes."""
 
 import keras
 import numpy as np
@@ -13,6 +13,23 @@ LEAST_POWER = 1e-30
 def stft_scale(n_fft):
     """Magnitudes of a transform with the plain window over those of `STFT`."""
     return float(np.sqrt(np.sum(hann_window(n_fft) ** 2)))
+
+
+def with_phase_of(mixture, magnitudes):
+    """Magnitudes with the phase of the mixture, 0 where that is silent.
+
+    Args:
+        mixture: `(…, 2)`.
+        magnitudes: `(…)`, more axes in front if need be.
+
+    Returns:
+        a pair in the last axis for each magnitude.
+    """
+    power = ops.sum(ops.square(mixture), axis=-1, keepdims=True)
+    level = ops.sqrt(ops.maximum(power, 1e-36))
+    silent = ops.convert_to_tensor(np.array([1, 0], "float32"))
+    phase = ops.where(level > 1e-18, mixture / level, silent)
+    return magnitudes[..., None] * phase
 
 
 @keras.saving.register_keras_serializable(package="keras_bandit")

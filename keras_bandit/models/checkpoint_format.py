@@ -21,3 +21,12 @@ class CheckpointFormat:
     build: Callable
     # What the files cannot say and `build` takes by name: hop_length, stems
     settings: tuple = ()
+
+
+def check_stem_count(stems, count):
+    """`ValueError` unless `stems` name as many as a checkpoint has."""
+    if stems is None or len(stems) != count:
+        raise ValueError(
+            f"the checkpoint has {count} stems: stems (--stems) must name as "
+            f"many; got {stems}"
+        )

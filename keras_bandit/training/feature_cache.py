@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import pathlib
+import threading
 
 import keras
 import numpy as np
@@ -16,6 +17,10 @@ from keras_bandit.training.devices import Devices
 from keras_bandit.training.shared_batches import batch_items
 
 INDEX = "index.json"
+
+# `np.load` parses headers by `ast`, whose check of its depth fails now and
+# then in several threads (python/cpython#106905).
+_LOADING = threading.Lock()
 
 
 def _encoder_digest(separator):
@@ -127,7 +132,8 @@ class FeatureCache:
             `({"features": (channels, bands, frames, embed_dim), "waveform":
             (channels, samples)}, {stem: (channels, samples)})`, float32.
         """
-        with np.load(_example_path(self.directory, number)) as arrays:
+        path = _example_path(self.directory, number)
+        with _LOADING, np.load(path) as arrays:
             inputs = {
                 "features": arrays["features"].astype("float32"),
                 "waveform": arrays["waveform"],

@@ -3,9 +3,10 @@
 import sys
 
 import numpy as np
+import pyloudnorm
 import pytest
 
-from keras_bandit.common.loudness import integrated_loudness
+from keras_bandit.common.loudness import LoudnessMeter, integrated_loudness
 
 pytestmark = pytest.mark.once
 
@@ -25,6 +26,20 @@ def test_full_scale_sine_at_997_hz_has_minus_three_lufs(sample_rate):
     assert integrated_loudness(sine, sample_rate) == pytest.approx(
         -3.01, abs=0.1
     )
+
+
+@pytest.mark.parametrize("sample_rate", [8000, 22050, 44100, 48000, 96000])
+@pytest.mark.parametrize("seconds", [0.4, 0.44, 0.46, 1.0, 3.04, 3.06, 12.3])
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_blocks_are_those_of_pyloudnorm(sample_rate, seconds, channels):
+    audio = noise(seconds, sample_rate, channels)
+    envelope = np.linspace(0, 3, audio.shape[1]) % 1
+    audio *= envelope**4  # some of it is below each gate
+    meter = LoudnessMeter(sample_rate)
+    for start in range(0, audio.shape[1], 1777):
+        meter.push(audio[:, start : start + 1777])
+    expected = pyloudnorm.Meter(sample_rate).integrated_loudness(audio.T)
+    assert meter.loudness() == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.parametrize("seconds", [0.01, 0.1, 0.4, 0.41, 3.0])

@@ -1,6 +1,7 @@
 """Crossfading chunks: the authors' scheme, and its properties."""
 
 import functools
+import itertools
 import tracemalloc
 
 import numpy as np
@@ -9,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_bandit.inference.crossfade import (
-    chunk_starts,
-    crossfade_chunks,
+    Crossfade,
+    HannChunks,
+    MiddleChunks,
+    ShiftAverage,
+    TriangleChunks,
     crossfade_window,
-    middle_chunks,
-    predict_chunks,
-    read_chunk,
 )
 
 pytestmark = pytest.mark.once
@@ -30,8 +31,39 @@ def distort(batch):
     return {"speech": np.tanh(2 * batch) * ramp, "music": batch**2 * ramp[::-1]}
 
 
+def push_all(crossfade, items, seed=0):
+    """All that a `Crossfade` returns, pushed in blocks of any length."""
+    blocks = np.random.default_rng(seed).integers(0, 2 * items.shape[-1], 20)
+    parts = [
+        crossfade.push(items[..., start : start + size])
+        for start, size in zip(np.cumsum(blocks) - blocks, blocks, strict=True)
+    ]
+    parts.append(crossfade.push(items[..., blocks.sum() :]))
+    parts.append(crossfade.finish())
+    return {
+        stem: np.concatenate([part[stem] for part in parts], axis=-1)
+        for stem in parts[0]
+    }
+
+
+def crossfade_chunks(
+    predict, items, stems, chunk, hop, batch_size, plan=HannChunks, **options
+):
+    crossfade = Crossfade(
+        predict, stems, plan(chunk, hop), batch_size, **options
+    )
+    return push_all(crossfade, items)
+
+
 def noise(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype("float32")
+
+
+def chunks_of(plan, num_samples):
+    """All chunks of a recording, list of `(start, weights)`."""
+    chunks = iter(lambda: plan(next(index), num_samples), None)
+    index = itertools.count()
+    return list(chunks)
 
 
 def authors_fader(audio, chunk, hop):
@@ -108,7 +140,7 @@ def test_middles_of_the_identity_are_the_recording(data):
         shapes.append(batch.shape)
         return identity(batch)
 
-    plan = functools.partial(middle_chunks, min_samples=min(chunk, 9))
+    plan = functools.partial(MiddleChunks, min_samples=min(chunk, 9))
     estimates = crossfade_chunks(
         predict, audio, ["speech"], chunk, hop, 2, plan=plan
     )
@@ -128,7 +160,7 @@ def test_middles_leave_out_the_ends_of_chunks():
 
     audio = noise(1, 1, 1000)
     estimate = crossfade_chunks(
-        wrong_at_the_ends, audio, ["speech"], 90, 60, 2, plan=middle_chunks
+        wrong_at_the_ends, audio, ["speech"], 90, 60, 2, plan=MiddleChunks
     )["speech"][0, 0]
     assert np.all(estimate[:9] == 5)  # nothing else is there
     np.testing.assert_allclose(estimate[9:-9], 1, atol=1e-6)
@@ -140,7 +172,7 @@ def test_windows_sum_to_one(data):
     chunk = data.draw(st.integers(1, 500), label="chunk")
     hop = data.draw(st.integers(1, chunk), label="hop")
     total = np.zeros(3 * chunk)
-    for start in chunk_starts(len(total), chunk, hop):
+    for start, _ in chunks_of(HannChunks(chunk, hop), len(total)):
         begin, end = max(start, 0), min(start + chunk, len(total))
         total[begin:end] += crossfade_window(chunk, hop)[
             begin - start : end - start
@@ -159,15 +191,24 @@ def test_window_is_the_authors_where_the_hop_divides_the_chunk():
 @settings(deadline=None)
 @given(
     num_samples=st.integers(1, 40),
-    start=st.integers(-120, 120),
     chunk=st.integers(1, 60),
+    hop=st.integers(1, 60),
 )
-def test_edges_are_reflected_as_by_numpy(num_samples, start, chunk):
-    audio = noise(2, num_samples)
-    padding = ((0, 0), (120, 200))
-    expected = np.pad(audio, padding, mode="reflect")
-    expected = expected[:, 120 + start : 120 + start + chunk]
-    np.testing.assert_array_equal(read_chunk(audio, start, chunk), expected)
+def test_edges_are_reflected_as_by_numpy(num_samples, chunk, hop):
+    hop = min(hop, chunk)
+    seen = []
+
+    def predict(batch):
+        seen.append(batch[0])
+        return identity(batch)
+
+    audio = noise(1, 2, num_samples)
+    crossfade_chunks(predict, audio, ["speech"], chunk, hop, 1)
+    padded = np.pad(audio[0], ((0, 0), (60, 100)), mode="reflect")
+    chunks = chunks_of(HannChunks(chunk, hop), num_samples)
+    for (start, _), found in zip(chunks, seen, strict=True):
+        expected = padded[:, 60 + start : 60 + start + chunk]
+        np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("num_samples", [1, 2, 59, 60, 61, 600])
@@ -180,7 +221,8 @@ def test_every_chunk_touches_the_recording_and_none_is_left_out(
         for k in range(-100, 700)
         if k * hop < num_samples and k * hop + 60 > 0
     ]
-    assert list(chunk_starts(num_samples, 60, hop)) == expected
+    chunks = chunks_of(HannChunks(60, hop), num_samples)
+    assert [start for start, _ in chunks] == expected
 
 
 def test_model_sees_one_shape_and_one_batch_at_a_time():
@@ -258,25 +300,61 @@ def test_silence_has_every_stem_and_needs_no_model():
     assert not any(estimate.any() for estimate in estimates.values())
 
 
-def test_chunks_may_come_one_by_one():
-    """As of a stream: each batch is computed as soon as it is full."""
-    log = []
+@settings(deadline=None, max_examples=200)
+@given(data=st.data())
+def test_blocks_make_no_difference(data):
+    chunk = data.draw(st.integers(1, 50), label="chunk")
+    hop = data.draw(st.integers(1, chunk), label="hop")
+    num_samples = data.draw(st.integers(1, 300), label="samples")
+    seed = data.draw(st.integers(0, 1000), label="seed of the blocks")
+    kind = data.draw(
+        st.sampled_from([HannChunks, MiddleChunks, TriangleChunks])
+    )
+    audio = noise(2, 1, num_samples)
 
-    def chunks():
-        for place in range(5):
-            log.append(place)
-            yield place, np.full((1, 4), place, "float32")
+    def crossfade():
+        return Crossfade(distort, ["speech", "music"], kind(chunk, hop), 3)
 
-    def predict(batch):
-        log.append("batch")
-        return {"speech": 2 * batch}
+    whole = crossfade()
+    first, last = whole.push(audio), whole.finish()
+    leads = [0] if kind is HannChunks else [0, 0]
+    estimates = push_all(ShiftAverage(crossfade, leads), audio, seed)
+    for stem, estimate in estimates.items():
+        expected = np.concatenate([first[stem], last[stem]], axis=-1)
+        np.testing.assert_allclose(estimate, expected, rtol=0, atol=1e-6)
 
-    for place, estimates in predict_chunks(predict, chunks(), 2, True):
-        np.testing.assert_array_equal(estimates["speech"], 2.0 * place)
-        log.append(f"-> {place}")
-    # The chunk 0 is silent.
-    assert log[:6] == [0, 1, 2, "batch", "-> 1", "-> 2"]
-    assert log[6:] == [3, 4, "batch", "-> 3", "-> 4"]
+
+@settings(deadline=None, max_examples=100)
+@given(data=st.data())
+def test_triangles_are_those_of_demucs(data):
+    chunk = data.draw(st.integers(1, 50), label="chunk")
+    hop = data.draw(st.integers(1, chunk), label="hop")
+    num_samples = data.draw(st.integers(1, 200), label="samples")
+    power = data.draw(st.sampled_from([1.0, 2.0]))
+    rising = np.arange(1, chunk // 2 + 1)
+    falling = np.arange(chunk - chunk // 2, 0, -1)
+    triangle = (np.concatenate([rising, falling]) / falling[0]) ** power
+    total = np.zeros(num_samples + chunk)
+    for start in range(0, num_samples, hop):
+        total[start : start + chunk] += triangle[
+            : num_samples - start
+        ].tolist() + [0] * max(chunk - (num_samples - start), 0)
+    chunks = chunks_of(TriangleChunks(chunk, hop, 1, power), num_samples)
+    assert [start for start, _ in chunks] == list(range(0, num_samples, hop))
+    for start, weights in chunks:
+        expected = triangle / np.maximum(total[start : start + chunk], 1e-12)
+        np.testing.assert_allclose(weights, expected[: len(weights)], rtol=1e-5)
+
+
+def test_what_is_finished_is_returned_at_once():
+    plan = HannChunks(100, 50)
+    crossfade = Crossfade(identity, ["speech"], plan, batch_size=1)
+    audio, returned = noise(1, 1, 1000), 0
+    for start in range(0, 1000, 10):
+        block = audio[..., start : start + 10]
+        returned += crossfade.push(block)["speech"].shape[-1]
+        # The chunk that lies over them is not complete.
+        assert returned >= start + 10 - 101
 
 
 def test_estimates_that_are_not_finite_are_refused():
@@ -300,27 +378,18 @@ def test_padding_rows_do_not_count_as_estimates():
     np.testing.assert_allclose(estimates["speech"], audio, rtol=0, atol=1e-6)
 
 
-def test_progress_counts_the_chunks(capsys):
-    crossfade_chunks(
-        identity, noise(2, 1, 50), ["speech"], 20, 10, 2, "film.wav"
-    )
-    shown = capsys.readouterr().err
-    assert "film.wav" in shown
-    assert "12/12" in shown
-    crossfade_chunks(identity, noise(2, 1, 50), ["speech"], 20, 10, 2)
-    assert capsys.readouterr().err == ""
-
-
-def test_memory_grows_by_the_estimates_alone():
-    def beyond_estimates(num_samples):
-        audio = noise(1, 1, num_samples)
-        tracemalloc.start()
-        estimates = crossfade_chunks(
-            distort, audio, ["speech", "music"], 800, 400, 2
+def test_memory_does_not_grow():
+    def peak(num_blocks):
+        crossfade = Crossfade(
+            distort, ["speech", "music"], HannChunks(8000, 4000), 2
         )
+        block = noise(1, 1, 5000)
+        tracemalloc.start()
+        for _ in range(num_blocks):
+            crossfade.push(block)
+        crossfade.finish()
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        return peak - sum(x.nbytes for x in estimates.values())
+        return peak
 
-    # 2 MB of estimates against 200 kB; 50 kB are for Python's own objects.
-    assert beyond_estimates(250_000) < beyond_estimates(25_000) + 50_000
+    assert peak(100) < 1.1 * peak(10)

@@ -92,11 +92,15 @@ def test_clipping_is_reported_and_float_keeps():
 
 def test_a_decoder_s_complaints_are_reported(monkeypatch):
     write("film.wav")
-    audio, found = files.audio_files.read_audio("film.wav")
-    damaged = files.dataclasses.replace(found, damage="resync (2 such notes)")
-    monkeypatch.setattr(
-        files.audio_files, "read_audio", lambda path: (audio, damaged)
-    )
+    audio_file = files.audio_files.AudioFile
+
+    class Damaged(audio_file):
+        def blocks(self):
+            yield from super().blocks()
+            damage = "resync (2 such notes)"
+            self.format = files.dataclasses.replace(self.format, damage=damage)
+
+    monkeypatch.setattr(files.audio_files, "AudioFile", Damaged)
     done = separate_file("film.wav", "out", Gains())
     assert done.warnings == [
         "film.wav: damaged, and read on: resync (2 such notes)"
@@ -236,22 +240,33 @@ def test_breaking_off_while_writing_leaves_nothing(monkeypatch, there, error):
         pathlib.Path("out").mkdir()
         pathlib.Path("out/notes.txt").touch()
     before = sorted(map(str, pathlib.Path().rglob("*")))
-    write_audio = files.audio_files.write_audio
+    write_block = files.audio_files.AudioWriter.write
     seen = []
 
-    def break_off_at_the_second(path, *args):
-        write_audio(path, *args)
-        seen.append(path)
+    def break_off_at_the_second(writer, audio):
+        write_block(writer, audio)
+        seen.append(writer)
         if len(seen) == 2:
             raise error
 
     monkeypatch.setattr(
-        files.audio_files, "write_audio", break_off_at_the_second
+        files.audio_files.AudioWriter, "write", break_off_at_the_second
     )
     with pytest.raises(type(error)):
         separate_file("film.wav", "out" if there else "out/deep", Gains())
     assert len(seen) == 2
     assert sorted(map(str, pathlib.Path().rglob("*"))) == before
+
+
+def test_a_disk_without_room_is_refused_before(monkeypatch):
+    write("film.wav", subtype="PCM_16")
+    usage = files.shutil.disk_usage(".")._replace(free=1000)
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage)
+    model = Gains()
+    with pytest.raises(OSError, match=r"24,000 bytes.*1,000 are free.*out"):
+        separate_file("film.wav", "out", model)
+    assert not model.shapes
+    assert not pathlib.Path("out").exists()
 
 
 # Bad input

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_bandit.inference.separation import resample
+from keras_bandit.inference.resampler import resample
 
 pytestmark = pytest.mark.once
 

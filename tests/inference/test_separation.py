@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from keras_bandit import inference
+from keras_bandit.inference import separation
 from keras_bandit.inference.separation import (
+    ArraySource,
     check_audio,
     chunk_and_hop,
     separate,
+    separate_blocks,
 )
 
 from ..gains import Gains
@@ -104,21 +107,44 @@ def test_a_few_samples_at_any_rate(sample_rate, num_samples):
 
 
 @pytest.mark.parametrize("sample_rate", [4000, 16000])
-def test_memory_of_a_long_resampled_recording(sample_rate):
-    """Beside the recording: its copy, the stems and one more, and chunks."""
-    model, audio = Gains(), tones(2, 60 * sample_rate, sample_rate)
+def test_memory_does_not_grow_with_the_recording(sample_rate):
+    model = Gains()
     options = {"chunk_seconds": 1.0, "batch_size": 2}
-    separate(model, audio[:, :1000], sample_rate, **options)  # imports
-    tracemalloc.start()
-    stems = separate(model, audio, sample_rate, **options)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak > sum(stem.nbytes for stem in stems.values())
-    copy = audio.nbytes * model.sample_rate // sample_rate
-    # Stems are at the model's rate first, then at the recording's.
-    largest = max(copy, audio.nbytes)
-    chunks = 2 * 8000 * 4  # bytes of a batch
-    assert peak < copy + (len(stems) + 1) * largest + 10 * chunks
+
+    def peak(seconds):
+        source = ArraySource(
+            tones(2, seconds * sample_rate, sample_rate), sample_rate
+        )
+        tracemalloc.start()
+        for _ in separate_blocks(model, source, **options):
+            pass
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return peak
+
+    peak(40)  # imports
+    assert peak(240) < 1.05 * peak(60)
+
+
+@pytest.mark.parametrize("sample_rate", [8000, 11025])
+@pytest.mark.parametrize("num_channels", [None, 2])
+@pytest.mark.parametrize("crossfade", ["hann", "middle", "triangle"])
+def test_blocks_of_a_stream_make_no_difference(
+    sample_rate, num_channels, crossfade, monkeypatch
+):
+    model, audio = Gains(num_channels), noise(2, 30_011)
+    model.crossfade = crossfade
+    options = {"chunk_seconds": 0.3, "shifts": 2 * (crossfade == "triangle")}
+    whole = separate(model, audio, sample_rate, **options)
+    monkeypatch.setattr(separation, "BLOCK", 977)
+    source = ArraySource(audio, sample_rate)
+    mixtures, estimates = zip(
+        *separate_blocks(model, source, **options), strict=True
+    )
+    np.testing.assert_array_equal(np.concatenate(mixtures, axis=-1), audio)
+    for stem, expected in whole.items():
+        joined = np.concatenate([block[stem] for block in estimates], axis=-1)
+        np.testing.assert_allclose(joined, expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("sample_rate", [8000, 48000])

@@ -12,10 +12,9 @@ import pytest
 from keras_bandit.convert import from_checkpoint
 from keras_bandit.convert.checkpoint_file import read_state_dict
 from keras_bandit.inference.crossfade import (
-    average_shifts,
-    crossfade_chunks,
-    read_padded_chunk,
-    triangle_chunks,
+    Crossfade,
+    ShiftAverage,
+    TriangleChunks,
 )
 from keras_bandit.losses import L1
 from keras_bandit.models import (
@@ -136,35 +135,45 @@ def test_separate_joins_chunks_as_the_authors(standardize, golden, separator):
 @on_torch
 def test_shifts(golden, separator):
     data = golden("htdemucs")
+    plan = TriangleChunks(SEGMENT, int(0.75 * SEGMENT), whole=True)
 
-    def join(items):
-        return crossfade_chunks(
-            separator.predict_on_batch,
-            items,
-            separator.stems,
-            SEGMENT,
-            int(0.75 * SEGMENT),
-            1,
-            plan=lambda *sizes: triangle_chunks(*sizes, whole=True),
-            read_chunk=read_padded_chunk,
-        )
+    def crossfade():
+        predict = separator.predict_on_batch
+        return Crossfade(predict, separator.stems, plan, batch_size=1)
 
     leads = RATE // 2 - data["shift_offsets"]
-    estimates = average_shifts(join, mixture_of(data, stop=5000), leads)
+    average = ShiftAverage(crossfade, leads)
+    first = average.push(mixture_of(data, stop=5000))
+    last = average.finish()
+    estimates = {
+        stem: np.concatenate([first[stem], last[stem]], axis=-1)
+        for stem in separator.stems
+    }
     assert_all_close(estimates, data, "shifted_every_23rd_sample", 23)
 
 
-def test_whole_chunks_have_one_length():
-    (chunks,) = triangle_chunks(2500, 1000, 750, whole=True)
-    assert [start for start, *_ in chunks] == [0, 750, 1500, 1875]
-    weights = np.zeros(4000)
-    for start, length, window in chunks:
-        assert length == len(window) == 1000
-        weights[start : start + 1000] += window
-    np.testing.assert_allclose(weights[:2500], 1, rtol=1e-6)
-    assert not weights[2500:].any()
-    chunk = read_padded_chunk(np.arange(1.0, 4)[None], -2, 7)
-    np.testing.assert_array_equal(chunk, [[0, 0, 1, 2, 3, 0, 0]])
+@pytest.mark.parametrize("num_samples", [300, 1000, 2500])
+def test_whole_chunks(num_samples):
+    """All have one length; beyond the recording they see silence."""
+    seen = []
+
+    def predict(batch):
+        seen.extend(batch[:, 0].copy())
+        return {"same": batch}
+
+    audio = np.arange(1, num_samples + 1, dtype="float32")
+    plan = TriangleChunks(1000, 750, whole=True)
+    stream = Crossfade(predict, ["same"], plan, batch_size=1)
+    parts = [stream.push(x[None, None]) for x in np.array_split(audio, 7)]
+    parts = [*parts, stream.finish()]
+    joined = np.concatenate([part["same"] for part in parts], axis=-1)
+    np.testing.assert_allclose(joined[0, 0], audio, rtol=1e-5)
+    silence = np.zeros(1000, "float32")
+    padded = np.concatenate([silence, audio, silence])
+    for chunk, start in zip(seen, range(0, num_samples, 750), strict=True):
+        before = max(start + 1000 - num_samples, 0) // 2
+        begin = 1000 + start - before
+        np.testing.assert_array_equal(chunk, padded[begin : begin + 1000])
 
 
 @pytest.mark.parametrize("seconds", [0.5, 44])

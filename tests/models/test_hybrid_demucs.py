@@ -17,9 +17,9 @@ from keras_bandit.convert import from_checkpoint
 from keras_bandit.convert.checkpoint_file import read_state_dict
 from keras_bandit.convert.demucs_files import NOT_HERE
 from keras_bandit.inference.crossfade import (
-    average_shifts,
-    crossfade_chunks,
-    triangle_chunks,
+    Crossfade,
+    ShiftAverage,
+    TriangleChunks,
 )
 from keras_bandit.losses import L1
 from keras_bandit.models import (
@@ -162,19 +162,19 @@ def test_shifts(golden, convert):
     separator = convert("hdemucs_cac")
     chunk = round(float(data["segment_seconds"]) * 44100)
 
-    def join(items):
-        return crossfade_chunks(
-            separator.predict_on_batch,
-            items,
-            separator.stems,
-            chunk,
-            int(0.75 * chunk),
-            1,
-            plan=triangle_chunks,
-        )
+    plan = TriangleChunks(chunk, int(0.75 * chunk))
+
+    def crossfade():
+        predict = separator.predict_on_batch
+        return Crossfade(predict, separator.stems, plan, batch_size=1)
 
     leads = 22050 - data["shifts2_offsets"]
-    estimates = average_shifts(join, data["mixture"], leads)
+    average = ShiftAverage(crossfade, leads)
+    first, last = average.push(data["mixture"]), average.finish()
+    estimates = {
+        stem: np.concatenate([first[stem], last[stem]], axis=-1)
+        for stem in separator.stems
+    }
     for stem, estimate in estimates.items():
         reference = data[f"shifts2_every_11th_sample/{stem}"]
         assert_close(estimate[..., ::11], reference)

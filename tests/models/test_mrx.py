@@ -223,7 +223,7 @@ def test_bad_arguments():
             strict=True,
         )
     )
-    with pytest.raises(ValueError, match="1 stems and no names"):
+    with pytest.raises(ValueError, match="has 1 stems: stems"):
         from_checkpoint(tensors)
     with pytest.raises(ValueError, match="lacks"):
         from_checkpoint(tensors, stems=["a"])

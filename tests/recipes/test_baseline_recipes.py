@@ -43,7 +43,7 @@ def learn(load, monkeypatch, tmp_path):
         for number in range(4):
             clip = film_clip(1.0, small.RATE, channels=2, seed=number)
             audio = dict(zip(stems, clip.values(), strict=False))
-            if separator.num_channels is None:
+            if separator.num_channels in (None, 1):
                 audio = {stem: x[:1] for stem, x in audio.items()}
             clips.append(ArrayTrack(f"clip {number}", small.RATE, audio))
         monkeypatch.setattr(recipe, "open_tracks", lambda *_: clips)
@@ -140,15 +140,43 @@ def test_augmentation_changes_levels_and_channels(load):
     assert 1.24 < gains.max() <= 1.25
 
 
-def test_hybrid_demucs_dnr(load, tmp_path):
-    separator = HybridDemucsAudioSeparator(
-        small.DNR, 1, small.RATE, 128, channels=4, depth=3, norm_starts=2
+def hybrid_demucs(stems, num_channels):
+    """As shallow as can be: one level in each branch, and one that joins."""
+    return HybridDemucsAudioSeparator(
+        stems,
+        num_channels,
+        small.RATE,
+        n_fft=64,
+        channels=8,
+        depth=2,
+        norm_starts=1,
     )
-    separator.save_to_preset(tmp_path / "preset")
-    options = {"preset": str(tmp_path / "preset"), "stems": list(small.DNR)}
-    output = small.run(load("hybrid_demucs_dnr"), tmp_path, **options)
+
+
+def test_hybrid_demucs_dnr(learn):
+    separator = hybrid_demucs(["speech", "music"], 1)
+    output = learn("hybrid_demucs_dnr", separator, epochs=3)
     record = json.loads((output / "config.json").read_text())
     assert record["config"]["loss"] == "L1"
+
+
+def test_hybrid_demucs_musdb18(load, tmp_path):
+    hybrid_demucs(small.MUSDB, 2).save_to_preset(tmp_path / "preset")
+    options = {"preset": str(tmp_path / "preset"), "stems": list(small.MUSDB)}
+    output = run(load("hybrid_demucs_musdb18"), tmp_path, **options)
     before = small.weights(tmp_path / "preset")
     after = small.weights(output / "last")
     assert any(not np.array_equal(before[path], after[path]) for path in before)
+
+
+def test_levels_are_those_that_separate_takes_away(load):
+    recipe = load("hybrid_demucs_musdb18")
+    rng = np.random.default_rng(0)
+    audio = {s: 3 + rng.normal(size=(2, 800)) for s in ("a", "b")}
+    track = recipe.LevelledTrack(ArrayTrack("x", small.RATE, audio), audio)
+    mono = sum(track.read(stem) for stem in audio).mean(axis=0)
+    assert mono.std(ddof=1) == pytest.approx(1, rel=1e-4)
+    ratio = np.ptp(track.read("a")) / np.ptp(audio["a"])
+    assert np.ptp(track.read("b", 0, 9)) == pytest.approx(
+        ratio * np.ptp(audio["b"][:, :9]), rel=1e-4
+    )

@@ -11,7 +11,9 @@ import small
 import soundfile
 from small import DNR, MUSDB, check_origin, run, run_twice
 
+from keras_bandit.metrics import si_snr
 from keras_bandit.models import AudioSeparator
+from keras_bandit.training.callbacks import read_history
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 
@@ -294,6 +296,23 @@ def test_unlabelled_at_another_rate_is_refused(load, presets, tmp_path):
         finetune(load, presets, tmp_path, folder)
 
 
+def test_score_of_a_sum(load):
+    stems = ["a_again", "b_again", "ab"]
+    target, estimate = (
+        np.random.default_rng(0)
+        .normal(size=(2, 3, 2, 1, 100))
+        .astype("float32")
+    )
+    target, estimate = map(keras.ops.convert_to_tensor, (target, estimate))
+    metric = load("transfer_demo").SumSISNR(stems)
+    metric.update_state(
+        *(dict(zip(stems, x, strict=True)) for x in (target, estimate))
+    )
+    expected = si_snr(target[0] + target[1], estimate[0] + estimate[1])
+    expected = float(keras.ops.mean(expected))
+    assert float(metric.result()) == pytest.approx(expected, abs=1e-4)
+
+
 def test_transfer_demo(load, presets, tmp_path):
     recipe = load("transfer_demo")
     rng = np.random.default_rng(0)
@@ -314,7 +333,7 @@ def test_transfer_demo(load, presets, tmp_path):
     config = {"crop_seconds": 0.2, "validation_hop_seconds": 0.2}
     config |= {"batch_size": 2, "epochs": 1}
     arguments = ["--clips", tmp_path / "clips", "--output", tmp_path / "run"]
-    arguments += ["--preset", presets / "bandit_dnr"]
+    arguments += ["--preset", presets / "bandit_dnr", "--retrain-parts"]
     kept, scores = [], []
     for _ in range(2):
         recipe.main(list(map(str, arguments)), {**recipe.CONFIG, **config})
@@ -329,8 +348,17 @@ def test_transfer_demo(load, presets, tmp_path):
     assert found.keys() == {
         *((stem, "mixture") for stem in ("mne", "drums")),
         *((stem, "new decoder") for stem in ("mne", "drums")),
-        ("mne", "sum of stems"),
+        ("mne", "stems of the preset"),
+        ("mne", "retrained stems"),
+        *(
+            (f"{stem}_again", row)
+            for stem in ("music", "effects")
+            for row in ("mixture", "new decoder", "stems of the preset")
+        ),
     }
+    (row,) = read_history(tmp_path / "run" / "run" / "history.csv")
+    assert -60 < float(row["val_si_snr_of_sum"]) < 60
+    assert (tmp_path / "run" / "curve.png").stat().st_size > 5000
     # One clip's drums are silent.
     assert found["drums", "mixture"]["clips"] == 1
     assert found["mne", "mixture"]["clips"] == 2

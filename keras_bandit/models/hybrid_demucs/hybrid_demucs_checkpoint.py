@@ -6,7 +6,10 @@ two tensors more, which nothing uses.
 
 import re
 
-from keras_bandit.models.checkpoint_format import CheckpointFormat
+from keras_bandit.models.checkpoint_format import (
+    CheckpointFormat,
+    check_stem_count,
+)
 from keras_bandit.models.hybrid_demucs.hybrid_demucs_audio_separator import (
     HybridDemucsAudioSeparator,
 )
@@ -198,11 +201,7 @@ def settings_of(tensors, stems, package, constants=PACKAGE_CONSTANTS):
         )
     if stems is None:
         stems = package.get("sources", USUAL_STEMS.get(count))
-    if stems is None or len(stems) != count:
-        raise ValueError(
-            f"the checkpoint has {count} stems: stems (--stems) must name as "
-            f"many; got {stems}"
-        )
+    check_stem_count(stems, count)
     for theirs, ours in PACKAGE_ARGUMENTS.items():
         if package.get(theirs) is not None:
             sizes[ours] = package[theirs]

@@ -5,8 +5,11 @@ import numpy as np
 from keras import ops
 
 from keras_bandit.layers import ISTFT, STFT
-from keras_bandit.layers.magnitude import Magnitude, stft_scale
-from keras_bandit.models.open_unmix.wiener import with_phase_of
+from keras_bandit.layers.magnitude import (
+    Magnitude,
+    stft_scale,
+    with_phase_of,
+)
 
 EDGE_FRAMES = 2
 """Frames at either end that lie in the padding and are left out."""

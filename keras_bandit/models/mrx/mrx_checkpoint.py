@@ -2,7 +2,10 @@
 
 import re
 
-from keras_bandit.models.checkpoint_format import CheckpointFormat
+from keras_bandit.models.checkpoint_format import (
+    CheckpointFormat,
+    check_stem_count,
+)
 from keras_bandit.models.mrx.mrx_audio_separator import MRXAudioSeparator
 from keras_bandit.models.torch_checkpoint import (
     assign,
@@ -62,11 +65,7 @@ def build(tensors, sample_rates, hop_length=None, stems=None):
     """
     count = _count(r"_decoders\.(\d+)\.", tensors)
     stems = list(STEMS if stems is None else stems)
-    if len(stems) != count:
-        raise ValueError(
-            f"the checkpoint has {count} stems and no names: stems (--stems) "
-            f"must be as many; got {stems}"
-        )
+    check_stem_count(stems, count)
     try:
         windows = [
             2 * (len(tensors[f"_encoders.{r}.layer.0.weight"]) - 1)

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_bandit.backend import complex_product
+from keras_bandit.layers.magnitude import with_phase_of
 
 EPSILON = 1e-10
 LOUDEST = 10.0
@@ -24,14 +25,6 @@ def conjugate(x):
 def squared(x):
     """Squared magnitude; the last axis goes."""
     return ops.sum(ops.square(x), axis=-1)
-
-
-def with_phase_of(mixture, magnitudes):
-    """Magnitudes with the phase of the mixture, 0 where that is silent."""
-    level = ops.sqrt(ops.maximum(squared(mixture), 1e-36))[..., None]
-    silent = ops.convert_to_tensor(np.array([1, 0], "float32"))
-    phase = ops.where(level > 1e-18, mixture / level, silent)
-    return magnitudes[..., None] * phase
 
 
 def filter_once(sources, mixture, num_channels):
