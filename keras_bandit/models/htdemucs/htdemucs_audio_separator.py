@@ -12,7 +12,6 @@ from keras_bandit.models.htdemucs.htdemucs_layers import CrossTransformer
 from keras_bandit.models.hybrid_demucs.hybrid_demucs_audio_separator import (
     HybridDemucsAudioSeparator,
 )
-from keras_bandit.models.separator import AudioSeparator
 
 
 @keras.saving.register_keras_serializable(package="keras_bandit")
@@ -112,8 +111,12 @@ class HTDemucsAudioSeparator(HybridDemucsAudioSeparator):
             "cross_first": cross_first,
         }
 
-    # The engines' formats have no form of the transformer yet.
-    core_model = AudioSeparator.core_model
+    def core_model(self):
+        """`ValueError`: the engines' formats have no form of it yet."""
+        raise ValueError(
+            "HTDemucs has no core that can be exported: its transformer has "
+            "no form in ONNX here; engine must be keras"
+        )
 
     def get_config(self):
         return {**super().get_config(), **self.transformer_sizes}
