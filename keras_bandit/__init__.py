@@ -17,6 +17,7 @@ _HOME = {
     "BanditAudioSeparator": "keras_bandit.models",
     "BanditBackbone": "keras_bandit.models",
     "DemucsBag": "keras_bandit.models",
+    "HTDemucsAudioSeparator": "keras_bandit.models",
     "HybridDemucsAudioSeparator": "keras_bandit.models",
     "ISTFT": "keras_bandit.layers",
     "L1": "keras_bandit.losses",

@@ -70,7 +70,7 @@ def check_seconds(name, seconds):
         )
 
 
-def check_chunk(chunk_seconds, sample_rate, min_samples):
+def check_chunk(chunk_seconds, sample_rate, min_samples, max_samples=None):
     """Samples of a chunk; `ValueError` if no model, or this one, takes it."""
     check_seconds("chunk_seconds", chunk_seconds)
     samples = round(chunk_seconds * sample_rate)
@@ -78,6 +78,12 @@ def check_chunk(chunk_seconds, sample_rate, min_samples):
         raise ValueError(
             f"chunk_seconds must be at least {min_samples} samples, "
             f"{min_samples / sample_rate:.3f} s at {sample_rate} Hz; got "
+            f"chunk_seconds={chunk_seconds}"
+        )
+    if max_samples is not None and samples > max_samples:
+        raise ValueError(
+            f"chunk_seconds must be at most {max_samples / sample_rate:.6g}, "
+            "the length that this model was trained at; got "
             f"chunk_seconds={chunk_seconds}"
         )
     return samples

@@ -9,8 +9,12 @@ import numpy as np
 
 from keras_bandit.common.one_line import one_line
 
-HERE = ("demucs.hdemucs.HDemucs", "demucs.train.TorchHDemucsWrapper")
-NOT_HERE = ("demucs.htdemucs.HTDemucs", "demucs.demucs.Demucs")
+HERE = (
+    "demucs.hdemucs.HDemucs",
+    "demucs.htdemucs.HTDemucs",
+    "demucs.train.TorchHDemucsWrapper",
+)
+NOT_HERE = ("demucs.demucs.Demucs",)
 
 
 def _stand_in(name):
@@ -32,8 +36,8 @@ def package_arguments(checkpoint):
     package.
 
     Raises:
-        ValueError: if it is a package of another model than Hybrid Demucs, or
-            has quantized weights.
+        ValueError: if it is a package of another model than Hybrid Demucs and
+            HTDemucs, or has quantized weights.
     """
     if not isinstance(checkpoint, dict) or "klass" not in checkpoint:
         return None
@@ -42,8 +46,8 @@ def package_arguments(checkpoint):
         name = f"{name.__module__}.{name.__name__}"
     if name not in HERE:
         raise ValueError(
-            "a package of Demucs must hold a demucs.hdemucs.HDemucs; got "
-            f"{name}, another model"
+            "a package of Demucs must hold a demucs.hdemucs.HDemucs or a "
+            f"demucs.htdemucs.HTDemucs; got {name}, another model"
         )
     state, kwargs = checkpoint.get("state"), checkpoint.get("kwargs")
     if not isinstance(state, dict) or "__quantized" in state:
@@ -54,6 +58,13 @@ def package_arguments(checkpoint):
     if not isinstance(kwargs, dict) or checkpoint.get("args"):
         raise ValueError("a package of Demucs must name all its arguments")
     return kwargs
+
+
+def _fraction(value):
+    """A fraction of what JSON has of one, or the object as it is."""
+    if value.get("_type") != "fraction":
+        return value
+    return fractions.Fraction(value["numerator"], value["denominator"])
 
 
 _DTYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "I64": "<i8"}
@@ -87,7 +98,9 @@ def read_safetensors(path):
         if "klass" in metadata:
             found["klass"] = metadata["klass"]
             found["args"] = json.loads(metadata.get("args", "[]"))
-            found["kwargs"] = json.loads(metadata["kwargs"])
+            found["kwargs"] = json.loads(
+                metadata["kwargs"], object_hook=_fraction
+            )
         return found
     except Exception as error:
         raise ValueError(

@@ -20,6 +20,7 @@ from keras_bandit.convert.demucs_files import (
 )
 from keras_bandit.models.bandit.bandit_checkpoint import BANDIT_V1, BANDIT_V2
 from keras_bandit.models.bsrnn.bsrnn_checkpoint import BSRNN
+from keras_bandit.models.htdemucs.htdemucs_checkpoint import HTDEMUCS
 from keras_bandit.models.hybrid_demucs.demucs_bag import DemucsBag
 from keras_bandit.models.hybrid_demucs.hybrid_demucs_checkpoint import (
     HYBRID_DEMUCS,
@@ -27,7 +28,15 @@ from keras_bandit.models.hybrid_demucs.hybrid_demucs_checkpoint import (
 from keras_bandit.models.mrx.mrx_checkpoint import MRX
 from keras_bandit.models.open_unmix.open_unmix_checkpoint import OPEN_UNMIX
 
-FORMATS = [BANDIT_V1, BSRNN, BANDIT_V2, OPEN_UNMIX, MRX, HYBRID_DEMUCS]
+FORMATS = [
+    BANDIT_V1,
+    BSRNN,
+    BANDIT_V2,
+    OPEN_UNMIX,
+    MRX,
+    HTDEMUCS,
+    HYBRID_DEMUCS,
+]
 """The index of checkpoint formats; the first that recognizes a file has it."""
 
 
@@ -121,7 +130,7 @@ def from_checkpoint(checkpoint, sample_rate=None, hop_length=None, stems=None):
     or in its folder's parent, if there is one, else 48 kHz for v2 and
     44.1 kHz where the bands leave it open. Open-Unmix: a folder with a file for
     each target, a target's file alone, or the Lightning checkpoint of BandIt's
-    authors. Hybrid Demucs: a package (`.th`), `.safetensors`, torchaudio's
+    authors. Hybrid Demucs and HTDemucs: a package (`.th`), `.safetensors`, torchaudio's
     state dict, the Lightning checkpoint of BandIt's authors, or a bag
     (`.yaml`, its models beside it).
 
@@ -136,7 +145,8 @@ def from_checkpoint(checkpoint, sample_rate=None, hop_length=None, stems=None):
             JSON files in the folder, or a quarter of a frame.
         stems: list of str. Names of Open-Unmix's targets: of a file alone, or
             those to take from a folder; `None`: all. Names of Hybrid Demucs's
-            stems in the file's order; `None`: as in a package, or usual.
+            and HTDemucs's stems in the file's order; `None`: as in a package,
+            or usual.
 
     Returns:
         `AudioSeparator` of the model's class. Its `metadata` says where it

@@ -62,6 +62,9 @@ class HannChunks:
     # A model is always called with full batches: it is compiled once.
     one_length = True
 
+    # What chunks see beyond the recording's ends is it reflected, or silence.
+    reflects = True
+
     def __init__(self, chunk_length, hop):
         self.chunk_length, self.hop = chunk_length, hop
         self.first = hop - -(-chunk_length // hop) * hop
@@ -115,6 +118,7 @@ class MiddleChunks:
     """
 
     one_length = False
+    reflects = True
 
     def __init__(self, chunk_length, hop, min_samples=1):
         self.chunk_length, self.hop = chunk_length, hop
@@ -140,12 +144,14 @@ class TriangleChunks:
     recording's first sample, the last one is as short as it is (extended by
     reflection to `min_samples`), and weighted estimates are divided by the sum
     of weights. `power` is the triangle's exponent; higher is a shorter
-    crossfade.
+    crossfade. If `whole`, short chunks are extended to `chunk_length`, as much
+    on either side, by the recording and by silence beyond its ends.
     """
 
-    one_length = False
-
-    def __init__(self, chunk_length, hop, min_samples=1, power=1.0):
+    def __init__(
+        self, chunk_length, hop, min_samples=1, power=1.0, whole=False
+    ):
+        self.one_length, self.reflects = whole, not whole
         half = chunk_length // 2
         rising = np.arange(1, half + 1)
         falling = np.arange(chunk_length - half, 0, -1)
@@ -174,8 +180,11 @@ class TriangleChunks:
         weights = self._full_weights(min(index, len(self.triangle) // self.hop))
         if num_samples is not None:
             weights = weights[: num_samples - start]
-            missing = max(self.min_samples - len(weights), 0)
-            weights = np.pad(weights, (0, missing))
+            size = self.min_samples if self.reflects else self.chunk_length
+            missing = max(size - len(weights), 0)
+            before = 0 if self.reflects else missing // 2
+            weights = np.pad(weights, (before, missing - before))
+            start -= before
         return start, weights
 
 
@@ -305,13 +314,18 @@ class Crossfade:
     def _read(self, start, length):
         """`(items, channels, length)`, reflected at the recording's ends.
 
-        The reflection bounces as often as a short recording needs, as
+        Or with silence there, as the plan says. The reflection bounces as often as a short recording needs, as
         `np.pad(mode="reflect")` does; a single sample repeats. Chunks that lie
         inside are views.
         """
         stop = start + length
         if start >= 0 and stop <= (self._num_samples or stop):
             return self._audio[..., start - self._first : stop - self._first]
+        if not self._plan.reflects:
+            end = min(stop, self._num_samples)
+            outside = [(0, 0), (0, 0), (max(-start, 0), stop - end)]
+            first = max(start, 0) - self._first
+            return np.pad(self._audio[..., first : end - self._first], outside)
         position = np.abs(np.arange(start, stop))
         if self._num_samples is not None:
             # Repeats every 2 (N - 1): 0 1 2 3 2 1 | 0 1 2 3 2 1 ...
@@ -360,7 +374,7 @@ class Crossfade:
 
     def _add(self, stem, item, start, weights, output):
         """Adds the part of a chunk that lies inside the recording."""
-        begin, end = max(start, 0), start + len(weights)
+        begin, end = max(start, self._finished), start + len(weights)
         if self._num_samples is not None:
             end = min(end, self._num_samples)
         self._lengthen(end)

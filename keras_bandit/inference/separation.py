@@ -118,8 +118,8 @@ def chunk_and_hop(separator, chunk_seconds=None, hop_seconds=None):
     """Returns the lengths of a chunk and of the hop, in samples.
 
     Args:
-        separator: the model; its `sample_rate`, `chunk_seconds` and
-            `min_samples` are read.
+        separator: the model; its `sample_rate`, `chunk_seconds`,
+            `min_samples` and `max_samples` are read.
         chunk_seconds: float. Length of a chunk; `None` takes the model's.
         hop_seconds: float. From chunk to chunk; `None` takes
             `chunk_seconds / HOPS_PER_CHUNK[crossfade]` of the model (rounded
@@ -130,8 +130,8 @@ def chunk_and_hop(separator, chunk_seconds=None, hop_seconds=None):
 
     Raises:
         ValueError: if either is not positive or longer than a day, the hop
-            is longer than the chunk, or the chunk is shorter than the model
-            takes.
+            is longer than the chunk, or the chunk is shorter or longer than
+            the model takes.
     """
     if chunk_seconds is None:
         chunk_seconds = separator.chunk_seconds
@@ -147,7 +147,8 @@ def chunk_and_hop(separator, chunk_seconds=None, hop_seconds=None):
             f"hop_seconds={hop_seconds}, chunk_seconds={chunk_seconds}"
         )
     sample_rate = separator.sample_rate
-    chunk = check_chunk(chunk_seconds, sample_rate, separator.min_samples)
+    most = getattr(separator, "max_samples", None)
+    chunk = check_chunk(chunk_seconds, sample_rate, separator.min_samples, most)
     hop = max(round(hop_seconds * sample_rate), 1)
     if as_demucs:
         hop = max(int(chunk / HOPS_PER_CHUNK[crossfade]), 1)
@@ -211,7 +212,7 @@ def separate(
         sample_rate: int. Rate of `audio`, in Hz.
         chunk_seconds: float. Length of the chunks that the model sees;
             `None` takes the model's, its authors'. A shorter recording is
-            extended by reflection.
+            extended by reflection (with silence for HTDemucs).
         hop_seconds: float. From chunk to chunk, at most `chunk_seconds`.
             Smaller is smoother and slower. `None` takes half a chunk, two
             thirds for models that keep the middle of each, or Demucs's three
@@ -354,7 +355,8 @@ def _plan(separator, chunk, hop):
     if crossfade == "middle":
         return MiddleChunks(chunk, hop, separator.min_samples)
     power = getattr(separator, "transition_power", 1.0)
-    return TriangleChunks(chunk, hop, separator.min_samples, power)
+    whole = getattr(separator, "max_samples", None) is not None
+    return TriangleChunks(chunk, hop, separator.min_samples, power, whole)
 
 
 def _separate(separator, source, stream):

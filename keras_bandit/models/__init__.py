@@ -14,6 +14,7 @@ _HOME = {
     "BanditAudioSeparator": "bandit.bandit_audio_separator",
     "BanditBackbone": "bandit.bandit_audio_separator",
     "DemucsBag": "hybrid_demucs.demucs_bag",
+    "HTDemucsAudioSeparator": "htdemucs.htdemucs_audio_separator",
     "HybridDemucsAudioSeparator": (
         "hybrid_demucs.hybrid_demucs_audio_separator"
     ),

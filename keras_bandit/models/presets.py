@@ -5,6 +5,7 @@ import pathlib
 
 from keras_bandit.models.bandit.bandit_presets import BANDIT_PRESETS
 from keras_bandit.models.bsrnn.bsrnn_presets import BSRNN_PRESETS
+from keras_bandit.models.htdemucs.htdemucs_presets import HTDEMUCS_PRESETS
 from keras_bandit.models.hybrid_demucs.hybrid_demucs_presets import (
     HYBRID_DEMUCS_PRESETS,
 )
@@ -21,6 +22,7 @@ PRESETS = {
         *OPEN_UNMIX_PRESETS,
         *MRX_PRESETS,
         *HYBRID_DEMUCS_PRESETS,
+        *HTDEMUCS_PRESETS,
     )
 }
 

@@ -117,6 +117,10 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
     transition_power = 1.0
     """Exponent of the triangles that chunks are crossfaded by, if they are."""
 
+    max_samples = None
+    """Length that shorter waveforms are padded to and longer ones must not have,
+    but in training; `None`: there is none. Chunks are extended to theirs."""
+
     def __init__(
         self,
         waveform,
@@ -434,6 +438,7 @@ class StemSelection(AudioSeparator):
             "normalize_recording",
             "standardize_recording",
             "transition_power",
+            "max_samples",
         ):
             setattr(self, name, getattr(separator, name))
         self.metadata = dict(separator.metadata)

@@ -65,7 +65,8 @@ class DemucsBag(AudioSeparator):
             for the first.
         stem_weights: list for each member of non-negative numbers for each stem;
             `None`: the plain mean.
-        chunk_seconds: float; `None`: the first member's.
+        chunk_seconds: float; `None`: the first member's. At most what all
+            members take.
 
     Call arguments, returned values: as `AudioSeparator`.
 
@@ -101,6 +102,10 @@ class DemucsBag(AudioSeparator):
                     f"{stem_weights}"
                 )
             shares = given
+        limits = [m.max_samples for m in members if m.max_samples]
+        chunk_seconds = chunk_seconds or first.chunk_seconds
+        if limits:
+            chunk_seconds = min(chunk_seconds, min(limits) / first.sample_rate)
         waveform = keras.Input((channels, None), name="waveform")
         mean = WeightedMean(members, shares / shares.sum(axis=0), name="mean")
         x = mean(waveform)
@@ -108,7 +113,7 @@ class DemucsBag(AudioSeparator):
             waveform,
             split_stems(x, stems),
             sample_rate=first.sample_rate,
-            chunk_seconds=chunk_seconds or first.chunk_seconds,
+            chunk_seconds=chunk_seconds,
             min_samples=max(member.min_samples for member in members),
             **kwargs,
         )
@@ -116,6 +121,7 @@ class DemucsBag(AudioSeparator):
         self.crossfade = first.crossfade
         self.standardize_recording = first.standardize_recording
         self.transition_power = first.transition_power
+        self.max_samples = min(limits, default=None)
         silent = all(member.silent_in_silent_out for member in members)
         self.silent_in_silent_out = silent
 

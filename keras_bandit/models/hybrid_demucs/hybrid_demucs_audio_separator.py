@@ -10,9 +10,11 @@ from keras import ops
 from keras_bandit.common.checks import check_integer, check_stem_names
 from keras_bandit.models.hybrid_demucs.hybrid_network import HybridNetwork
 from keras_bandit.models.hybrid_demucs.hybrid_transforms import (
+    CutTo,
     HybridISTFT,
     HybridSTFT,
     Normalize,
+    PadTo,
     split_stems,
     to_features,
     to_spectrograms,
@@ -57,6 +59,9 @@ class HybridDemucsAudioSeparator(AudioSeparator):
         standardize_recording: bool. Whether `separate` takes a recording's
             mean and deviation away first, and gives them back.
         transition_power: float. Exponent of the triangle.
+        max_samples: int or `None`. See `AudioSeparator.max_samples`; given by
+            `HTDemucsAudioSeparator`, as is `middle`.
+        middle: see `HybridNetwork`.
         dtype: dtype policy or `None`. Spectra and waveforms stay float32.
 
     Call arguments, returned values: as `AudioSeparator`.
@@ -94,6 +99,8 @@ class HybridDemucsAudioSeparator(AudioSeparator):
         crossfade="triangle",
         standardize_recording=True,
         transition_power=1.0,
+        max_samples=None,
+        middle=None,
         dtype=None,
         **kwargs,
     ):
@@ -125,6 +132,7 @@ class HybridDemucsAudioSeparator(AudioSeparator):
             outputs,
             n_fft // 2,
             **sizes,
+            middle=middle,
             dtype=dtype,
             name="network",
         )
@@ -132,16 +140,21 @@ class HybridDemucsAudioSeparator(AudioSeparator):
         istft = HybridISTFT(n_fft, hybrid_old, name="istft")
         # === Functional model ===
         waveform = keras.Input((num_channels, None), name="waveform")
-        mixture = stft(waveform)  # (batch, channels, frames, bins, 2)
+        padded = waveform
+        if max_samples is not None:
+            padded = PadTo(max_samples, name="pad")(waveform)
+        mixture = stft(padded)  # (batch, channels, frames, bins, 2)
         x = to_features(mixture, complex_as_channels)
         x, mean, deviation = Normalize(name="normalize")(x)
-        y = ops.transpose(waveform, (0, 2, 1))
+        y = ops.transpose(padded, (0, 2, 1))
         y, time_mean, time_deviation = Normalize(name="time_normalize")(y)
         x, y = network(x, y)
         x = x * deviation + mean  # (batch, bins, frames, features)
         y = y * time_deviation + time_mean  # (batch, samples, all channels)
-        x = istft(to_spectrograms(x, mixture, complex_as_channels), waveform)
+        x = istft(to_spectrograms(x, mixture, complex_as_channels), padded)
         x = x + ops.transpose(y, (0, 2, 1))
+        if max_samples is not None:
+            x = CutTo(name="cut")(x, waveform)
         super().__init__(
             waveform,
             split_stems(x, stems),
@@ -150,6 +163,7 @@ class HybridDemucsAudioSeparator(AudioSeparator):
             min_samples=2,  # a deviation needs two
             **kwargs,
         )
+        self.max_samples = max_samples
         # === Config ===
         self.crossfade = crossfade
         self.standardize_recording = standardize_recording

@@ -23,7 +23,11 @@ TORCHAUDIO_NAMES = {
 }
 PREFIXES = ("demucs.", "torch_hdemucs.")
 MUSDB_STEMS = ["drums", "bass", "other", "vocals"]
-DNR_STEMS = ["speech", "music", "effects"]
+USUAL_STEMS = {
+    3: ["speech", "music", "effects"],
+    4: MUSDB_STEMS,
+    6: [*MUSDB_STEMS, "guitar", "piano"],
+}
 
 # Arguments of packages as ours; what is not here follows from the tensors.
 PACKAGE_ARGUMENTS = {
@@ -31,6 +35,8 @@ PACKAGE_ARGUMENTS = {
     "norm_groups": "norm_groups",
     "freq_emb": "embedding",
     "dconv_init": "dconv_scale",
+    "dconv_comp": "dconv_compression",
+    "growth": "growth",
     "multi_freqs": "band_ratios",
 }
 # BandIt's authors separate with their own chunks.
@@ -55,7 +61,7 @@ PACKAGE_CONSTANTS = {
 }
 
 
-def _affine(layer, name):
+def affine_pairs(layer, name):
     """Of a convolution, a `Dense` or a normalization, or `None`."""
     if layer is None:
         return []
@@ -65,20 +71,20 @@ def _affine(layer, name):
 
 
 def _branch_pairs(branch, name):
-    pairs = _affine(branch.squeeze, f"{name}.0")
-    pairs += _affine(branch.norm, f"{name}.1")
+    pairs = affine_pairs(branch.squeeze, f"{name}.0")
+    pairs += affine_pairs(branch.norm, f"{name}.1")
     place = 3  # after the activation
     if branch.lstm is not None:
         pairs += lstm_pairs(branch.lstm.lstm, f"{name}.{place}.lstm")
-        pairs += _affine(branch.lstm.linear, f"{name}.{place}.linear")
+        pairs += affine_pairs(branch.lstm.linear, f"{name}.{place}.linear")
         place += 1
     if branch.attention is not None:
         for key in ("content", "query", "key", "query_decay", "proj"):
             layer = getattr(branch.attention, key)
-            pairs += _affine(layer, f"{name}.{place}.{key}")
+            pairs += affine_pairs(layer, f"{name}.{place}.{key}")
         place += 1
-    pairs += _affine(branch.expand, f"{name}.{place}")
-    pairs += _affine(branch.expand_norm, f"{name}.{place + 1}")
+    pairs += affine_pairs(branch.expand, f"{name}.{place}")
+    pairs += affine_pairs(branch.expand_norm, f"{name}.{place + 1}")
     return [*pairs, (branch.scale, [f"{name}.{place + 3}.scale"])]
 
 
@@ -87,7 +93,7 @@ def _layer_pairs(layer, name):
     for b, band in enumerate(getattr(layer, "bands", [])):
         pairs += _layer_pairs(band, f"{name}.layers.{b}")
     for part in ("conv", "conv_tr", "rewrite", "norm1", "norm2"):
-        pairs += _affine(getattr(layer, part, None), f"{name}.{part}")
+        pairs += affine_pairs(getattr(layer, part, None), f"{name}.{part}")
     for d, branch in enumerate(getattr(layer, "residual", [])):
         pairs += _branch_pairs(branch, f"{name}.dconv.layers.{d}")
     return pairs
@@ -107,7 +113,7 @@ def separator_pairs(separator):
             pairs += _layer_pairs(layer, f"{kind}.{i}")
     if network.torchaudio_norm:
         last = len(network.time_encoder) - 1
-        pairs += _affine(network.unused_norm, f"tencoder.{last}.norm1")
+        pairs += affine_pairs(network.unused_norm, f"tencoder.{last}.norm1")
     return pairs
 
 
@@ -170,44 +176,48 @@ def sizes_of(tensors):
     }
 
 
-def build(tensors, sample_rates, stems=None, package=None):
-    """A `HybridDemucsAudioSeparator`.
+def settings_of(tensors, stems, package, constants=PACKAGE_CONSTANTS):
+    """Arguments of the separator, from tensors under demucs's names.
 
     Args:
         tensors: `{name: float32 array}`.
-        sample_rates: see `CheckpointFormat`.
         stems: list of str, names in the file's order; `None`: those of the
             package, or the released models'.
-        package: dict, the arguments that a package holds, or `None`.
+        package: dict, the arguments that a package holds, maybe none.
+        constants: dict, what they must be where they are there.
 
     Raises:
-        ValueError: if the tensors do not fit, or the network is of a kind
-            that is not here.
+        ValueError: if the network is of a kind that is not here.
     """
-    package = package or {}
-    for name, value in PACKAGE_CONSTANTS.items():
+    for name, value in constants.items():
         if package.get(name, value) != value:
             raise ValueError(
                 f"{name} must be {value!r} in a package; got {package[name]!r}"
             )
-    options = {"chunk_seconds": float(package.get("segment", 10))}
-    if any(name.startswith("demucs.") for name in tensors):
-        options = BANDIT_SEPARATION
-    tensors = demucs_names(tensors)
     count, sizes = sizes_of(tensors)
     if sizes["banded_depth"] and not package.get("multi_freqs"):
         raise ValueError(
             "multi_freqs, where the bands of rows end, must be in a package"
         )
     if stems is None:
-        named = {4: MUSDB_STEMS, 3: DNR_STEMS}.get(count)
-        stems = package.get("sources", named)
+        stems = package.get("sources", USUAL_STEMS.get(count))
     check_stem_count(stems, count)
     for theirs, ours in PACKAGE_ARGUMENTS.items():
         if package.get(theirs) is not None:
             sizes[ours] = package[theirs]
+    return {"stems": list(stems), **sizes}
+
+
+def build(tensors, sample_rates, stems=None, package=None):
+    """See `CheckpointFormat` and `settings_of`."""
+    package = package or {}
+    options = {"chunk_seconds": float(package.get("segment", 10))}
+    if any(name.startswith("demucs.") for name in tensors):
+        options = BANDIT_SEPARATION
+    tensors = demucs_names(tensors)
+    settings = settings_of(tensors, stems, package)
     separator = HybridDemucsAudioSeparator(
-        list(stems), sample_rate=sample_rates[0], **sizes, **options
+        sample_rate=sample_rates[0], **settings, **options
     )
     assign(separator_pairs(separator), tensors)
     return separator

@@ -150,9 +150,6 @@ class WindowedLSTM(keras.layers.Layer):
         x = ops.concatenate([x[:, 0, :edge], middle, x[:, -1, -edge:]], axis=1)
         return x[:, :steps]
 
-    def compute_output_shape(self, inputs_shape):
-        return inputs_shape
-
 
 class LocalState(keras.layers.Layer):
     """Attention that prefers what is near, by learned decays; residual.
@@ -210,9 +207,6 @@ class LocalState(keras.layers.Layer):
         result = ops.reshape(result, (batch, steps, channels))
         return inputs + self.proj(result)
 
-    def compute_output_shape(self, inputs_shape):
-        return inputs_shape
-
 
 class ResidualBranch(keras.layers.Layer):
     """A dilated bottleneck that is added, in deep layers with memory.
@@ -268,9 +262,6 @@ class ResidualBranch(keras.layers.Layer):
         for layer in (self.lstm, self.attention):
             x = x if layer is None else layer(x)
         return inputs + self.scale * glu(self.expand_norm(self.expand(x)))
-
-    def compute_output_shape(self, inputs_shape):
-        return inputs_shape
 
 
 class _Level(keras.layers.Layer):

@@ -18,6 +18,11 @@ class HybridDemucsPreset(Preset):
     model = "HybridDemucsAudioSeparator"
 
     def sizes(self, seconds=6.0):
+        count, *_ = self.count_levels(seconds)
+        return Sizes(count.parameters, count.products)
+
+    def count_levels(self, seconds):
+        """Counts, and places in both branches and channels after encoders."""
         kwargs = self.separator
         count = _Count(kwargs)
         channels, width = kwargs["num_channels"], kwargs["channels"]
@@ -47,7 +52,7 @@ class HybridDemucsPreset(Preset):
                     count.parameters -= 2 * width
             ends = time_ends = (width, width)
             width *= kwargs["growth"]
-        return Sizes(count.parameters, count.products)
+        return count, rows * frames, steps, ends[0]
 
 
 class _Count:
@@ -71,7 +76,8 @@ class _Count:
         """Gates of encoder and decoder, and residual branches."""
         self.convolution(places, width, 2 * width, 1, norm)
         self.convolution(places, width, 2 * width, context, norm)
-        for _ in range(self.kwargs["dconv_depth"]):
+        sides = 2 if self.kwargs["dconv_mode"] == 3 else 1
+        for _ in range(sides * self.kwargs["dconv_depth"]):
             hidden = width // self.kwargs["dconv_compression"]
             self.convolution(places, width, hidden, 3, norm=True)
             self.convolution(places, hidden, 2 * width, 1, norm=True)
@@ -92,46 +98,40 @@ class _Count:
         self.products += steps * weights
 
 
-def _hybrid_demucs(name, description, stems, num_channels, **changed):
-    return HybridDemucsPreset(
-        name,
-        description,
-        {
-            "stems": stems,
-            "num_channels": num_channels,
-            "sample_rate": 44100,
-            "n_fft": 4096,
-            "channels": 48,
-            "growth": 2,
-            "depth": 6,
-            "norm_starts": 4,
-            "dconv_depth": 2,
-            "dconv_compression": 4,
-            "dconv_lstm": 4,
-            "dconv_attention": 4,
-            "torchaudio_norm": False,
-            **changed,
-        },
-    )
-
+MUSDB18 = {
+    "stems": ["drums", "bass", "other", "vocals"],
+    "num_channels": 2,
+    "sample_rate": 44100,
+    "n_fft": 4096,
+    "channels": 48,
+    "growth": 2,
+    "depth": 6,
+    "norm_starts": 4,
+    "dconv_mode": 1,
+    "dconv_depth": 2,
+    "dconv_compression": 4,
+    "dconv_lstm": 4,
+    "dconv_attention": 4,
+    "torchaudio_norm": False,
+    "chunk_seconds": 44.0,
+}
 
 HYBRID_DEMUCS_PRESETS = [
-    _hybrid_demucs(
+    HybridDemucsPreset(
         "hybrid_demucs_dnr",
         "Hybrid Demucs v3 as BandIt's authors train it on DnR.",
-        ["speech", "music", "effects"],
-        1,
-        chunk_seconds=6.0,
-        crossfade="hann",
-        standardize_recording=False,
-        dconv_scale=1e-4,
-        torchaudio_norm=True,
+        {
+            **MUSDB18,
+            "stems": ["speech", "music", "effects"],
+            "num_channels": 1,
+            "dconv_scale": 1e-4,
+            "torchaudio_norm": True,
+            "chunk_seconds": 6.0,
+            "crossfade": "hann",
+            "standardize_recording": False,
+        },
     ),
-    _hybrid_demucs(
-        "hybrid_demucs_musdb18",
-        "Hybrid Demucs v3 for MUSDB18-HQ.",
-        ["drums", "bass", "other", "vocals"],
-        2,
-        chunk_seconds=44.0,
+    HybridDemucsPreset(
+        "hybrid_demucs_musdb18", "Hybrid Demucs v3 for MUSDB18-HQ.", MUSDB18
     ),
 ]

@@ -57,6 +57,10 @@ class HybridNetwork(keras.layers.Layer):
         torchaudio_norm: bool. Whether there are the scales and shifts that
             torchaudio's port has at the end of the time encoder and does not
             use, not trained here.
+        middle: layer from what both encoders return, `(batch, rows, frames,
+            channels)` and `(batch, steps, channels)`, to what decoders begin
+            with, of these shapes; rows are left then, and branches do not
+            meet. `None`: they meet, and decoders begin with zeros.
 
     Call arguments:
         spectrogram: `(batch, bins, frames, features)`, normalized.
@@ -67,8 +71,8 @@ class HybridNetwork(keras.layers.Layer):
         time_outputs)`.
 
     Raises:
-        ValueError: if there are too few layers to come to one row, or banded
-            layers have normalization.
+        ValueError: if there are too few layers to come to one row, or too
+            many with a `middle`, or banded layers have normalization.
     """
 
     def __init__(
@@ -91,9 +95,11 @@ class HybridNetwork(keras.layers.Layer):
         band_ratios,
         banded_depth,
         torchaudio_norm,
+        middle=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.middle = middle
         self.embedding = embedding
         self.num_bins = num_bins
         self.channels = channels
@@ -113,8 +119,6 @@ class HybridNetwork(keras.layers.Layer):
                 }
                 for d in range(dconv_depth)
             ]
-            encoder_branches = branches if dconv_mode & 1 else []
-            decoder_branches = branches if dconv_mode & 2 else []
             frequency, merges = rows > 1, 1 < rows <= KERNEL
             banded = bool(band_ratios) and i < banded_depth
             if banded and (groups or not frequency or merges):
@@ -122,25 +126,31 @@ class HybridNetwork(keras.layers.Layer):
                     "banded layers must have rows and no normalization; got "
                     f"banded_depth={banded_depth}, norm_starts={norm_starts}"
                 )
-            place = (KERNEL, STRIDE, KERNEL // 4, frequency, groups)
-            time_place = (KERNEL, STRIDE, KERNEL // 4, False, groups)
-            if banded:
-                place = (KERNEL, STRIDE, 0, True, groups)
-            elif merges:
-                place = (rows, STRIDE, 0, True, groups)
-                time_place = (rows, rows // 2, rows // 4, False, groups)
+            encoder, decoder = (
+                functools.partial(
+                    kind,
+                    branches=branches if dconv_mode & side else [],
+                    norm_groups=groups,
+                    dtype=dtype,
+                )
+                for kind, side in ((EncoderLayer, 1), (DecoderLayer, 2))
+            )
+            # Kernel, stride, padding, whether along bins
+            place = (KERNEL, STRIDE, 0 if banded else KERNEL // 4, True)
+            time_place = (KERNEL, STRIDE, KERNEL // 4, False)
+            if merges:
+                place = (rows, STRIDE, 0, True)
+                time_place = (rows, rows // 2, rows // 4, False)
             elif not frequency:
-                place = (4, 2, 1, False, groups)
-            encoder = functools.partial(
-                EncoderLayer, width, *place, encoder_branches, dtype=dtype
-            )
-            decoder = functools.partial(
-                DecoderLayer,
-                frequency_outputs,
-                *place,
-                decoder_branches,
-                dtype=dtype,
-            )
+                place = (4, 2, 1, False)
+            if frequency:
+                ends = {"plain": merges, "name": f"time_encoder_{i}"}
+                self.time_encoder.append(encoder(width, *time_place, **ends))
+                ends |= {"last": i == 0, "name": f"time_decoder_of_{i}"}
+                layer = decoder(time_outputs, *time_place, **ends)
+                self.time_decoder.append(layer)
+            encoder = functools.partial(encoder, width, *place)
+            decoder = functools.partial(decoder, frequency_outputs, *place)
             if banded:
                 bands = {"rows": rows, "ratios": band_ratios, "dtype": dtype}
                 encoder = functools.partial(BandedEncoder, encoder, **bands)
@@ -149,34 +159,14 @@ class HybridNetwork(keras.layers.Layer):
             name = f"decoder_{depth - 1 - i}"
             self.decoder.append(decoder(last=i == 0, name=name))
             if frequency:
-                self.time_encoder.append(
-                    EncoderLayer(
-                        width,
-                        *time_place,
-                        encoder_branches,
-                        plain=merges,
-                        dtype=dtype,
-                        name=f"time_encoder_{i}",
-                    )
-                )
-                self.time_decoder.append(
-                    DecoderLayer(
-                        time_outputs,
-                        *time_place,
-                        decoder_branches,
-                        plain=merges,
-                        last=i == 0,
-                        dtype=dtype,
-                        name=f"time_decoder_of_{i}",
-                    )
-                )
                 rows = 1 if merges else rows // STRIDE
             frequency_outputs = time_outputs = width
             width = int(growth * width)
-        if rows > 1:
+        if (rows > 1) != (middle is not None):
+            wanted = "one" if middle is None else "rows that are left"
             raise ValueError(
-                f"depth must be enough to come from {num_bins} bins to one; "
-                f"got depth={depth}"
+                f"depth must be so that {num_bins} bins come to {wanted}; got "
+                f"depth={depth}"
             )
         self.decoder.reverse()
         self.time_decoder.reverse()
@@ -200,6 +190,9 @@ class HybridNetwork(keras.layers.Layer):
                 dims = [None] * (2 if layer.frequency else 1)
                 layer.build((None, *dims, size))
                 size = layer.filters
+        if self.middle is not None:
+            size = self.encoder[-1].filters
+            self.middle.build((None, None, None, size), (None, None, size))
 
     def call(self, spectrogram, waveform):
         x, y = spectrogram, waveform
@@ -223,7 +216,10 @@ class HybridNetwork(keras.layers.Layer):
                 embedding = ops.transpose(self.freq_embedding)
                 x = x + scale * embedding[:, None]
             skips.append(x)
-        x = ops.zeros_like(x)
+        if self.middle is None:
+            x = ops.zeros_like(x)
+        else:
+            x, y = self.middle(x, y)
         own = len(self.decoder) - len(self.time_decoder)
         for i, layer in enumerate(self.decoder):
             if layer.frequency and len(x.shape) == 3:

@@ -105,6 +105,54 @@ class HybridISTFT(keras.layers.Layer):
         return (*spectrogram_shape[:2], waveform_shape[-1])
 
 
+class PadTo(keras.layers.Layer):
+    """Zeros after a waveform, but in training.
+
+    Args:
+        samples: int, of what is returned.
+
+    Call arguments:
+        waveform: `(batch, channels, samples)`.
+
+    Raises:
+        ValueError: if the waveform is longer.
+    """
+
+    def __init__(self, samples, **kwargs):
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.samples = samples
+
+    def call(self, waveform, training=None):
+        if training:
+            return waveform
+        samples = ops.shape(waveform)[-1]
+        lacking = self.samples - samples
+        if not isinstance(samples, int):
+            lacking = ops.maximum(lacking, 0)
+        elif lacking < 0:
+            raise ValueError(
+                f"waveforms must have at most {self.samples} samples, as the "
+                f"model was trained at; got {samples}"
+            )
+        return ops.pad(waveform, [[0, 0], [0, 0], [0, lacking]])
+
+    def compute_output_shape(self, waveform_shape):
+        return (*waveform_shape[:-1], None)
+
+
+class CutTo(keras.layers.Layer):
+    """The first samples of `inputs`, as many as `waveform` has."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**{**kwargs, "dtype": "float32"})
+
+    def call(self, inputs, waveform):
+        return inputs[..., : ops.shape(waveform)[-1]]
+
+    def compute_output_shape(self, inputs_shape, waveform_shape):
+        return (*inputs_shape[:-1], waveform_shape[-1])
+
+
 class Normalize(keras.layers.Layer):
     """Zero mean and unit deviation, the unbiased one, of each item.
 
