@@ -35,6 +35,17 @@ def count_frames(samples, n_fft, hop_length):
     return frames + (samples % hop_length + hop_length - beyond) // hop_length
 
 
+def stft_scale(n_fft):
+    """Magnitudes of a transform with the plain window over those of `stft`."""
+    return float(np.sqrt(np.sum(hann_window(n_fft) ** 2)))
+
+
+def as_pairs(x):
+    """Complex64 `(…)` to float32 `(…, 2)`, a view if it is contiguous."""
+    x = np.ascontiguousarray(x)
+    return x.view("float32").reshape(*x.shape, 2)
+
+
 def unit_window(n_fft):
     """Periodic Hann window whose squares sum to 1, `(n_fft,)` float32.
 

@@ -154,6 +154,15 @@ class MaskSeparator(AudioSeparator):
         """
         return self.core
 
+    def core_transforms(self):
+        return {
+            "stft": {
+                "n_fft": self.n_fft,
+                "hop_length": self.hop_length,
+                "pad_mode": self.pad_mode,
+            }
+        }
+
     def domains(self, waveforms):
         spectrograms = {s: self.stft(x) for s, x in waveforms.items()}
         more = self._more_domains(spectrograms) if self._more_domains else {}

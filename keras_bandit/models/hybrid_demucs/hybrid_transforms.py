@@ -4,12 +4,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_bandit.common.numpy_spectral import stft_scale
 from keras_bandit.layers import ISTFT, STFT
-from keras_bandit.layers.magnitude import Magnitude, stft_scale
+from keras_bandit.layers.magnitude import Magnitude
+from keras_bandit.models.hybrid_demucs.numpy_transforms import EDGE_FRAMES
 from keras_bandit.models.open_unmix.wiener import with_phase_of
-
-EDGE_FRAMES = 2
-"""Frames at either end that lie in the padding and are left out."""
 
 
 class HybridSTFT(keras.layers.Layer):

@@ -11,10 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_bandit.backend import complex_product
-
-EPSILON = 1e-10
-LOUDEST = 10.0
-"""Mixtures are scaled so that no bin is above it while the filter is found."""
+from keras_bandit.models.open_unmix.numpy_transforms import EPSILON, LOUDEST
 
 
 def conjugate(x):
