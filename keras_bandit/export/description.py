@@ -96,7 +96,7 @@ def _read_description(folder):
             f"{description['format']!r}"
         )
     _check(path, description, _KEYS)
-    kinds = TRANSFORMS.keys() & description.keys() or {"stft"}
+    kinds = TRANSFORMS.keys() & description.keys()
     _check(path, description, dict.fromkeys(kinds, dict))
     if "stft" in kinds:
         _check(path, description["stft"], _STFT_KEYS)
@@ -129,7 +129,7 @@ def _check_values(
     if check_integer("n_fft", stft["n_fft"], 2 * hop_length) % 2:
         raise ValueError(f"n_fft must be even; got {stft['n_fft']}")
     check_choice("pad_mode", stft["pad_mode"], ("constant", "reflect"))
-    if set(stft) - set(_STFT_KEYS):
+    if set(stft) - {*_STFT_KEYS, "extra_frame"}:
         raise ValueError(f"stft has other keys than {[*_STFT_KEYS]}")
 
 

@@ -4,8 +4,10 @@ import functools
 
 import keras
 
-from keras_bandit.export import UnsupportedModelError
-from keras_bandit.export import hybrid_demucs_emitters  # noqa: F401
+from keras_bandit.export import (
+    UnsupportedModelError,
+    hybrid_demucs_emitters,  # noqa: F401
+)
 from keras_bandit.export.emitters import EMITTERS
 from keras_bandit.export.onnx_graph import OnnxGraph
 

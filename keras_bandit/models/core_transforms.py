@@ -107,8 +107,13 @@ TRANSFORMS = {
 def make_transforms(stems, description):
     """The transforms of a description, which has one key of `TRANSFORMS`.
 
-    `TypeError` or `ValueError` if it has another number, or settings are not
-    those of the class.
+    `ValueError` if it has another number of them; `TypeError` if the settings
+    are not those of the class.
     """
-    (kind,) = TRANSFORMS.keys() & description.keys()
+    kinds = TRANSFORMS.keys() & description.keys()
+    if len(kinds) != 1:
+        raise ValueError(
+            f"a core needs one of {', '.join(TRANSFORMS)}; got {sorted(kinds)}"
+        )
+    (kind,) = kinds
     return TRANSFORMS[kind](stems, **description[kind])

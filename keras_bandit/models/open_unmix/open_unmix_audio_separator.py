@@ -236,6 +236,7 @@ class OpenUnmixAudioSeparator(MaskSeparator):
             decoders=decoders,
             hop_length=hop_length,
             pad_mode="reflect",
+            extra_frame=False,
             sample_rate=sample_rate,
             chunk_seconds=chunk_seconds,
             post_filter=filter_all if filtered else None,
