@@ -130,8 +130,10 @@ def _windowed_lstm(graph, layer, x):
     y = lstm_layers(graph, layer.lstm, graph.reshape(y, -1, width, channels))
     y = graph.reshape(y, batch, -1, 2 * channels)
     place = _range(graph, steps)
-    window = graph.add("Div", graph.add("Sub", place, edge), hop)
-    window = graph.add("Min", window, last)
+    # OpenVINO rounds a negative quotient down, ONNX Runtime up.
+    inner = graph.add("Sub", place, edge)
+    inner = graph.add("Max", inner, graph.integers(0))
+    window = graph.add("Min", graph.add("Div", inner, hop), last)
     # width - hop steps are passed twice for each window before.
     place = graph.add("Add", place, graph.add("Mul", window, shared))
     y = graph.add("Gather", y, place, axis=1)
