@@ -162,7 +162,7 @@ def test_separate_on_an_engine(model, engine):
     [
         {"band_ratios": [0.3], "banded_depth": 1, "norm_starts": 2},
         {"dconv_mode": 3, "n_fft": 512, "complex_as_channels": False},
-        {"hybrid_old": True, "norm_starts": 0},
+        {"hybrid_old": True, "norm_starts": 0, "norm_groups": 2},
     ],
 )
 def test_other_demucs(settings):

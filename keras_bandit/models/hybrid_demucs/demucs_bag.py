@@ -124,6 +124,8 @@ class DemucsBag(AudioSeparator):
         inputs, outputs = [], {}
         for i, member in enumerate(self.get_layer("mean").members):
             core = member.core_model()
+            # Parts of a model need names of their own.
+            core = keras.Model(core.input, core.output, name=f"member_{i}")
             own = [
                 keras.Input(x.shape[1:], name=f"{i}_{x.name}")
                 for x in core.inputs
