@@ -65,6 +65,28 @@ def _convolution(graph, layer, x, padding=0, transpose=False):
     )
 
 
+def _transposed_over_bins(graph, layer, x):
+    """A transposed convolution as a convolution of each phase of its stride.
+
+    OpenVINO is slow in transposed ones of two axes. Bin `stride * q + p` of the
+    output is the sum over taps `j` of `x[q - j] * kernel[p + stride * j]`.
+    """
+    kernel, bias = weights(graph, layer, "kernel", "bias")
+    (size, _), (stride, _) = layer.kernel_size, layer.strides
+    taps, filters = size // stride, layer.filters
+    kernel = graph.reshape(kernel, taps, stride, filters, -1)
+    kernel = graph.gather(kernel, np.arange(taps)[::-1], 0)
+    kernel = graph.transpose(kernel, 2, 1, 3, 0)
+    kernel = graph.reshape(kernel, filters * stride, -1, taps, 1)
+    bias = graph.gather(bias, np.repeat(np.arange(filters), stride), 0)
+    pads = [taps - 1, 0, taps - 1, 0]
+    y = graph.add("Conv", x, kernel, bias, pads=pads)
+    bins, frames = _size(graph, y, 2), _size(graph, y, 3)
+    y = graph.reshape(y, -1, filters, stride, bins, frames)
+    y = graph.transpose(y, 0, 1, 3, 2, 4)
+    return graph.reshape(y, 0, filters, -1, frames)
+
+
 def _group_norm(graph, layer, x, ndim=3):
     """As PyTorch exports it; OpenVINO recognizes that."""
     if layer is None:
@@ -238,16 +260,19 @@ def _decoder(graph, layer, x, skip=None, length=None):
         x = _convolution(graph, layer.rewrite, x)
         x = _glu(graph, _norm(graph, layer, "norm1", x))
         x = _branches(graph, layer, x)
-    # Normalization sees what is trimmed.
-    trimmed = 0 if layer.norm2 is not None else layer.padding
-    y = _convolution(graph, layer.conv_tr, x, trimmed, transpose=True)
-    y = _norm(graph, layer, "norm2", y)
-    start = layer.padding - trimmed
-    if not layer.frequency:
+    if layer.frequency:
+        y = _transposed_over_bins(graph, layer.conv_tr, x)
+        y = _norm(graph, layer, "norm2", y)
+        if layer.padding:
+            y = _slice(graph, y, layer.padding, -layer.padding, 2)
+    else:
+        # Normalization sees what is trimmed.
+        trimmed = 0 if layer.norm2 is not None else layer.padding
+        y = _convolution(graph, layer.conv_tr, x, trimmed, transpose=True)
+        y = _norm(graph, layer, "norm2", y)
+        start = layer.padding - trimmed
         stop = graph.add("Add", length, graph.integers(start))
         y = _slice(graph, y, start, stop, 2)
-    elif start:
-        y = _slice(graph, y, start, -start, 2)
     return (y if layer.last else _gelu(graph, y)), x
 
 
