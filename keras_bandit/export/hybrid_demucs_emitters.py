@@ -46,8 +46,8 @@ def _range(graph, size):
     return graph.add("Range", *(graph.add("Squeeze", end) for end in ends))
 
 
-def _convolution(graph, layer, x, padding=0, transpose=False):
-    """`padding` is of the first axis, in a transposed one what it trims."""
+def _convolution(graph, layer, x, padding=0):
+    """`padding` is of the first axis."""
     kernel, bias = weights(graph, layer, "kernel", "bias")
     sizes = layer.kernel_size
     axes = range(len(sizes))
@@ -55,7 +55,7 @@ def _convolution(graph, layer, x, padding=0, transpose=False):
     if layer.padding == "same":
         pads = [layer.dilation_rate[i] * (sizes[i] - 1) // 2 for i in axes]
     return graph.add(
-        "ConvTranspose" if transpose else "Conv",
+        "Conv",
         x,
         graph.transpose(kernel, len(sizes) + 1, len(sizes), *axes),
         bias,
@@ -65,26 +65,29 @@ def _convolution(graph, layer, x, padding=0, transpose=False):
     )
 
 
-def _transposed_over_bins(graph, layer, x):
-    """A transposed convolution as a convolution of each phase of its stride.
+def _transposed_convolution(graph, layer, x):
+    """As a convolution of each phase of its stride.
 
-    OpenVINO is slow in transposed ones of two axes. Bin `stride * q + p` of the
+    OpenVINO is slow in transposed ones. Bin or step `stride * q + p` of the
     output is the sum over taps `j` of `x[q - j] * kernel[p + stride * j]`.
     """
     kernel, bias = weights(graph, layer, "kernel", "bias")
-    (size, _), (stride, _) = layer.kernel_size, layer.strides
-    taps, filters = size // stride, layer.filters
+    stride, filters = layer.strides[0], layer.filters
+    taps = layer.kernel_size[0] // stride
+    over_bins = len(layer.strides) == 2
+    ones, zeros = [1] * over_bins, [0] * over_bins
     kernel = graph.reshape(kernel, taps, stride, filters, -1)
     kernel = graph.gather(kernel, np.arange(taps)[::-1], 0)
     kernel = graph.transpose(kernel, 2, 1, 3, 0)
-    kernel = graph.reshape(kernel, filters * stride, -1, taps, 1)
+    kernel = graph.reshape(kernel, filters * stride, -1, taps, *ones)
     bias = graph.gather(bias, np.repeat(np.arange(filters), stride), 0)
-    pads = [taps - 1, 0, taps - 1, 0]
-    y = graph.add("Conv", x, kernel, bias, pads=pads)
-    bins, frames = _size(graph, y, 2), _size(graph, y, 3)
-    y = graph.reshape(y, -1, filters, stride, bins, frames)
-    y = graph.transpose(y, 0, 1, 3, 2, 4)
-    return graph.reshape(y, 0, filters, -1, frames)
+    pads = [taps - 1, *zeros]
+    y = graph.add("Conv", x, kernel, bias, pads=[*pads, *pads])
+    rows = _size(graph, y, 2)
+    frames = [_size(graph, y, 3)] * over_bins
+    y = graph.reshape(y, -1, filters, stride, rows, *frames)
+    y = graph.transpose(y, 0, 1, 3, 2, *[4] * over_bins)
+    return graph.reshape(y, 0, filters, -1, *frames)
 
 
 def _group_norm(graph, layer, x, ndim=3):
@@ -260,19 +263,14 @@ def _decoder(graph, layer, x, skip=None, length=None):
         x = _convolution(graph, layer.rewrite, x)
         x = _glu(graph, _norm(graph, layer, "norm1", x))
         x = _branches(graph, layer, x)
-    if layer.frequency:
-        y = _transposed_over_bins(graph, layer.conv_tr, x)
-        y = _norm(graph, layer, "norm2", y)
-        if layer.padding:
-            y = _slice(graph, y, layer.padding, -layer.padding, 2)
-    else:
-        # Normalization sees what is trimmed.
-        trimmed = 0 if layer.norm2 is not None else layer.padding
-        y = _convolution(graph, layer.conv_tr, x, trimmed, transpose=True)
-        y = _norm(graph, layer, "norm2", y)
-        start = layer.padding - trimmed
+    y = _transposed_convolution(graph, layer.conv_tr, x)
+    y = _norm(graph, layer, "norm2", y)
+    start = layer.padding
+    if not layer.frequency:
         stop = graph.add("Add", length, graph.integers(start))
         y = _slice(graph, y, start, stop, 2)
+    elif start:
+        y = _slice(graph, y, start, -start, 2)
     return (y if layer.last else _gelu(graph, y)), x
 
 
