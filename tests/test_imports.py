@@ -129,7 +129,13 @@ def modules_after(code):
 
 @pytest.mark.once
 @pytest.mark.parametrize(
-    "name", ["bands", "common.numpy_spectral", "models.presets"]
+    "name",
+    [
+        "bands",
+        "common.numpy_spectral",
+        "models.core_transforms",
+        "models.presets",
+    ],
 )
 def test_tables_and_transforms_need_numpy_alone(name):
     assert "keras" not in modules_after(f"import keras_bandit.{name}")

@@ -16,7 +16,8 @@ def add_export(commands):
         "export",
         help="export a preset for engines without Keras",
         description="Writes a preset's model to the directory OUT. onnx and "
-        "openvino hold the core, spectrogram to masks; saved_model and litert "
+        "openvino hold the core, what lies between the STFT and its inverse; "
+        "saved_model and litert "
         "the whole model, waveform to waveforms, for one length. "
         "OUT/separator.json says what the model is.",
     )

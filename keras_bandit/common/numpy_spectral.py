@@ -21,18 +21,36 @@ def reach_of(n_fft):
     return n_fft * 7 // 16
 
 
-def count_frames(samples, n_fft, hop_length):
+LEAST_ENVELOPE = 1e-3
+"""Summed squared windows are above it up to `reach_of` behind the last centre."""
+
+
+def count_frames(samples, n_fft, hop_length, extra_frame=True):
     """Frames of a waveform, `1 + samples // hop_length`, int or tensor.
 
-    One more where the last sample would lie farther than `reach_of(n_fft)`
-    behind the last frame's centre, which only a longer hop allows.
+    With `extra_frame` one more where the last sample would lie farther than
+    `reach_of(n_fft)` behind the last frame's centre, which only a longer hop
+    allows.
     """
     frames = 1 + samples // hop_length
+    if not extra_frame:
+        return frames
     # The last sample is samples % hop_length - 1 behind the last centre.
     beyond = reach_of(n_fft) + 2
     if hop_length <= beyond:
         return frames
     return frames + (samples % hop_length + hop_length - beyond) // hop_length
+
+
+def stft_scale(n_fft):
+    """Magnitudes of a transform with the plain window over those of `stft`."""
+    return float(np.sqrt(np.sum(hann_window(n_fft) ** 2)))
+
+
+def as_pairs(x):
+    """Complex64 `(…)` to float32 `(…, 2)`, a view if it is contiguous."""
+    x = np.ascontiguousarray(x)
+    return x.view("float32").reshape(*x.shape, 2)
 
 
 def unit_window(n_fft):
@@ -45,7 +63,7 @@ def unit_window(n_fft):
     return (window / np.sqrt(np.sum(window**2))).astype("float32")
 
 
-def framed(waveform, n_fft, hop_length, pad_mode="constant"):
+def framed(waveform, n_fft, hop_length, pad_mode="constant", extra_frame=True):
     """Cuts audio into frames centred on multiples of the hop.
 
     `(…, samples)` to `(…, frames, n_fft)`, a view, with `count_frames` frames.
@@ -60,12 +78,13 @@ def framed(waveform, n_fft, hop_length, pad_mode="constant"):
         )
     width = [(0, 0)] * (waveform.ndim - 1) + [(half, half)]
     padded = np.pad(waveform, width, mode=pad_mode)
-    last = (count_frames(samples, n_fft, hop_length) - 1) * hop_length
+    count = count_frames(samples, n_fft, hop_length, extra_frame)
+    last = (count - 1) * hop_length
     if last > samples:
         width[-1] = (0, last - samples)
         padded = np.pad(padded, width)
     frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft, axis=-1)
-    return frames[..., ::hop_length, :]
+    return frames[..., : last + 1 : hop_length, :]
 
 
 def overlap_add(frames, hop_length):
@@ -83,9 +102,9 @@ def overlap_add(frames, hop_length):
     return total[..., : (count - 1) * hop_length + n_fft]
 
 
-def stft(waveform, n_fft, hop_length, pad_mode="constant"):
+def stft(waveform, n_fft, hop_length, pad_mode="constant", extra_frame=True):
     """`(…, frames, bins)` complex64; arguments as `framed`."""
-    frames = framed(waveform, n_fft, hop_length, pad_mode)
+    frames = framed(waveform, n_fft, hop_length, pad_mode, extra_frame)
     return np.fft.rfft(frames * unit_window(n_fft))
 
 
@@ -97,6 +116,5 @@ def istft(spectrogram, n_fft, hop_length, samples):
     energy = np.broadcast_to((window**2).astype("float32"), frames.shape[-2:])
     summed = overlap_add(frames, hop_length)
     envelope = overlap_add(energy, hop_length)
-    # After the half frame before the signal the envelope is at least 1e-3.
     inside = slice(n_fft // 2, n_fft // 2 + samples)
-    return summed[..., inside] / envelope[inside]
+    return summed[..., inside] / np.maximum(envelope[inside], LEAST_ENVELOPE)

@@ -9,6 +9,7 @@ from keras_bandit.common.checks import (
     check_stem_names,
 )
 from keras_bandit.common.files import check_replaceable, read_json
+from keras_bandit.models.core_transforms import TRANSFORMS, make_transforms
 
 DESCRIPTION_FILE = "separator.json"
 
@@ -34,9 +35,19 @@ _KEYS = {
     "min_samples": int,
     "silent_in_silent_out": bool,
     "metadata": dict,
-    "stft": dict,
 }
 _STFT_KEYS = {"n_fft": int, "hop_length": int, "pad_mode": str}
+
+HOW_TO_SEPARATE = {
+    "linked_channels": False,
+    "crossfade": "hann",
+    "target_lufs": None,
+    "normalize_recording": None,
+    "standardize_recording": False,
+    "transition_power": 1.0,
+}
+"""Attributes of `AudioSeparator` that `separate` asks for; defaults are left
+out of a description."""
 
 
 def is_exported_core(path):
@@ -86,10 +97,14 @@ def _read_description(folder):
             f"{description['format']!r}"
         )
     _check(path, description, _KEYS)
-    _check(path, description["stft"], _STFT_KEYS)
+    kinds = TRANSFORMS.keys() & description.keys()
+    _check(path, description, dict.fromkeys(kinds, dict))
+    if "stft" in kinds:
+        _check(path, description["stft"], _STFT_KEYS)
     try:
         _check_values(**description)
-    except ValueError as error:
+        make_transforms(description["stems"], description)
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
     return description
 
@@ -100,7 +115,7 @@ def _check_values(
     num_channels,
     chunk_seconds,
     min_samples,
-    stft,
+    stft=None,
     normalize_recording=None,
     **_,
 ):
@@ -114,11 +129,13 @@ def _check_values(
         from keras_bandit.common.loudness import LEVELS  # with NumPy
 
         check_choice("normalize_recording", normalize_recording, LEVELS)
+    if stft is None:
+        return
     hop_length = check_integer("hop_length", stft["hop_length"], 1)
     if check_integer("n_fft", stft["n_fft"], 2 * hop_length) % 2:
         raise ValueError(f"n_fft must be even; got {stft['n_fft']}")
     check_choice("pad_mode", stft["pad_mode"], ("constant", "reflect"))
-    if set(stft) - set(_STFT_KEYS):
+    if set(stft) - {*_STFT_KEYS, "extra_frame"}:
         raise ValueError(f"stft has other keys than {[*_STFT_KEYS]}")
 
 

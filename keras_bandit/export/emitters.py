@@ -31,6 +31,7 @@ from keras_bandit.models.bandit.bandit_layers import (
     FoldChannels,
     UnfoldChannels,
 )
+from keras_bandit.models.mrx.mrx_layers import SameFrames
 from keras_bandit.models.open_unmix.open_unmix_layers import (
     InnerFrames,
     InputScaling,
@@ -402,8 +403,38 @@ def concatenate(graph, layer, parts):
     return graph.concat(parts, layer.axis)
 
 
+@emits(keras.layers.Average)
+def average(graph, layer, parts):
+    return graph.add("Mean", *parts)
+
+
+@emits(keras.layers.Permute)
+def permute(graph, layer, x):
+    return graph.transpose(x, 0, *layer.dims)
+
+
+@emits(keras.layers.Reshape)
+def reshape(graph, layer, x):
+    return graph.reshape(x, 0, *layer.target_shape)
+
+
+@emits(SameFrames)
+def same_frames(graph, layer, x, other):
+    return x  # as `MRXTransforms` has it
+
+
 @emits(LSTMStack)
 def lstm_stack(graph, layer, x):
+    *leading, steps, features = graph.dims(x)
+    if len(leading) == 1:
+        return lstm_layers(graph, layer, x)
+    x = graph.reshape(x, -1, steps, features)
+    x = lstm_layers(graph, layer, x)
+    return graph.reshape(x, *leading, steps, layer.output_dim)
+
+
+def lstm_layers(graph, layer, x):
+    """`(batch, steps, features)` to `(batch, steps, output_dim)`."""
     for recurrent in layer.recurrent:
         x = _recurrence(graph, recurrent, "LSTM", x)
     return x

@@ -16,10 +16,12 @@ from keras_bandit.common.hidden_modules import import_openvino
 from keras_bandit.export import FORMATS, UnsupportedModelError
 from keras_bandit.export.description import (
     DESCRIPTION_FILE,
+    HOW_TO_SEPARATE,
     MODEL_FILES,
     VERSION,
     check_export_replaceable,
 )
+from keras_bandit.models.core_transforms import make_transforms
 
 
 def export_core(
@@ -33,9 +35,9 @@ def export_core(
 ):
     """Writes a separator for engines without Keras.
 
-    `"onnx"` and `"openvino"` hold the core of a mask model, spectrogram to
-    masks, of any batch and length; the transforms are left to the program
-    that runs it. `"saved_model"` and `"litert"` hold the whole of any model,
+    `"onnx"` and `"openvino"` hold the core, what lies between a model's
+    transforms, of any batch and length; the transforms are left to the
+    program that runs it. `"saved_model"` and `"litert"` hold the whole of any model,
     waveform `(1, channels, samples)` to `{stem: waveform}`, for one length.
 
     Args:
@@ -119,18 +121,11 @@ def describe(separator, format):
         "weights_sha256": weights_checksum(separator),
         "metadata": separator.metadata,
     }
-    if separator.linked_channels:
-        description["linked_channels"] = True
-    if separator.crossfade != "hann":
-        description["crossfade"] = separator.crossfade
-    if separator.normalize_recording is not None:
-        description["normalize_recording"] = separator.normalize_recording
+    for name, default in HOW_TO_SEPARATE.items():
+        if getattr(separator, name) != default:
+            description[name] = getattr(separator, name)
     if format in ("onnx", "openvino"):
-        description["stft"] = {
-            "n_fft": separator.n_fft,
-            "hop_length": separator.hop_length,
-            "pad_mode": separator.pad_mode,
-        }
+        description |= separator.core_transforms()
     return description
 
 
@@ -154,9 +149,10 @@ def core_bytes(separator, format="onnx"):
         core = separator.core_model()
     except ValueError as error:
         raise UnsupportedModelError(
-            f"format {format} holds cores of mask models: {error}"
+            f"format {format} holds cores: {error}"
         ) from error
-    return onnx_core(core, separator.stems).SerializeToString()
+    transforms = make_transforms(separator.stems, separator.core_transforms())
+    return onnx_core(core, transforms).SerializeToString()
 
 
 def refuse_preprocessor(separator, format):

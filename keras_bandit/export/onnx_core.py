@@ -4,7 +4,10 @@ import functools
 
 import keras
 
-from keras_bandit.export import UnsupportedModelError
+from keras_bandit.export import (
+    UnsupportedModelError,
+    hybrid_demucs_emitters,  # noqa: F401
+)
 from keras_bandit.export.emitters import EMITTERS
 from keras_bandit.export.onnx_graph import OnnxGraph
 
@@ -12,13 +15,21 @@ from keras_bandit.export.onnx_graph import OnnxGraph
 _MOST_BYTES = 2**31 - 1
 
 
-def onnx_core(core, stems, fold=True):
+# Names of the axes of spectrograms, real masks and waveforms.
+_AXES = {
+    5: ("batch", "channels", "frames", "bins", "parts"),
+    4: ("batch", "channels", "frames", "bins"),
+    3: ("batch", "channels", "samples"),
+}
+
+
+def onnx_core(core, transforms, fold=True):
     """Writes the layers of a `core_model` as an ONNX graph, `onnx.ModelProto`.
 
-    Standard operators alone. Batch, channels (of models that take any number)
-    and frames are free. The input is `spectrogram (batch, channels, frames,
-    bins, 2)`, outputs are `mask_<stem>` of that shape in the order of `stems`,
-    all float32. `fold` is `OnnxGraph`'s.
+    Standard operators alone, all float32. Batch, channels (of models that take
+    any number), frames and samples are free. Inputs and outputs are those of
+    the `transforms` (`models/core_transforms.py`), in their order. `fold` is
+    `OnnxGraph`'s.
 
     Raises:
         UnsupportedModelError: if there is no emitter for a layer, a layer's
@@ -30,20 +41,26 @@ def onnx_core(core, stems, fold=True):
             "format onnx holds models of less than 2 GiB; got "
             f"{size / 2**30:.1f} GiB"
         )
-    (spectrogram,) = core.inputs
-    dims = [
-        name if size is None else size
-        for name, size in zip(
-            ("batch", "channels", "frames", "bins", "parts"),
-            spectrogram.shape,
-            strict=True,
-        )
-    ]
     graph = OnnxGraph(fold)
-    masks = _emit(graph, core, graph.input("spectrogram", dims))
+    inputs = [
+        graph.input(name, _dims(tensor.shape))
+        for name, tensor in zip(transforms.inputs, core.inputs, strict=True)
+    ]
+    outputs = _emit(graph, core, *inputs)
     # Keras sorts the keys on some backends.
-    names = [f"mask_{stem}" for stem in stems]
-    return graph.model({name: (masks[name], dims) for name in names})
+    return graph.model(
+        {
+            name: (outputs[name], _dims(graph.shapes[outputs[name]]))
+            for name in transforms.outputs
+        }
+    )
+
+
+def _dims(shape):
+    return [
+        name if size is None else size
+        for name, size in zip(_AXES[len(shape)], shape, strict=True)
+    ]
 
 
 def _emit(graph, layer, *inputs, **kwargs):
@@ -52,11 +69,17 @@ def _emit(graph, layer, *inputs, **kwargs):
         with graph.scope(layer.name):
             # Keras has no public way to walk a model's layers in order.
             return layer._run_through_graph(
-                inputs,
+                keras.tree.flatten(inputs),
                 operation_fn=lambda inner: functools.partial(
                     _emit, graph, inner
                 ),
             )
+    if isinstance(layer, keras.Sequential):
+        (x,) = inputs
+        with graph.scope(layer.name):
+            for inner in layer.layers:
+                x = _emit(graph, inner, x)
+        return x
     if type(layer) not in EMITTERS:
         raise UnsupportedModelError(
             f"format onnx has no emitter for {type(layer).__name__}; got "
@@ -67,5 +90,7 @@ def _emit(graph, layer, *inputs, **kwargs):
     specs = keras.tree.map_structure(
         lambda x: keras.KerasTensor(graph.shapes[x]), list(inputs)
     )
-    graph.shapes[output] = layer.compute_output_spec(*specs).shape
+    specs = keras.tree.flatten(layer.compute_output_spec(*specs))
+    for name, spec in zip(keras.tree.flatten(output), specs, strict=True):
+        graph.shapes[name] = spec.shape
     return output

@@ -88,15 +88,20 @@ class OnnxGraph:
 
     def add(self, op, *inputs, **attributes):
         """Adds a node of one output, and returns that."""
+        return self.add_many(1, op, *inputs, **attributes)[0]
+
+    def add_many(self, count, op, *inputs, **attributes):
+        """Adds a node of so many outputs, and returns them."""
         key = (op, inputs, repr(attributes))
         if key not in self._known:
             number = len(self._nodes)
-            self._known[key] = f"{op.lower()}_{number}"
+            name = f"{op.lower()}_{number}"
+            self._known[key] = [name, *(f"{name}_{i}" for i in range(1, count))]
             self._nodes.append(
                 helper.make_node(
                     op,
                     list(inputs),
-                    [self._known[key]],
+                    self._known[key],
                     name=f"{self.place}/{op}_{number}",
                     **attributes,
                 )

@@ -13,6 +13,7 @@ from keras_bandit.common.files import replace_file, write_json
 from keras_bandit.export.description import DESCRIPTION_FILE, MODEL_FILES
 from keras_bandit.export.exporting import describe
 from keras_bandit.export.onnx_core import onnx_core
+from keras_bandit.models.core_transforms import make_transforms
 
 # What is smaller stays in the core.
 _LEAST_BYTES = 1024
@@ -26,7 +27,8 @@ def write_preset_core(separator, folder):
     """
     folder = pathlib.Path(folder)
     # The reader derives its weights from the variables as they are stored.
-    model = onnx_core(separator.core_model(), separator.stems, fold=False)
+    transforms = make_transforms(separator.stems, separator.core_transforms())
+    model = onnx_core(separator.core_model(), transforms, fold=False)
     places = _places(folder)
     for tensor in model.graph.initializer:
         place = places.get(tensor.raw_data)

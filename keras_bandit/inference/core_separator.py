@@ -10,8 +10,8 @@ import warnings
 import numpy as np
 
 from keras_bandit.common.checks import check_choice, check_some
-from keras_bandit.common.numpy_spectral import istft, stft
 from keras_bandit.export.description import (
+    HOW_TO_SEPARATE,
     MODEL_FILES,
     VERSION,
     DamagedExportError,
@@ -20,6 +20,7 @@ from keras_bandit.export.description import (
 )
 from keras_bandit.inference.engines import find_preset
 from keras_bandit.inference.runtimes import RUNTIMES
+from keras_bandit.models.core_transforms import make_transforms
 from keras_bandit.models.presets import (
     PRESETS,
     is_preset_directory,
@@ -94,14 +95,12 @@ class CoreSeparator:
         self.chunk_seconds = description["chunk_seconds"]
         self.min_samples = description["min_samples"]
         self.silent_in_silent_out = description["silent_in_silent_out"]
-        self.linked_channels = description.get("linked_channels", False)
-        self.crossfade = description.get("crossfade", "hann")
-        self.normalize_recording = description.get("normalize_recording")
+        for name, default in HOW_TO_SEPARATE.items():
+            setattr(self, name, description.get(name, default))
         self.metadata = description["metadata"]
-        self.stft = description["stft"]
-        self._masks = runtime(
-            core, [f"mask_{stem}" for stem in self.stems], precision, cache_dir
-        )
+        self._transforms = make_transforms(self.stems, description)
+        outputs = list(self._transforms.outputs)
+        self._core = runtime(core, outputs, precision, cache_dir)
 
     @classmethod
     def from_directory(cls, directory, **kwargs):
@@ -205,19 +204,8 @@ class CoreSeparator:
                 f"waveform must be (batch, {channels or 'channels'}, samples) "
                 f"with no axis empty; got shape {shape}"
             )
-        spectrogram = stft(waveform, **self.stft)
-        masks = self._masks(
-            spectrogram.view("float32").reshape(*spectrogram.shape, 2)
-        )
-        return {
-            stem: istft(
-                spectrogram * masks[f"mask_{stem}"].view("complex64")[..., 0],
-                self.stft["n_fft"],
-                self.stft["hop_length"],
-                shape[-1],
-            )
-            for stem in self.stems
-        }
+        inputs, finish = self._transforms.start(waveform)
+        return finish(self._core(inputs))
 
 
 def core_cache():

@@ -1,8 +1,8 @@
 """What runs an exported core: one small class for each package.
 
 Each is made of a core (path, or bytes of an ONNX file) and the outputs' names,
-and called with a spectrogram `(batch, channels, frames, bins, 2)`; it returns
-the masks by name.
+and called with the inputs by name, float32 arrays; it returns the outputs by
+name.
 """
 
 import contextlib
@@ -39,8 +39,9 @@ def import_engine(engine):
 class OpenVINORuntime:
     """Runs a core on OpenVINO, on the processor.
 
-    Compiles it once for each shape, in about a second: chunks have one
-    length, for which OpenVINO plans memory and kernels. Other outputs are not
+    Compiles it for each shape, in about a second: chunks have one length, for
+    which OpenVINO plans memory and kernels. The first shape's stays, and that
+    of one more (a recording's last chunk may be short). Other outputs are not
     computed. In bfloat16 are products and recurrences, but for those that the
     exporter marks: normalizations, band split and residual sums, which carry
     the signal, stay in float32. `cache_dir` is for compiled cores, or `None`.
@@ -66,20 +67,23 @@ class OpenVINORuntime:
         self._cache_dir = cache_dir
         self._requests = {}
 
-    def __call__(self, spectrogram):
-        shape = spectrogram.shape
-        if shape not in self._requests:
-            self._requests[shape] = self._compiled(shape).create_infer_request()
-        request = self._requests[shape]
-        request.infer([spectrogram])
+    def __call__(self, inputs):
+        shapes = tuple((name, x.shape) for name, x in inputs.items())
+        if shapes not in self._requests:
+            for former in list(self._requests)[1:]:
+                del self._requests[former]
+            compiled = self._compiled(dict(shapes))
+            self._requests[shapes] = compiled.create_infer_request()
+        request = self._requests[shapes]
+        request.infer(inputs)
         return {name: request.get_tensor(name).data for name in self._outputs}
 
-    def _compiled(self, shape):
+    def _compiled(self, shapes):
         core = self._openvino.Core()
         model = self._model.clone()
         results = [model.output(name).get_node() for name in self._outputs]
         model = self._openvino.Model(results, model.get_parameters())
-        model.reshape(list(shape))
+        model.reshape({name: list(shape) for name, shape in shapes.items()})
         if self._precision == "bfloat16":
             reduce_products(model)
         options = {
@@ -207,10 +211,9 @@ class ONNXRuntime:
                 session = onnxruntime.InferenceSession(core, options, providers)
         self._session = session
 
-    def __call__(self, spectrogram):
-        inputs = {"spectrogram": spectrogram}
-        masks = self._session.run(self._outputs, inputs)
-        return dict(zip(self._outputs, masks, strict=True))
+    def __call__(self, inputs):
+        outputs = self._session.run(self._outputs, inputs)
+        return dict(zip(self._outputs, outputs, strict=True))
 
 
 def _cut(core, outputs):

@@ -4,15 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_bandit.common.numpy_spectral import hann_window
-
 LEAST_POWER = 1e-30
 """Below that of any audio in float32; its root has a gradient."""
-
-
-def stft_scale(n_fft):
-    """Magnitudes of a transform with the plain window over those of `STFT`."""
-    return float(np.sqrt(np.sum(hann_window(n_fft) ** 2)))
 
 
 def with_phase_of(mixture, magnitudes):

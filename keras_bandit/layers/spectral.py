@@ -7,6 +7,7 @@ from keras import ops
 from keras_bandit.backend import irfft, rfft
 from keras_bandit.common.checks import check_choice
 from keras_bandit.common.numpy_spectral import (
+    LEAST_ENVELOPE,
     count_frames,
     hann_window,
     reach_of,
@@ -82,6 +83,10 @@ class STFT(_Transform):
         pad_mode: what the half frame before the start and after the end is
             filled with: `"constant"` (zeros, BandIt v1) or `"reflect"`
             (BandIt v2; needs more than `n_fft // 2` samples).
+        extra_frame: bool. Whether there is one frame more where, at a hop
+            above 7/16 of a frame, the last samples lie under the vanishing
+            end of the last window. If not, there are as many frames as
+            `torch.stft` has, and `ISTFT` fades these samples out.
 
     Call arguments:
         waveform: `(batch, channels, samples)`, any length from one sample.
@@ -96,11 +101,17 @@ class STFT(_Transform):
     """
 
     def __init__(
-        self, n_fft=2048, hop_length=512, pad_mode="constant", **kwargs
+        self,
+        n_fft=2048,
+        hop_length=512,
+        pad_mode="constant",
+        extra_frame=True,
+        **kwargs,
     ):
         super().__init__(n_fft, hop_length, **kwargs)
         check_choice("pad_mode", pad_mode, PAD_MODES)
         self.pad_mode = pad_mode
+        self.extra_frame = extra_frame
         self.input_spec = keras.layers.InputSpec(ndim=3)
         window = hann_window(n_fft).astype("float32")
         # The 1 / sqrt(sum w²) of the transform, folded into the window.
@@ -119,7 +130,7 @@ class STFT(_Transform):
         padded = ops.pad(
             waveform, [[0, 0], [0, 0], [half, half]], mode=self.pad_mode
         )
-        frames = count_frames(samples, self.n_fft, hop)
+        frames = count_frames(samples, self.n_fft, hop, self.extra_frame)
         overlap = -(-self.n_fft // hop)  # hops in a frame, the last one short
         #   hops      0   1   2   3   4     n_fft = 2.5 hops, overlap = 3
         #   frame 0  [         ]
@@ -145,11 +156,17 @@ class STFT(_Transform):
         batch, channels, samples = waveform_shape
         frames = None
         if samples is not None:
-            frames = count_frames(samples, self.n_fft, self.hop_length)
+            frames = count_frames(
+                samples, self.n_fft, self.hop_length, self.extra_frame
+            )
         return (batch, channels, frames, self.n_fft // 2 + 1, 2)
 
     def get_config(self):
-        return {**super().get_config(), "pad_mode": self.pad_mode}
+        return {
+            **super().get_config(),
+            "pad_mode": self.pad_mode,
+            "extra_frame": self.extra_frame,
+        }
 
 
 @keras.saving.register_keras_serializable(package="keras_bandit")
@@ -175,7 +192,8 @@ class ISTFT(_Transform):
             of the first and last bin is ignored.
         waveform: a tensor `(…, samples)` whose length the output takes, of
             at most as many samples as have so many frames, or `None` for
-            `(frames - 1) * hop_length` samples.
+            `(frames - 1) * hop_length` samples. Samples farther than 7/16 of
+            a frame behind the last frame's centre are faded out.
 
     Returns:
         `(batch, channels, samples)` float32.
@@ -217,10 +235,12 @@ class ISTFT(_Transform):
         envelope = overlap_add(ops.broadcast_to(energy, (count, overlap, hop)))
         # The first half frame lies before the signal and is dropped. From
         # there to 7/16 of a frame after the last frame's centre the summed
-        # squared windows are at least 1e-3; what lies past that is cropped.
+        # squared windows are above the least envelope; what lies past that is
+        # cropped, or faded out.
         skip = self.n_fft // 2 // hop
         remainder = self.n_fft // 2 - skip * hop
-        summed = summed[:, :, skip:] / ops.maximum(envelope[skip:], 1e-8)
+        envelope = ops.maximum(envelope[skip:], LEAST_ENVELOPE)
+        summed = summed[:, :, skip:] / envelope
         result = ops.reshape(
             summed, (batch, channels, (count + overlap - 1 - skip) * hop)
         )[..., remainder:]
@@ -233,9 +253,8 @@ class ISTFT(_Transform):
         samples = None if waveform is None else waveform.shape[-1]
         if frames is None or samples is None:
             return
-        if count_frames(samples, self.n_fft, self.hop_length) > frames:
-            hop, reach = self.hop_length, reach_of(self.n_fft)
-            limit = (frames - 1) * hop + min(hop - 1, reach + 1)
+        if 1 + samples // self.hop_length > frames:
+            limit = frames * self.hop_length - 1
             raise ValueError(
                 f"waveform must have at most {limit} samples, as its STFT "
                 f"has {frames} frames; got {samples}"

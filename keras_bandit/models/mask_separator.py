@@ -89,7 +89,7 @@ class MaskSeparator(AudioSeparator):
         decoders: `{stem: keras.Model}`, parts of the core.
         hop_length: int. Samples between frames of the STFT; frames have
             `2 * (bins - 1)`.
-        pad_mode: `"constant"` or `"reflect"`; see `STFT`.
+        pad_mode, extra_frame: see `STFT`.
         post_filter: function of the mixture's spectrogram and `{stem: mask}`
             to `{stem: spectrogram}`, in place of masking; or `None`.
         more_domains: function of `{stem: masked spectrogram}` to `{domain:
@@ -121,6 +121,7 @@ class MaskSeparator(AudioSeparator):
         decoders,
         hop_length,
         pad_mode,
+        extra_frame=True,
         post_filter=None,
         more_domains=None,
         normalize_recording=None,
@@ -132,7 +133,7 @@ class MaskSeparator(AudioSeparator):
         # === Layers ===
         _, channels, _, bins, _ = spectrogram.shape
         n_fft = 2 * (bins - 1)
-        stft = STFT(n_fft, hop_length, pad_mode, name="stft")
+        stft = STFT(n_fft, hop_length, pad_mode, extra_frame, name="stft")
         core = keras.Model(
             spectrogram,
             {f"mask_{stem}": mask for stem, mask in masks.items()},
@@ -187,6 +188,16 @@ class MaskSeparator(AudioSeparator):
             frames, bins, 2)` to `{"mask_<stem>": mask of that shape}`.
         """
         return self.core
+
+    def core_transforms(self):
+        stft = {
+            "n_fft": self.n_fft,
+            "hop_length": self.hop_length,
+            "pad_mode": self.pad_mode,
+        }
+        if not self.stft.extra_frame:
+            stft["extra_frame"] = False
+        return {"stft": stft}
 
     def domains(self, waveforms):
         spectrograms = {s: self.stft(x) for s, x in waveforms.items()}

@@ -183,15 +183,26 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
         return StemSelection(self, stems)
 
     def core_model(self):
-        """What lies between the transforms; see `MaskSeparator.core_model`.
+        """What lies between the transforms, for engines without Keras.
+
+        A model that has one says with `core_transforms()` what stands around
+        it; see `keras_bandit.models.core_transforms`.
+
+        Returns:
+            `keras.Model` of real tensors, inputs in the order of the
+            transforms' and outputs by their names.
 
         Raises:
             ValueError: this kind of model has none.
         """
         raise ValueError(
-            f"a {type(self).__name__} has no core of spectrograms and masks; "
-            "the formats saved_model and litert hold whole models"
+            f"a {type(self).__name__} has no core; the formats saved_model and "
+            "litert hold whole models"
         )
+
+    def core_transforms(self):
+        """What stands around the core: `{key of TRANSFORMS: arguments}`."""
+        raise NotImplementedError
 
     def export_core(self, directory, format="onnx", **kwargs):
         """Writes this model for an engine without Keras.
@@ -450,6 +461,12 @@ class StemSelection(AudioSeparator):
         check_stem_names(stems)
         self.check_has(stems)
         return self._whole().with_stems(stems)
+
+    def core_model(self):
+        return self._whole().core_model()
+
+    def core_transforms(self):
+        return self._whole().core_transforms()
 
     def get_config(self):
         config = super().get_config()

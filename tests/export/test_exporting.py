@@ -13,6 +13,7 @@ import pytest
 from keras_bandit.export import UnsupportedModelError, export_core
 from keras_bandit.export.onnx_core import onnx_core
 from keras_bandit.models import AudioSeparator
+from keras_bandit.models.core_transforms import MaskTransforms, make_transforms
 
 from .exported_models import MODELS, SIZES, bandit, distances, noise
 
@@ -36,7 +37,8 @@ def run_outside(runtime, directory, waveform, tmp_path):
 
 
 def core_of(separator):
-    return onnx_core(separator.core_model(), separator.stems)
+    transforms = make_transforms(separator.stems, separator.core_transforms())
+    return onnx_core(separator.core_model(), transforms)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -223,7 +225,7 @@ def test_layers_without_an_emitter_are_named():
         UnsupportedModelError,
         match="no emitter for Rescaling; got layer own_mask in core",
     ):
-        onnx_core(core, ["a"])
+        onnx_core(core, MaskTransforms(["a"]))
 
 
 def test_preprocessors_are_refused(tmp_path):

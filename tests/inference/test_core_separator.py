@@ -144,7 +144,7 @@ def test_a_recording_s_level_is_left_out_and_put_back(engine):
 
 def operations(separator):
     """Counts of what OpenVINO runs for a separator, by type."""
-    compiled = separator._masks._compiled((1, 2, 9, 33, 2))
+    compiled = separator._core._compiled({"spectrogram": (1, 2, 9, 33, 2)})
     return collections.Counter(
         node.get_rt_info()["layerType"].astype(str)
         for node in compiled.get_runtime_model().get_ops()
@@ -157,7 +157,7 @@ def test_only_the_stems_asked_for_are_computed():
     # A sequence for each direction: OpenVINO recognizes all of them.
     assert operations(whole)["RNNSeq"] == 2 * operations(one)["RNNSeq"] == 16
     session = CoreSeparator.from_separator(bsrnn(), engine="onnxruntime")
-    (output,) = session.with_stems(["drums"])._masks._session.get_outputs()
+    (output,) = session.with_stems(["drums"])._core._session.get_outputs()
     assert output.name == "mask_drums"
 
 
@@ -204,7 +204,7 @@ def test_auto_keeps_what_openvino_cannot_run_with_keras(monkeypatch):
 
 def test_products_and_recurrences_are_reduced():
     core = CoreSeparator.from_separator(bandit())
-    model = core._masks._model
+    model = core._core._model
     model.reshape([1, 1, 9, 33, 2])
     runtimes.reduce_products(model)
     reduced, exact = [], []
@@ -463,7 +463,7 @@ def test_demo_in_bfloat16_on_a_clip(clip):
 def in_cache(separator, waveform):
     """Whether OpenVINO found a separator's compiled core; runs it."""
     separator.predict_on_batch(waveform)
-    (request,) = separator._masks._requests.values()
+    (request,) = separator._core._requests.values()
     return request.get_compiled_model().get_property("LOADED_FROM_CACHE")
 
 

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
+from keras_bandit.common.numpy_spectral import count_frames
 from keras_bandit.layers import ISTFT, STFT
 
 few = settings(max_examples=4, deadline=None, derandomize=True)
@@ -254,6 +256,43 @@ def test_waveform_longer_than_its_frames():
     assert run(ISTFT(16, 4), spectrogram, noise(1, 1, 11)).shape == (1, 1, 11)
     with pytest.raises(ValueError, match=r"at most 11 samples.*3 frames"):
         ISTFT(16, 4)(spectrogram, noise(1, 1, 12))
+
+
+def test_as_many_frames_as_torch():
+    """Without the extra frame; ISTFT is torch's as far as the window reaches."""
+    n_fft, hop = 64, 32
+    layer = STFT(n_fft, hop, pad_mode="reflect", extra_frame=False)
+    window = torch.hann_window(n_fft)
+    counts = []
+    for samples in range(200, 200 + hop):
+        waveform = noise(1, 1, samples)
+        spectrum = torch.stft(
+            torch.tensor(waveform[0]),
+            n_fft,
+            hop,
+            window=window,
+            return_complex=True,
+        )
+        expected = torch.view_as_real(spectrum.mT).numpy()[None]
+        expected /= np.sqrt(np.sum(hann(n_fft) ** 2))
+        assert layer.compute_output_shape((1, 1, samples)) == expected.shape
+        counts.append(count_frames(samples, n_fft, hop) - expected.shape[2])
+        if samples % hop in (0, hop - 1):
+            ours = run(layer, waveform)
+            np.testing.assert_allclose(ours, expected, atol=1e-5)
+            # What the last window hardly holds is not magnified beyond this.
+            other = noise(*ours.shape)
+            frames = np.fft.irfft(other[..., 0] + 1j * other[..., 1], n_fft)
+            most = 32 * np.abs(frames).max() * np.sqrt(np.sum(hann(n_fft) ** 2))
+            assert np.abs(run(ISTFT(n_fft, hop), other, waveform)).max() < most
+            back = run(ISTFT(n_fft, hop), ours, waveform)
+            good = slice(0, samples - hop // 8)
+            np.testing.assert_allclose(
+                back[..., good], waveform[..., good], atol=1e-5
+            )
+    # `STFT` has a frame more at one length of sixteen, of longer windows one
+    # of eight.
+    assert sum(counts) == 2
 
 
 def test_inputs_of_another_shape():

@@ -125,6 +125,31 @@ class DemucsBag(AudioSeparator):
         silent = all(member.silent_in_silent_out for member in members)
         self.silent_in_silent_out = silent
 
+    def core_model(self):
+        """The members' cores side by side; names begin with their number."""
+        inputs, outputs = [], {}
+        for i, member in enumerate(self.get_layer("mean").members):
+            core = member.core_model()
+            # Parts of a model need names of their own.
+            core = keras.Model(core.input, core.output, name=f"member_{i}")
+            own = [
+                keras.Input(x.shape[1:], name=f"{i}_{x.name}")
+                for x in core.inputs
+            ]
+            inputs += own
+            outputs |= {f"{i}_{name}": x for name, x in core(own).items()}
+        return keras.Model(inputs, outputs, name="core")
+
+    def core_transforms(self):
+        mean = self.get_layer("mean")
+        return {
+            "bag": {
+                "sources": self.stems,
+                "members": [m.core_transforms() for m in mean.members],
+                "shares": mean.shares,
+            }
+        }
+
     def get_config(self):
         config = super().get_config()
         del config["stems"]

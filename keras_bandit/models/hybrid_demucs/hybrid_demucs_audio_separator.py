@@ -173,6 +173,42 @@ class HybridDemucsAudioSeparator(AudioSeparator):
         self.hybrid_old = hybrid_old
         self.sizes = sizes
 
+    def core_model(self):
+        """The network of both branches.
+
+        `spectrogram (batch, channels, frames, bins, parts)` and `waveform
+        (batch, channels, samples)`, normalized, to `spectrograms` and
+        `waveforms` of all stems, their channels in one axis.
+        """
+        network, bins = self.get_layer("network"), self.n_fft // 2
+        parts = 2 if self.complex_as_channels else 1
+        channels = self.num_channels
+        outputs = len(self.stems) * channels
+        spectrogram = keras.Input((channels, None, bins, parts))
+        waveform = keras.Input((channels, None))
+        x = keras.layers.Permute((3, 2, 1, 4))(spectrogram)
+        x = keras.layers.Reshape((bins, -1, channels * parts))(x)
+        x, y = network(x, keras.layers.Permute((2, 1))(waveform))
+        x = keras.layers.Reshape((bins, -1, outputs, parts))(x)
+        return keras.Model(
+            [spectrogram, waveform],
+            {
+                "spectrograms": keras.layers.Permute((3, 2, 1, 4))(x),
+                "waveforms": keras.layers.Permute((2, 1))(y),
+            },
+            name="core",
+        )
+
+    def core_transforms(self):
+        return {
+            "hybrid_demucs": {
+                "sources": self.stems,
+                "n_fft": self.n_fft,
+                "complex_as_channels": self.complex_as_channels,
+                "hybrid_old": self.hybrid_old,
+            }
+        }
+
     def get_config(self):
         return {
             **super().get_config(),

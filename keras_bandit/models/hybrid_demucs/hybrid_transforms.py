@@ -4,15 +4,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_bandit.common.numpy_spectral import stft_scale
 from keras_bandit.layers import ISTFT, STFT
-from keras_bandit.layers.magnitude import (
-    Magnitude,
-    stft_scale,
-    with_phase_of,
-)
-
-EDGE_FRAMES = 2
-"""Frames at either end that lie in the padding and are left out."""
+from keras_bandit.layers.magnitude import Magnitude, with_phase_of
+from keras_bandit.models.hybrid_demucs.numpy_transforms import EDGE_FRAMES
 
 
 class HybridSTFT(keras.layers.Layer):

@@ -6,12 +6,11 @@ arXiv:2110.09958, Sec. 3, as `merlresearch/cocktail-fork-separation` at
 """
 
 import keras
-from keras import ops
 
 from keras_bandit.common.checks import check_integer, check_stem_names
+from keras_bandit.common.numpy_spectral import stft_scale
 from keras_bandit.layers import ISTFT, STFT, BatchNorm, LSTMStack, Magnitude
 from keras_bandit.layers.initializers import FanInUniform
-from keras_bandit.layers.magnitude import stft_scale
 from keras_bandit.models.mrx.mrx_layers import (
     ApplyRealMask,
     MixtureConsistency,
@@ -176,9 +175,13 @@ class MRXAudioSeparator(AudioSeparator):
             x = magnitudes[r](spectrograms[r])
             x = SameFrames(name=f"common_frames_{r}")(x, longest)
             encoded.append(encoders[r](x))  # (batch, channels, frames, hidden)
-        shared = sum(encoded) / len(encoded)
-        across = sum(lstm(shared) for lstm in lstms) / len(lstms)
-        features = ops.concatenate([shared, across], axis=-1)
+        average = keras.layers.Average(dtype="float32", name="shared")
+        shared = average(encoded)
+        average = keras.layers.Average(dtype="float32", name="across")
+        across = average([lstm(shared) for lstm in lstms])
+        features = keras.layers.Concatenate(dtype="float32", name="features")(
+            [shared, across]
+        )
         estimates = []
         for stem in stems:
             parts = []
@@ -216,6 +219,31 @@ class MRXAudioSeparator(AudioSeparator):
         self.dropout = dropout
         self.mixture_consistency = mixture_consistency
         self.target_lufs = target_lufs
+
+    def core_model(self):
+        """`spectrogram_<r>` of each window to `mask_<stem>_<r>`, real masks."""
+        resolutions = range(len(self.window_lengths))
+        return keras.Model(
+            [self.get_layer(f"stft_{r}").output for r in resolutions],
+            {
+                f"mask_{stem}_{r}": self.get_layer(
+                    f"{stem}_own_frames_{r}"
+                ).output
+                for stem in self.stems
+                for r in resolutions
+            },
+            name="core",
+        )
+
+    def core_transforms(self):
+        return {
+            "mrx": {
+                "sources": self.stems,
+                "window_lengths": self.window_lengths,
+                "hop_length": self.hop_length,
+                "mixture_consistency": self.mixture_consistency,
+            }
+        }
 
     def describe(self):
         windows = ", ".join(map(str, self.window_lengths))

@@ -8,11 +8,12 @@ Implementation for Music Source Separation" (JOSS 4:41), as
 import keras
 
 from keras_bandit.common.checks import check_integer, check_stem_names
+from keras_bandit.common.numpy_spectral import stft_scale
 from keras_bandit.layers import BatchNorm, LSTMStack, Magnitude
 from keras_bandit.layers.initializers import FanInUniform
-from keras_bandit.layers.magnitude import stft_scale
 from keras_bandit.losses import MAGNITUDE
 from keras_bandit.models.mask_separator import MaskSeparator
+from keras_bandit.models.open_unmix.numpy_transforms import RESIDUAL
 from keras_bandit.models.open_unmix.open_unmix_layers import (
     InnerFrames,
     InputScaling,
@@ -22,9 +23,6 @@ from keras_bandit.models.open_unmix.open_unmix_layers import (
 )
 from keras_bandit.models.open_unmix.wiener import WienerFilter
 from keras_bandit.models.separator import AudioSeparator
-
-RESIDUAL = "residual"
-"""Name of the stem that the named ones leave."""
 
 WINDOWS_PER_CHUNK = 6
 
@@ -238,6 +236,7 @@ class OpenUnmixAudioSeparator(MaskSeparator):
             decoders=decoders,
             hop_length=hop_length,
             pad_mode="reflect",
+            extra_frame=False,
             sample_rate=sample_rate,
             chunk_seconds=chunk_seconds,
             post_filter=filter_all if filtered else None,
@@ -257,15 +256,20 @@ class OpenUnmixAudioSeparator(MaskSeparator):
         self.window_frames = window_frames
         self.centred_training = centred_training
 
-    def core_model(self):
-        if self.niter or self.softmask or self.residual:
-            raise ValueError(
-                "a core ends at masks, before the Wiener filter; got niter="
-                f"{self.niter}, softmask={self.softmask}, residual="
-                f"{self.residual} (the formats saved_model and litert hold "
-                "whole models)"
-            )
-        return super().core_model()
+    def core_transforms(self):
+        transforms = super().core_transforms()
+        if not (self.niter or self.softmask or self.residual):
+            return transforms
+        return {
+            "wiener": {
+                "sources": list(self.decoders),
+                **transforms,
+                "niter": self.niter,
+                "softmask": self.softmask,
+                "residual": self.residual,
+                "window_frames": self.window_frames,
+            }
+        }
 
     def with_stems(self, stems):
         """A separator that computes these stems only, sharing weights.

@@ -12,10 +12,7 @@ from keras import ops
 
 from keras_bandit.backend import complex_product
 from keras_bandit.layers.magnitude import with_phase_of
-
-EPSILON = 1e-10
-LOUDEST = 10.0
-"""Mixtures are scaled so that no bin is above it while the filter is found."""
+from keras_bandit.models.open_unmix.numpy_transforms import EPSILON, LOUDEST
 
 
 def conjugate(x):
