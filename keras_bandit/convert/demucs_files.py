@@ -1,6 +1,5 @@
 """Demucs's files: packages, their form without pickle, bags of them."""
 
-import fractions
 import json
 import os
 import re
@@ -11,18 +10,8 @@ from keras_bandit.common.one_line import one_line
 
 HERE = ("demucs.hdemucs.HDemucs", "demucs.train.TorchHDemucsWrapper")
 NOT_HERE = ("demucs.htdemucs.HTDemucs", "demucs.demucs.Demucs")
-
-
-def _stand_in(name):
-    """A class of that name. Packages name their model's, and never call it."""
-    module, _, name = name.rpartition(".")
-    return type(name, (), {"__module__": module})
-
-
-SAFE_GLOBALS = [
-    *map(_stand_in, HERE + NOT_HERE),
-    fractions.Fraction,  # in the arguments of HTDemucs
-]
+PACKAGES = HERE + NOT_HERE
+"""Classes that a package may name; none is looked for or called."""
 
 
 def package_arguments(checkpoint):
