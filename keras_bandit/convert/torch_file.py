@@ -191,7 +191,7 @@ class _Reader(pickle._Unpickler):
         numbers = (offset, *size, *stride)
         _check(
             type(storage) is _Storage
-            and len(size) == len(stride)
+            and len(size) == len(stride) <= 64  # NumPy has no more axes
             and all(type(n) is int and n >= 0 for n in numbers),
             "it has a tensor that is none",
         )
@@ -233,7 +233,9 @@ class _Reader(pickle._Unpickler):
         return size
 
     def device(self, *name):
-        return ":".join(str(part) for part in name if type(part) in (str, int))
+        name = ":".join(str(part) for part in name if type(part) in (str, int))
+        self.spend(len(name))
+        return name
 
     def ordered_dict(self):
         return collections.OrderedDict()
@@ -260,12 +262,12 @@ class _Reader(pickle._Unpickler):
     def complex(self, real, imaginary):
         return complex(real, imaginary)
 
-    def bytearray(self, text, encoding="latin-1"):
-        return bytearray(self.encode(text, encoding))
+    def bytearray(self, content=b""):
+        _check(type(content) is bytes, "it has bytes that are none")
+        self.spend(len(content))
+        return bytearray(content)
 
     def encode(self, text, encoding):
-        if type(text) is bytes:
-            return text
         _check(
             type(text) is str and encoding in ("latin1", "latin-1"),
             "it has bytes that are none",

@@ -134,7 +134,7 @@ def test_plain_objects(tmp_path):
         "counter": dict(collections.Counter("aab")),
         "complex": 1 - 2j,
         "bytes": b"\x00\xff",
-        "bytearray": bytearray(b"\x00\xff"),
+        "bytearray": [bytearray(b"\x00\xff"), bytearray()],
         "set": {1, "a"},
         "fraction": fractions.Fraction(39, 5),
         "class": HDemucs,
@@ -260,6 +260,8 @@ GREAT = 2**31 - 1
         (storage(size=(-1,)), "tensor that is none"),
         (storage(size=(2,), stride=(-1,)), "tensor that is none"),
         (storage(size=(2, 2)), "tensor that is none"),
+        # Their product would take minutes.
+        (storage(size=(GREAT,) * 10**5, stride=(0,) * 10**5), "that is none"),
         (storage(size=(GREAT, GREAT), stride=(0, 0)), "larger than the file"),
         (storage("QInt8Storage"), "torch.QInt8Storage"),
         (named("os.system") + pickle.STOP, r"refused: .*\(os.system\)"),
@@ -368,6 +370,11 @@ def test_texts_and_views_that_grow(archive):
     copy = called("_codecs.encode", pickle.BINGET + b"\x01", text("latin1"))
     with pytest.raises(ValueError, match="larger than the file"):
         read(archive(content + (copy + pickle.APPEND) * 60))
+    # Twice as long each time.
+    x = pickle.BINGET + b"\x01"
+    double = called("torch.device", x, x) + pickle.BINPUT + b"\x01"
+    with pytest.raises(ValueError, match="larger than the file"):
+        read(archive(text("x") + pickle.BINPUT + b"\x01" + double * 99))
     view = storage(size=(2**20,), stride=(0,))
     assert len(read(archive(pickle.EMPTY_LIST + view + pickle.APPEND))[0])
     with pytest.raises(ValueError, match="larger than the file"):
