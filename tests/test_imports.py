@@ -34,7 +34,10 @@ CLI_LEVELS = [
     {"console"},
     {"arguments", "backend"},
     {"model"},
-    {"convert", "evaluate", "export", "prepare", "presets", "separate"},
+    {
+        *("convert", "evaluate", "export", "fetch", "prepare", "presets"),
+        "separate",
+    },
     {"__init__"},
 ]
 
@@ -45,8 +48,9 @@ def level_of(levels):
 
 LEVEL, CLI_LEVEL = level_of(LEVELS), level_of(CLI_LEVELS)
 
-# `AudioSeparator.separate` and `export_core` reach up, when they are called.
-ALLOWED = {("models", "inference"), ("models", "export")}
+# `AudioSeparator.separate`, `export_core` and the first use of released weights
+# reach up, when they are called.
+ALLOWED = {("models", up) for up in ("convert", "export", "inference")}
 
 
 def imports(path):

@@ -22,7 +22,7 @@ def load_separator(preset):
     """
     from keras_bandit.models.presets import is_preset_directory
 
-    with user_errors(ValueError):
+    with user_errors(OSError, ValueError):
         found = find_preset(preset)
     if is_exported_core(found) and not is_preset_directory(found):
         raise CommandError(
@@ -59,7 +59,7 @@ def load_core(preset, engine, precision, cache_dir, load):
         raise ImportError(
             f"{NAMES[engine]} cannot be imported: {explain(error)}"
         ) from error
-    with user_errors(ValueError):
+    with user_errors(OSError, ValueError):
         check_bfloat16(precision)
         found = find_preset(preset)
     try:

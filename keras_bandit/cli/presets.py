@@ -1,4 +1,4 @@
-"""`keras-bandit presets`: the table of the built-in architectures."""
+"""`keras-bandit presets`: the table of architectures and weights."""
 
 from keras_bandit.cli.console import say
 
@@ -6,7 +6,7 @@ from keras_bandit.cli.console import say
 def add_presets(commands):
     """Adds the command to the parsers of `build_parser`."""
     parser = commands.add_parser(
-        "presets", help="list the presets with their sizes"
+        "presets", help="list the presets with their weights and sizes"
     )
     parser.set_defaults(command=presets_command)
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import pickle
 import re
 
 import numpy as np
@@ -10,7 +9,8 @@ import numpy as np
 from keras_bandit.common.extras import require
 from keras_bandit.common.files import read_json
 from keras_bandit.common.one_line import one_line
-from keras_bandit.convert.demucs_files import SAFE_GLOBALS
+from keras_bandit.convert.demucs_files import PACKAGES
+from keras_bandit.convert.torch_file import is_zip, read_torch_file
 
 WRAPPERS = ("state_dict", "model_state_dict", "state")
 
@@ -43,28 +43,29 @@ def to_array(name, value):
 def read_state_dict(path):
     """Reads a file of `torch.save` without running code from it.
 
-    Returns and raises what `from_checkpoint` takes and raises.
+    PyTorch is needed only for files as it wrote them before 1.6, which are no
+    zip archives. Returns and raises what `from_checkpoint` takes and raises.
     """
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no checkpoint file at {path!r}")
-    torch = require("torch", "torch", "reading a checkpoint file")
+    if is_zip(path):
+        return read_torch_file(path, PACKAGES)
+    with open(path, "rb") as file:
+        if file.read(1) != b"\x80":  # how a pickle begins
+            raise ValueError(f"{path!r} is not a PyTorch checkpoint")
+    torch = require("torch", "torch", f"{path!r}, saved as before PyTorch 1.6,")
     try:
-        with torch.serialization.safe_globals(SAFE_GLOBALS):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # Both a file that is no pickle and one that would call a function
-        # end here; only the second one names what it would load.
-        # PyTorch goes on with advice to allow it.
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # Damaged files end in errors of any kind (IndexError, TypeError, …).
+        # PyTorch goes on with advice to allow what it refuses.
         found = re.search(r"GLOBAL (\S+)", str(error))
         if found:
             raise ValueError(
                 "checkpoint is refused: it carries code or objects beside "
                 f"tensors ({found[1].rstrip('.,')})"
             ) from error
-        raise ValueError(f"{path!r} is not a PyTorch checkpoint") from error
-    except Exception as error:
-        # Damaged files end in errors of any kind (IndexError, TypeError, …).
         raise ValueError(
             f"{path!r} is not a PyTorch checkpoint, or is damaged: "
             f"{one_line(error)}"

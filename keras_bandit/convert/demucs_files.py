@@ -15,18 +15,8 @@ HERE = (
     "demucs.train.TorchHDemucsWrapper",
 )
 NOT_HERE = ("demucs.demucs.Demucs",)
-
-
-def _stand_in(name):
-    """A class of that name. Packages name their model's, and never call it."""
-    module, _, name = name.rpartition(".")
-    return type(name, (), {"__module__": module})
-
-
-SAFE_GLOBALS = [
-    *map(_stand_in, HERE + NOT_HERE),
-    fractions.Fraction,  # in the arguments of HTDemucs
-]
+PACKAGES = HERE + NOT_HERE
+"""Classes that a package may name; none is looked for or called."""
 
 
 def package_arguments(checkpoint):

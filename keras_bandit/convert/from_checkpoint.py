@@ -154,7 +154,7 @@ def from_checkpoint(checkpoint, sample_rate=None, hop_length=None, stems=None):
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ImportError: for a file, without PyTorch.
+        ImportError: for a file from before PyTorch 1.6, without PyTorch.
         ValueError: if the file is no checkpoint or carries code, the format
             or the bands are unknown, or tensors are missing, unexpected or
             misshapen (all are listed).

@@ -9,6 +9,7 @@ import warnings
 
 import numpy as np
 
+from keras_bandit.common.cache import cache_directory
 from keras_bandit.common.checks import check_choice, check_some
 from keras_bandit.export.description import (
     HOW_TO_SEPARATE,
@@ -209,14 +210,8 @@ class CoreSeparator:
 
 
 def core_cache():
-    """Where exported cores of presets are kept: `KERAS_BANDIT_CACHE` or the
-    user's cache directory."""
-    root = os.environ.get("KERAS_BANDIT_CACHE")
-    if not root:
-        import platformdirs
-
-        root = platformdirs.user_cache_dir("keras-bandit", appauthor=False)
-    return pathlib.Path(root) / "cores"
+    """Where exported cores of presets are kept."""
+    return cache_directory() / "cores"
 
 
 def find_core(folder):

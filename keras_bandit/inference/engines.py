@@ -66,14 +66,15 @@ def find_preset(preset):
     """Finds what holds a preset's weights: a directory, or the URL that it is.
 
     `preset` is a preset directory or an export, which go before a name; a name
-    with trained weights; or a URL such as `hf://…`. `ValueError` if there is
-    no such preset, or it has no weights.
+    with trained weights, which are fetched on first use; or a URL such as
+    `hf://…`. `ValueError` if there is no such preset, or it has no weights;
+    `OSError` if they cannot be fetched.
     """
     from keras_bandit.models import presets
 
     preset = os.fspath(preset)
     if presets.means_built_in(preset):
-        folder = presets.weights_directory(preset)
+        folder = presets.find_weights(preset)
         if folder is None:
             raise ValueError(
                 f"preset {preset} has an architecture but no trained weights; "

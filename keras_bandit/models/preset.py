@@ -31,7 +31,8 @@ class Preset:
     description: str  # one line
     separator: dict  # arguments of the separator
     backbone: dict = dataclasses.field(default_factory=dict)  # of its backbone
-    weights: str | None = None  # folder of trained weights in the package
+    # Folder of trained weights in the package, or `ReleasedWeights`
+    weights: str | object | None = None
     paper: PaperFigures | None = None
 
     model = None  # name of the separator's class

@@ -33,8 +33,8 @@ from keras_bandit.models.preset_files import (
 )
 from keras_bandit.models.presets import (
     PRESETS,
+    find_weights,
     means_built_in,
-    weights_directory,
 )
 from keras_bandit.models.separation_training import SeparationTraining
 
@@ -326,10 +326,11 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
         """Makes a separator from a preset.
 
         Args:
-            preset: name of a built-in architecture (see `keras_bandit.
-                list_presets`; initial weights, but for `bandit_demo`); a
-                directory written by `save_to_preset`, which goes before a
-                name; or a handle such as `hf://user/model`.
+            preset: name of a built-in architecture or of weights (see
+                `keras_bandit.list_presets`; architectures have initial weights,
+                released ones are fetched on first use and kept); a directory
+                written by `save_to_preset`, which goes before a name; or a
+                handle such as `hf://user/model`.
             load_weights: bool. `False`: initial weights.
             **kwargs: override the preset's configuration; `stems=["speech"]`
                 loads that decoder alone, `dtype` sets the dtype policy.
@@ -338,14 +339,15 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
             separator of the preset's class.
 
         Raises:
+            OSError: if released weights cannot be fetched.
             ValueError: if the preset is unknown, of another class, damaged,
                 or lacks a stem that was asked for.
         """
         register_all()
         preset = os.fspath(preset)
         if means_built_in(preset):
-            weights = weights_directory(preset)
-            if weights is None or not load_weights:
+            weights = find_weights(preset) if load_weights else None
+            if weights is None:
                 return cls._from_architecture(preset, **kwargs)
             preset = str(weights)
         remote = "://" in preset

@@ -35,7 +35,7 @@ def names(monkeypatch, tmp_path):
     monkeypatch.setattr(model_module, "import_keras", lambda: None)
     folders = {"bare": None, "trained": "trained"}
     monkeypatch.setattr(presets, "PRESETS", folders)
-    monkeypatch.setattr(presets, "weights_directory", folders.get)
+    monkeypatch.setattr(presets, "find_weights", folders.get)
     loader = types.SimpleNamespace(from_preset=lambda preset: preset)
     monkeypatch.setattr(keras_bandit, "AudioSeparator", loader, raising=False)
     monkeypatch.chdir(tmp_path)

@@ -10,6 +10,7 @@ import torch
 
 from keras_bandit.bands import band_layout
 from keras_bandit.convert import from_checkpoint
+from keras_bandit.convert.checkpoint_file import read_state_dict
 from keras_bandit.models import BanditAudioSeparator, BSRNNAudioSeparator
 from keras_bandit.models.band_split_checkpoint import (
     TensorSizes,
@@ -147,6 +148,27 @@ def test_v2_is_48_khz_with_reflection(checkpoint):
     assert separator.sample_rate == 48000
     assert separator.pad_mode == "reflect"
     assert separator.stems == ["speech", "music", "sfx"]
+
+
+def test_v2_with_four_stems(checkpoint):
+    """Of Facing the Music: singing is a stem of its own."""
+    saved = read_state_dict(checkpoint("bandit_v2_musical12"))["state_dict"]
+    stems = {
+        "speech": "speech",
+        "music": "music_instrumental",
+        "sing": "music_vocals",
+        "sfx": "sfx",
+    }
+    tensors = {}
+    for name, value in saved.items():
+        for old, new in stems.items():
+            here = f"mask_estim.{old.replace('sing', 'music')}."
+            if here in name:
+                tensors[name.replace(here, f"mask_estim.{new}.")] = value
+        if "mask_estim" not in name:
+            tensors[name] = value
+    separator = from_checkpoint(tensors)
+    assert set(separator.stems) == set(stems.values())
 
 
 def test_sample_rate_from_hparams(tensors, tmp_path):
