@@ -16,7 +16,7 @@ PACKAGE = pathlib.Path(keras_bandit.__file__).parent
 # unless they are in one folder.
 LEVELS = [
     {"common"},
-    {"bands"},
+    {"bands", "media"},
     {"backend"},
     {"layers"},
     {"losses"},
@@ -34,7 +34,15 @@ CLI_LEVELS = [
     {"console"},
     {"arguments", "backend"},
     {"model"},
-    {"convert", "evaluate", "export", "prepare", "presets", "separate"},
+    {
+        "convert",
+        "evaluate",
+        "export",
+        "info",
+        "prepare",
+        "presets",
+        "separate",
+    },
     {"__init__"},
 ]
 

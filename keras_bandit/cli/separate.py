@@ -117,7 +117,7 @@ def _folders(args):
 
 def _attempt(function, items):
     """Applies a function to each; reports the failed, returns the others'."""
-    from keras_bandit.inference.audio import AudioFileError
+    from keras_bandit.media.audio import AudioFileError
 
     expected = AudioFileError, CommandError, FloatingPointError, OSError
     results = []

@@ -9,8 +9,8 @@ import time
 
 from keras_bandit.common.files import check_writable, complete_files
 from keras_bandit.inference import DEFAULT_BATCH_SIZE, separation
-from keras_bandit.inference import audio as audio_files
-from keras_bandit.inference.audio import AudioFileError
+from keras_bandit.media import audio as audio_files
+from keras_bandit.media.audio import AudioFileError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from keras_bandit.inference import check_file, files, separate_file
-from keras_bandit.inference.audio import AudioFileError
+from keras_bandit.media.audio import AudioFileError
 
 from ..gains import Gains
 

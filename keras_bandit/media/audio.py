@@ -31,6 +31,10 @@ class AudioFileError(ValueError):
     """A file that cannot be read or written; the message says which, why."""
 
 
+class NotAudioError(AudioFileError):
+    """A file of no format that libsndfile knows: perhaps a film."""
+
+
 @dataclasses.dataclass(frozen=True)
 class AudioFormat:
     """What a file holds."""
@@ -42,12 +46,12 @@ class AudioFormat:
     damage: str = ""  # what an MP3 decoder passed over while reading, one line
 
 
-def _name(path):
+def soundfile_name(path):
     """A path as soundfile (0.14) opens it, also if it is not valid UTF-8."""
     return os.fspath(path) if os.name == "nt" else os.fsencode(path)
 
 
-def _call(function, *args, **options):
+def call_quietly(function, *args, **options):
     """Calls soundfile; returns its result, and the lines libmpg123 printed.
 
     libmpg123 (in libsndfile 1.2) prints odd tags and faults in MP3 frames on
@@ -66,13 +70,22 @@ def _call(function, *args, **options):
     return result, lines
 
 
-def probe(path):
-    """Reads the `AudioFormat` of a file from its header.
+def describe_notes(notes):
+    """One line for what libmpg123 printed of a damaged file; "" for nothing."""
+    if not notes:
+        return ""
+    # "[src/libmpg123/layer3.c:INT123_do_layer3():1860] error: ..."
+    first = notes[0].rpartition("] ")[2].removeprefix("error: ")
+    return f"{first} ({len(notes)} such notes)"
+
+
+def sound_file_info(path):
+    """What soundfile tells of a file's header.
 
     Raises:
-        AudioFileError: if the file is missing, not a regular file, not
-            readable, not audio that libsndfile knows, has no samples, or is
-            a WAV file that breaks off.
+        AudioFileError: if the file is missing, not a regular file or not
+            readable, has no samples, or is a WAV file that breaks off.
+        NotAudioError: if it is not audio that libsndfile knows.
     """
     path = pathlib.Path(path)
     # os.path, since pathlib raises an error if a name is too long.
@@ -82,19 +95,28 @@ def probe(path):
     try:
         with path.open("rb"):
             pass
-        info, _ = _call(soundfile.info, _name(path))
+        info, _ = call_quietly(soundfile.info, soundfile_name(path))
     except OSError as error:
         raise AudioFileError(f"{path}: {error.strerror}") from error
     except soundfile.LibsndfileError as error:
         reason = error.error_string.rstrip(".")
-        raise AudioFileError(f"{path}: not audio ({reason})") from error
+        raise NotAudioError(f"{path}: not audio ({reason})") from error
     except TypeError as error:
         # libsndfile takes a file named .raw on faith and asks for its rate.
-        raise AudioFileError(f"{path}: not audio (no header)") from error
+        raise NotAudioError(f"{path}: not audio (no header)") from error
     if not info.frames:
         raise AudioFileError(f"{path}: no samples, zero length")
     if missing := missing_samples(info.extra_info):
         raise AudioFileError(f"{path}: damaged ({missing})")
+    return info
+
+
+def probe(path):
+    """Reads the `AudioFormat` of a file from its header.
+
+    Errors are those of `sound_file_info`.
+    """
+    info = sound_file_info(path)
     return AudioFormat(
         info.samplerate, info.channels, info.frames, info.subtype
     )
@@ -109,10 +131,10 @@ def read_audio(path):
     audio_format, notes = probe(path), []
     options = {"dtype": "float32", "always_2d": True}
     try:
-        file, _ = _call(soundfile.SoundFile, _name(path))
+        file, _ = call_quietly(soundfile.SoundFile, soundfile_name(path))
         with file:
             if audio_format.subtype.startswith("MPEG"):
-                audio, notes = _call(file.read, **options)
+                audio, notes = call_quietly(file.read, **options)
             else:
                 audio = file.read(**options)
     except soundfile.LibsndfileError as error:
@@ -129,11 +151,9 @@ def read_audio(path):
             f"{path}: damaged (breaks off after {len(audio)} of "
             f"{audio_format.num_samples} samples)"
         )
-    if notes:
-        # "[src/libmpg123/layer3.c:INT123_do_layer3():1860] error: ..."
-        first = notes[0].rpartition("] ")[2].removeprefix("error: ")
-        damage = f"{first} ({len(notes)} such notes)"
-        audio_format = dataclasses.replace(audio_format, damage=damage)
+    audio_format = dataclasses.replace(
+        audio_format, damage=describe_notes(notes)
+    )
     return np.ascontiguousarray(audio.T), audio_format
 
 
@@ -222,7 +242,12 @@ def write_audio(path, audio, sample_rate, file_format, subtype):
     with open(path, "wb"):
         pass
     with soundfile.SoundFile(
-        _name(path), "w", sample_rate, len(audio), subtype, format=file_format
+        soundfile_name(path),
+        "w",
+        sample_rate,
+        len(audio),
+        subtype,
+        format=file_format,
     ) as file:
         for start in range(0, audio.shape[-1], _BLOCK):
             block = audio[:, start : start + _BLOCK].T
