@@ -15,6 +15,7 @@ from keras_bandit.cli.console import CommandError, failed_prints, report
 from keras_bandit.cli.convert import add_convert
 from keras_bandit.cli.evaluate import add_evaluate
 from keras_bandit.cli.export import add_export
+from keras_bandit.cli.info import add_info
 from keras_bandit.cli.prepare import add_prepare
 from keras_bandit.cli.presets import add_presets
 from keras_bandit.cli.separate import add_separate
@@ -29,6 +30,7 @@ def build_parser():
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_separate(commands)
+    add_info(commands)
     add_presets(commands)
     add_convert(commands)
     add_prepare(commands)
