@@ -41,6 +41,7 @@ def remux(
     audio_track=None,
     codec=None,
     language=None,
+    default=None,
     overwrite=False,
 ):
     """Copies a film and adds a sound track for each stem.
@@ -58,6 +59,8 @@ def remux(
         codec: "pcm", "flac", "aac" or `None`: in .mkv FLAC, or PCM for stems in
             FLOAT and of more than 8 channels; in .mov PCM; in .mp4 AAC.
         language: str. Three letters, in place of the track's.
+        default: str. The stem that players choose by themselves; `None` leaves
+            that to the film's own sound.
         overwrite: bool. Whether to replace a file that exists.
 
     Returns:
@@ -74,6 +77,8 @@ def remux(
     check_choice("the ending of output", output.suffix.lower(), CONTAINERS)
     if codec is not None:
         check_choice("codec", codec, CODECS)
+    if default is not None:
+        check_choice("default", default, stems)
     stems = {
         name: stem if isinstance(stem, Source) else open_source(stem)
         for name, stem in stems.items()
@@ -93,6 +98,8 @@ def remux(
                 name: job.add_track(out, name, stem, codec, language)
                 for name, stem in stems.items()
             }
+            if default is not None:
+                _choose_default(copies.values(), tracks[default])
             out.start_encoding()
             packets = [job.copied(copies)]
             for name, stem in stems.items():
@@ -100,6 +107,17 @@ def remux(
             for _, packet in heapq.merge(*packets, key=lambda pair: pair[0]):
                 out.mux(packet)
     return warnings
+
+
+def _choose_default(copies, track):
+    """Marks one sound track as that which players choose by themselves."""
+    import av
+
+    flag = av.stream.Disposition.default
+    for copy in copies:
+        if copy.type == "audio":
+            copy.disposition &= ~flag
+    track.disposition |= flag
 
 
 class _Remux:
@@ -215,6 +233,8 @@ class _Remux:
         if codec == "aac":
             stream.bit_rate = _AAC_BIT_RATE * stem.num_channels
         stream.metadata.update(title=name, language=language)
+        if self.container != ".mkv":
+            stream.metadata["handler_name"] = name  # what many players show
         return stream
 
     def copied(self, copies):

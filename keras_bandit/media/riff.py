@@ -110,6 +110,11 @@ _BITS = {"PCM_16": 16, "PCM_24": 24, "FLOAT": 32}
 _GUID = bytes.fromhex("000000001000800000aa00389b71")
 
 
+def bytes_per_sample(subtype):
+    """Bytes of a sample of one channel."""
+    return _BITS[subtype] // 8
+
+
 def chunk_bytes(name, data):
     """A chunk as it stands in a file, with its padding."""
     head = struct.pack("<4sI", name.encode("latin-1"), len(data))

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 import pathlib
 
 import numpy as np
@@ -15,7 +16,7 @@ from keras_bandit.media.audio import (
     to_samples,
 )
 from keras_bandit.media.flac_layout import FlacMask
-from keras_bandit.media.riff import chunk_bytes, wav_header
+from keras_bandit.media.riff import bytes_per_sample, chunk_bytes, wav_header
 
 
 class _Writer:
@@ -86,6 +87,9 @@ class WavWriter(_Writer):
         channel_mask: int. Speakers, for more than two channels, whose files
             are WAVE_FORMAT_EXTENSIBLE; `None` for none.
         chunks: list of `riff.Chunk`, written as they are.
+        resume_at: int. Goes on after so many samples per channel of a file
+            that a writer of the same arguments left, closed or not; what
+            follows them is cut. `None` begins a new file.
     """
 
     def __init__(
@@ -96,6 +100,7 @@ class WavWriter(_Writer):
         subtype,
         channel_mask=None,
         chunks=(),
+        resume_at=None,
     ):
         super().__init__(path, sample_rate, num_channels, subtype)
         self._mask = channel_mask or 0
@@ -105,8 +110,31 @@ class WavWriter(_Writer):
         self._before = [chunk for chunk in chunks if chunk not in odd]
         after = [chunk_bytes(chunk.name, chunk.data) for chunk in odd]
         self._after = b"".join(after)
-        self._file = open(path, "wb")  # noqa: SIM115
-        self._file.write(self._header())
+        if resume_at is None:
+            self._file = open(path, "wb")  # noqa: SIM115
+            self._file.write(self._header())
+        else:
+            self._go_on(resume_at)
+
+    def _go_on(self, resume_at):
+        """Opens the file after so many samples, or raises `ValueError`."""
+        frame = self.num_channels * bytes_per_sample(self.subtype)
+        end = len(self._header()) + resume_at * frame
+        size = self.path.stat().st_size
+        if size < end:
+            raise ValueError(
+                f"{self.path}: resume_at={resume_at} takes {end} bytes; the "
+                f"file has {size}"
+            )
+        self._file = open(self.path, "r+b")  # noqa: SIM115
+        self._file.truncate(end)
+        self._file.seek(end)
+        self.num_samples = resume_at
+
+    def sync(self):
+        """Puts on the disk what was written, where a power cut leaves it."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
 
     def _header(self):
         return wav_header(

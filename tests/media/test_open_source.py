@@ -474,7 +474,7 @@ def test_blocks_from_any_start_equal_the_whole(files, which, start, size):
 
 
 def test_blocks_are_read_as_they_are_asked_for(tmp_path):
-    """Ten hours of silence, of which a second is looked at."""
+    """A place ten minutes on is sought, and the rest is left alone."""
     path = tmp_path / "long.flac"
     zeros = np.zeros((48000 * 60, 1), "float32")
     with soundfile.SoundFile(path, "w", 48000, 1) as file:

@@ -198,6 +198,17 @@ def test_tracks_of_other_languages_stay(tmp_path, stems):
     np.testing.assert_array_equal(read(output, 2)[1], MUSIC)
 
 
+@pytest.mark.parametrize("container", CODECS)
+def test_track_that_players_choose(tmp_path, stems, container):
+    film, output = tmp_path / "a.mkv", tmp_path / f"out.{container}"
+    make_film(film, SPEECH, "aac")
+    for default, track in ((None, 1), ("music", 3)):
+        remux(film, stems, output, default=default, overwrite=True)
+        assert open_source(output).track == track
+    with pytest.raises(ValueError, match="default must be one of speech, mus"):
+        remux(film, stems, output, default="effects", overwrite=True)
+
+
 @pytest.mark.parametrize(
     ("codec", "container", "found"),
     [

@@ -110,6 +110,29 @@ def test_block_sizes_do_not_matter(
     assert struct.unpack_from("<I", data, 4)[0] == len(data) - 8
 
 
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+@pytest.mark.parametrize("closed", [True, False])
+def test_going_on_gives_the_same_file(tmp_path, subtype, closed):
+    whole, path = tmp_path / "whole.wav", tmp_path / "x.wav"
+    details = 48000, 3, subtype, 0b111, CHUNKS
+    audio = AUDIO[:3]
+    with WavWriter(whole, *details) as file:
+        file.write(audio)
+    # The process ended after 2001 samples, of which 1500 count.
+    file = WavWriter(path, *details)
+    file.write(audio[:, :2001])
+    file.sync()
+    left = path.read_bytes()
+    file.close()
+    if not closed:
+        path.write_bytes(left)
+    with WavWriter(path, *details, resume_at=1500) as rest:
+        rest.write(audio[:, 1500:])
+    assert path.read_bytes() == whole.read_bytes()
+    with pytest.raises(ValueError, match="resume_at=99999 takes"):
+        WavWriter(path, *details, resume_at=99999)
+
+
 def test_clipping_is_counted(tmp_path):
     audio = np.array([[0.5, 1.5, -1.0, -2.0]], "float32")
     for subtype, clipped in (("PCM_16", 2), ("FLOAT", 0)):
