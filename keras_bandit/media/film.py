@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 import os
 import pathlib
 import re
@@ -27,6 +28,9 @@ _AC3 = {**_DECODING, "drc_scale": "0"}
 # A jump back of so many seconds is a new count of time, as where two recordings
 # were joined, and not sound that comes twice.
 _NEW_COUNT = 1
+
+# Containers whose headers tell the length of tracks; of others FFmpeg guesses.
+_TELLING = ("mov", "matroska", "mxf", "avi")
 
 # What a track may be shorter than its file announces.
 _TOLERATED_END = 0.25  # seconds
@@ -212,8 +216,9 @@ class FilmTrack(Source):
     # Seconds, exact: where sample 0 is, and where the track ends by its header.
     _origin: Fraction | None = dataclasses.field(default=None, repr=False)
     _end: Fraction | None = dataclasses.field(default=None, repr=False)
-    # Whether frames go on after that end, as those of MP4's lossy codecs do.
-    _padded: bool = dataclasses.field(default=False, repr=False)
+    # Seconds by which the last frame may pass that end before it is cut there;
+    # `None` if it may always.
+    _slack: Fraction | None = dataclasses.field(default=None, repr=False)
 
     @classmethod
     def open(cls, path, audio_track=None, damaged="error"):
@@ -224,8 +229,12 @@ class FilmTrack(Source):
         path = pathlib.Path(path)
         with open_container(path) as container:
             track, stream = find_track(path, container, audio_track)
-            codec, end = stream.codec_context.name, announced_end(stream)
-            is_mov = container.format.name.startswith("mov")
+            codec, kind = stream.codec_context.name, container.format.name
+            end, slack = announced_end(stream), None
+            if kind.startswith("mov"):
+                # Edit lists end tracks, to a millisecond at worst.
+                exact = codec.startswith(_EXACT)
+                slack = Fraction(exact, 1000)
             source = cls(
                 path,
                 sample_rate=stream.sample_rate,
@@ -241,8 +250,8 @@ class FilmTrack(Source):
                 timecode=timecode(container),
                 damaged=damaged,
                 _origin=picture_start(container),
-                _end=end,
-                _padded=is_mov and not codec.startswith(_EXACT),
+                _end=end if kind.startswith(_TELLING) else None,
+                _slack=slack,
             )
             if end is None and container.duration:
                 start = container.start_time or 0
@@ -378,8 +387,7 @@ class FilmTrack(Source):
                 yield from self._silence(place, place + jump)
                 place += jump
             samples = samples[:, max(0, -jump) :]
-            if self._padded and last is not None:
-                samples = samples[:, : max(0, last + skew - place)]
+            samples = self._end_at(last, samples, place - skew)
             yield samples[:, max(0, -place) :]
             place, lost = place + samples.shape[1], 0
         place = place or 0
@@ -393,6 +401,15 @@ class FilmTrack(Source):
                 f"breaks off, of {self._clock(last)}",
             )
             yield from self._silence(place, last + skew)
+
+    def _end_at(self, last, samples, place):
+        """Cuts what comes after the track's end, if the file tells that well."""
+        if last is None or self._slack is None:
+            return samples
+        slack = math.ceil(self._slack * self.sample_rate)
+        if place + samples.shape[1] <= last + slack:
+            return samples
+        return samples[:, : max(0, last - place)]
 
     def _jump(self, told, place, size, lost):
         """Samples from `place` to where a frame belongs, if not a rounding."""
