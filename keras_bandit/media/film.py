@@ -25,9 +25,9 @@ _EXACT = ("pcm_", "flac", "alac", "truehd", "mlp", "wavpack", "tta", "ape")
 _DECODING = {"err_detect": "crccheck+explode"}
 _AC3 = {**_DECODING, "drc_scale": "0"}
 
-# A jump back of so many seconds is a new count of time, as where two recordings
-# were joined, and not sound that comes twice.
-_NEW_COUNT = 1
+# A jump back by so many seconds, or forward, is a new count of time, as where
+# two recordings were joined, and not sound that comes twice or is missing.
+_NEW_COUNT = -1, 3600
 
 # Containers whose headers tell the length of tracks; of others FFmpeg guesses.
 _TELLING = ("mov", "matroska", "mxf", "avi")
@@ -381,7 +381,7 @@ class FilmTrack(Source):
             self._check_kind(kind, frame, place)
             samples = to_float(frame)
             jump = self._jump(told, place, frame.samples, lost)
-            if jump <= -_NEW_COUNT * self.sample_rate:
+            if self._is_new_count(jump):
                 skew, jump = skew - jump, 0
             if jump > 0:
                 yield from self._silence(place, place + jump)
@@ -417,16 +417,20 @@ class FilmTrack(Source):
         if abs(jump) <= max(size // 2, self.sample_rate // 100):
             return 0
         where = self._clock(place)
-        if jump <= -_NEW_COUNT * self.sample_rate:
+        if self._is_new_count(jump):
             self._warn(
-                f"at {where} timestamps go back by "
-                f"{-jump / self.sample_rate:.3f} s; read on without a gap"
+                f"at {where} timestamps jump by "
+                f"{jump / self.sample_rate:+.3f} s; read on without a gap"
             )
         elif jump < 0:
             self._warn(f"at {where} {-jump} samples come twice; cut once")
         elif not lost:
             self._warn(f"at {where} a gap of {jump} samples; silence there")
         return jump
+
+    def _is_new_count(self, jump):
+        back, forward = (limit * self.sample_rate for limit in _NEW_COUNT)
+        return not back < jump < forward
 
     def _silence(self, start, stop):
         """Yields silence from a place to another, as far as it is not cut."""

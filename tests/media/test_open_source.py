@@ -234,16 +234,18 @@ def test_gap_becomes_silence_of_the_right_length(
     assert f"at {clock(begin / 48000)}" in source.warnings[0]
 
 
-def test_timestamps_that_begin_again(tmp_path):
-    """Two recordings joined, as broadcasters' are."""
+@pytest.mark.parametrize(("start", "sign"), [(0, "-"), (4000, "+3")])
+def test_timestamps_that_begin_again(tmp_path, start, sign):
+    """Two recordings joined, as broadcasters' are: no hour of silence."""
     one, two = tmp_path / "one.ts", tmp_path / "two.ts"
-    for path in (one, two):
-        make_film(path, CLICKS, "mp2", video="mpeg2video")
+    for path, begin in ((one, 0), (two, start)):
+        times = {"video_start": begin, "audio_start": begin}
+        make_film(path, CLICKS, "mp2", video="mpeg2video", **times)
     both = tmp_path / "both.ts"
     both.write_bytes(one.read_bytes() + two.read_bytes())
     source = open_source(both)
     audio = read(source)
-    assert "timestamps go back by" in source.warnings[0]
+    assert f"timestamps jump by {sign}" in source.warnings[0]
     single = read(open_source(one)).shape[1]
     assert audio.shape[1] == pytest.approx(2 * single, abs=2304)
 
@@ -474,6 +476,32 @@ def files(tmp_path_factory):
         make_film(folder / name, short, codec, video_seconds=0.4)
     sources = [open_source(path) for path in sorted(folder.iterdir())]
     return [(source, read(source)) for source in sources]
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    which=st.integers(0, 7),
+    places=st.lists(st.floats(0, 1, exclude_max=True), max_size=5),
+    end=st.floats(0.1, 2),
+    byte=st.integers(0, 255),
+)
+def test_any_damage_is_told_in_one_line(files, which, places, end, byte):
+    path = files[which][0].path
+    data = bytearray(path.read_bytes())
+    for place in places:
+        # Headers are short, and more is damaged there.
+        data[int(place**3 * len(data))] = byte
+    damaged = path.parent.parent / f"damaged{path.suffix}"
+    damaged.write_bytes(data[: int(end * len(data))])
+    for policy in ("error", "silence"):
+        told = f"{damaged}: "
+        try:
+            for _ in open_source(damaged, damaged=policy).blocks():
+                pass
+        except AudioFileError as error:
+            told = str(error)
+        assert told.startswith(f"{damaged}: ")
+        assert "\n" not in told
 
 
 @settings(

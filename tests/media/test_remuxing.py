@@ -6,9 +6,8 @@ import av
 import numpy as np
 import pytest
 
-from keras_bandit.media import AudioFileError, open_source
+from keras_bandit.media import AudioFileError, open_source, remux
 from keras_bandit.media.layouts import LAYOUTS
-from keras_bandit.media.remux import remux
 from keras_bandit.media.writing import WavWriter
 
 from .films import clicks, lag, make_film, on_grid
