@@ -30,6 +30,8 @@ CODECS = ("pcm", "flac", "aac")
 _PCM = {"PCM_16": "pcm_s16le", "PCM_24": "pcm_s24le", "FLOAT": "pcm_f32le"}
 _FORMAT = {"PCM_16": "s16", "PCM_24": "s32"}  # of FLAC's encoder
 _AAC_BIT_RATE = 96_000  # a channel
+# AAC's own surround is what FFmpeg calls "back"; many players take no other.
+_COMMON_IN_AAC = {"5.1(side)": "5.1", "5.0(side)": "5.0"}
 _MOST_IN_FLAC = 8  # channels
 _PIECE = 4096  # samples of a packet of PCM
 
@@ -296,6 +298,8 @@ class _Remux:
 
 def _layout_name(stem, codec):
     """A stem's layout as FFmpeg takes it."""
+    if codec == "aac" and stem.layout in _COMMON_IN_AAC:
+        return _COMMON_IN_AAC[stem.layout]
     if stem.layout != "unknown":
         return stem.layout
     if stem.channel_mask:
