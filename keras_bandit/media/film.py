@@ -32,8 +32,8 @@ _NEW_COUNT = -1, 3600
 # Containers whose headers tell the length of tracks; of others FFmpeg guesses.
 _TELLING = ("mov", "matroska", "mxf", "avi")
 
-# What a track may be shorter than its file announces.
-_TOLERATED_END = 0.25  # seconds
+TOLERATED_END = Fraction(1, 4)
+"""Seconds by which a track may be shorter than its file announces."""
 
 
 @contextlib.contextmanager
@@ -128,6 +128,15 @@ def announced_end(stream):
         hours, minutes, seconds = found.groups()
         return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)
     return None
+
+
+def film_end(container):
+    """Seconds at which picture or sound ends, by the header, or `None`."""
+    if not container.format.name.startswith(_TELLING):
+        return None
+    streams = *container.streams.video, *container.streams.audio
+    ends = [announced_end(stream) for stream in streams]
+    return max((end for end in ends if end is not None), default=None)
 
 
 def find_track(path, container, audio_track=None):
@@ -394,7 +403,7 @@ class FilmTrack(Source):
         if lost > place:
             yield from self._silence(place, lost)
             place = lost
-        tolerated = _TOLERATED_END * self.sample_rate
+        tolerated = TOLERATED_END * self.sample_rate
         if last is not None and place + tolerated < last + skew:
             self._damage(
                 self._origin + Fraction(place, self.sample_rate),

@@ -12,6 +12,8 @@ from keras_bandit.common.checks import check_choice
 from keras_bandit.common.files import complete_files
 from keras_bandit.media.audio import AudioFileError, clipping, to_samples
 from keras_bandit.media.film import (
+    TOLERATED_END,
+    film_end,
     find_track,
     open_container,
     picture,
@@ -20,7 +22,7 @@ from keras_bandit.media.film import (
     timecode,
 )
 from keras_bandit.media.opening import open_source
-from keras_bandit.media.source import Source
+from keras_bandit.media.source import Source, clock
 
 CONTAINERS = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4"}
 """FFmpeg's name of each container that is written, by ending."""
@@ -44,6 +46,7 @@ def remux(
     codec=None,
     language=None,
     default=None,
+    damaged="error",
     overwrite=False,
 ):
     """Copies a film and adds a sound track for each stem.
@@ -63,11 +66,14 @@ def remux(
         language: str. Three letters, in place of the track's.
         default: str. The stem that players choose by themselves; `None` leaves
             that to the film's own sound.
-        overwrite: bool. Whether to replace a file that exists.
+        damaged: `"error"`, or `"silence"` to end the film where it cannot be
+            read on, as `open_source` then does. Damaged packets are copied.
+        overwrite: bool. Whether to replace a file that exists, but never the
+            film or a stem.
 
     Returns:
         List of lines: streams that the container cannot hold, stems that were
-        clipped.
+        clipped, where the film breaks off.
 
     Raises:
         AudioFileError: if a file cannot be read, or the container cannot hold
@@ -81,16 +87,22 @@ def remux(
         check_choice("codec", codec, CODECS)
     if default is not None:
         check_choice("default", default, stems)
+    check_choice("damaged", damaged, ("error", "silence"))
     stems = {
         name: stem if isinstance(stem, Source) else open_source(stem)
         for name, stem in stems.items()
     }
+    inputs = [source, *(stem.path for stem in stems.values())]
+    if os.path.realpath(output) in map(os.path.realpath, inputs):
+        raise AudioFileError(
+            f"{output}: would replace an input; choose another output"
+        )
     warnings = []
     with (
         complete_files([output], overwrite) as temporary,
         open_container(source) as film,
     ):
-        job = _Remux(source, film, output, warnings)
+        job = _Remux(source, film, output, damaged, warnings)
         _, track = find_track(source, film, audio_track)
         language = language or track.metadata.get("language", "und")
         rate = max((stem.sample_rate for stem in stems.values()), default=48000)
@@ -125,9 +137,9 @@ def _choose_default(copies, track):
 class _Remux:
     """What the steps of `remux` share."""
 
-    def __init__(self, source, film, output, warnings):
-        self.source, self.film = source, film
-        self.output, self.warnings = output, warnings
+    def __init__(self, source, film, output, damaged, warnings):
+        self.source, self.film, self.output = source, film, output
+        self.damaged, self.warnings = damaged, warnings
         self.container = output.suffix.lower()
         starts = [
             stream_time(stream, stream.start_time)
@@ -243,7 +255,7 @@ class _Remux:
         """Yields the film's packets, each with its time in seconds."""
         import av
 
-        now = Fraction(0)
+        end, now, heard = film_end(self.film), Fraction(0), Fraction(0)
         try:
             for packet in self.film.demux():
                 copy = copies.get(packet.stream.index)
@@ -254,6 +266,8 @@ class _Remux:
                     continue  # hidden by an edit list in the midst of the film
                 shift = round(self.shift / packet.time_base)
                 if packet.pts is not None:
+                    shown = packet.pts + (packet.duration or 0)
+                    heard = max(heard, shown * packet.time_base)
                     packet.pts -= shift
                 if packet.dts is not None:
                     packet.dts -= shift
@@ -261,9 +275,17 @@ class _Remux:
                 packet.stream = copy
                 yield now, packet
         except av.FFmpegError as error:
-            raise AudioFileError(
-                f"{self.source}: damaged ({error.strerror})"
-            ) from error
+            self._break_off(heard, error.strerror)
+        else:
+            if end is not None and heard + TOLERATED_END < end:
+                self._break_off(heard, f"breaks off, of {clock(end)}")
+
+    def _break_off(self, heard, reason):
+        """Raises an error, or warns, where the film cannot be read on."""
+        message = f"{self.source}: damaged at {clock(heard)} ({reason})"
+        if self.damaged == "error":
+            raise AudioFileError(message)
+        self.warnings.append(f"{message}; the copy ends there")
 
     def encoded(self, name, stem, stream):
         """Yields the packets of a stem, each with its time in seconds."""

@@ -193,8 +193,13 @@ class FlacWriter(_Writer):
             self._file.comment = self._mask.placeholder
 
     def _append(self, samples):
-        try:
+        with self._disk_errors():
             self._file.write(np.ascontiguousarray(samples))
+
+    @contextlib.contextmanager
+    def _disk_errors(self):
+        try:
+            yield
         except (AssertionError, soundfile.LibsndfileError) as error:
             # soundfile asserts that all samples were taken.
             raise OSError(
@@ -203,7 +208,8 @@ class FlacWriter(_Writer):
 
     def close(self):
         """Completes the file: `OSError` if that fails."""
-        self._file.close()
+        with self._disk_errors():
+            self._file.close()
         if self._mask.needed:
             self._mask.write(self.path)
 

@@ -257,6 +257,8 @@ def test_what_is_refused(tmp_path, stems):
         remux(exact, stems, tmp_path / "out.mov", codec="flac")
     with pytest.raises(FileExistsError):
         remux(film, stems, other)
+    with pytest.raises(AudioFileError, match="would replace an input"):
+        remux(film, stems, film, overwrite=True)
     assert {path.name for path in tmp_path.iterdir()} == there
 
 
@@ -269,6 +271,20 @@ def test_damaged_film_leaves_nothing(tmp_path, stems):
         remux(film, {"speech": stem}, tmp_path / "out.mkv")
     assert not (tmp_path / "out.mkv").exists()
     assert not list(tmp_path.glob(".*"))
+
+
+def test_film_that_breaks_off(tmp_path, stems):
+    film, output = tmp_path / "a.mov", tmp_path / "out.mkv"
+    options = {"movflags": "faststart"}
+    make_film(film, SPEECH, "pcm_s24le", options=options)
+    film.write_bytes(film.read_bytes()[:200_000])
+    with pytest.raises(AudioFileError, match=r"a\.mov: damaged at 0:00:00"):
+        remux(film, stems, output)
+    assert not output.exists()
+    warnings = remux(film, stems, output, damaged="silence")
+    assert len(warnings) == 1
+    assert "the copy ends there" in warnings[0]
+    np.testing.assert_array_equal(read(output, 2)[1], SPEECH)
 
 
 def test_full_disk_is_an_error(tmp_path, stems):
