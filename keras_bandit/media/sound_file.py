@@ -68,7 +68,13 @@ class SoundFile(Source):
     def _pieces(self, start):
         quietly, notes = self.subtype.startswith("MPEG"), []
         name = soundfile_name(self.path)
-        file, _ = call_quietly(soundfile.SoundFile, name)
+        try:
+            file, _ = call_quietly(soundfile.SoundFile, name)
+        except soundfile.LibsndfileError as error:
+            raise AudioFileError(
+                f"{self.path}: changed since it was opened "
+                f"({error.error_string.rstrip('.')})"
+            ) from error
         with file:
             place, broken = self._seek(file, start), False
             while place < self.num_samples:

@@ -538,6 +538,19 @@ def test_blocks_are_read_as_they_are_asked_for(tmp_path):
     assert first.shape == (1, 48000)
 
 
+@pytest.mark.parametrize("name", ["x.wav", "x.mkv"])
+def test_file_that_is_gone(tmp_path, name):
+    path = tmp_path / name
+    if name == "x.wav":
+        soundfile.write(path, CLICKS.T, 48000)
+    else:
+        make_film(path, CLICKS, "flac")
+    source = open_source(path)
+    path.unlink()
+    with pytest.raises(AudioFileError, match=f"^{path}: "):
+        read(source)
+
+
 def test_cut_makes_blocks_of_their_own():
     pieces = [np.arange(7)[None], np.zeros((1, 0)), np.arange(7, 10)[None]]
     blocks = list(cut(iter(pieces), 4))
