@@ -25,7 +25,7 @@ import keras
 
 from keras_bandit.data import film_clip
 from keras_bandit.evaluation.scores import si_snr, snr
-from keras_bandit.inference.audio import read_audio
+from keras_bandit.media.audio import read_audio
 from keras_bandit.models import AudioSeparator
 from keras_bandit.training.event_log import spectrogram_image
 

@@ -25,7 +25,7 @@ from recipe import PAPER, Recipe, WavTrack, compile_model, run
 
 from keras_bandit.common.files import complete_files
 from keras_bandit.data import Gain
-from keras_bandit.inference.audio import (
+from keras_bandit.media.audio import (
     AudioFileError,
     read_audio,
     write_audio,

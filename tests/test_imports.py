@@ -16,7 +16,7 @@ PACKAGE = pathlib.Path(keras_bandit.__file__).parent
 # unless they are in one folder.
 LEVELS = [
     {"common"},
-    {"bands"},
+    {"bands", "media"},
     {"backend"},
     {"layers"},
     {"losses"},
@@ -35,7 +35,13 @@ CLI_LEVELS = [
     {"arguments", "backend"},
     {"model"},
     {
-        *("convert", "evaluate", "export", "fetch", "prepare", "presets"),
+        "convert",
+        "evaluate",
+        "export",
+        "fetch",
+        "info",
+        "prepare",
+        "presets",
         "separate",
     },
     {"__init__"},

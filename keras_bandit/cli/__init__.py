@@ -16,6 +16,7 @@ from keras_bandit.cli.convert import add_convert
 from keras_bandit.cli.evaluate import add_evaluate
 from keras_bandit.cli.export import add_export
 from keras_bandit.cli.fetch import add_fetch
+from keras_bandit.cli.info import add_info
 from keras_bandit.cli.prepare import add_prepare
 from keras_bandit.cli.presets import add_presets
 from keras_bandit.cli.separate import add_separate
@@ -30,6 +31,7 @@ def build_parser():
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_separate(commands)
+    add_info(commands)
     add_presets(commands)
     add_fetch(commands)
     add_convert(commands)

@@ -3,7 +3,7 @@
 import pathlib
 import sys
 
-from keras_bandit.cli.arguments import names, path, whole
+from keras_bandit.cli.arguments import count, names, path, whole
 from keras_bandit.cli.backend import choose_backend
 from keras_bandit.cli.console import (
     CommandError,
@@ -27,6 +27,8 @@ _OPTIONS = [
     "subtype",
     "overwrite",
     "resume",
+    "audio_track",
+    "damaged",
 ]
 
 
@@ -34,14 +36,28 @@ def add_separate(commands):
     """Adds the command to the parsers of `build_parser`."""
     parser = commands.add_parser(
         "separate",
-        help="separate audio files into stems",
-        description="Separates audio files into stems. Writes "
+        help="separate sound files and films into stems",
+        description="Separates sound files and the sound of films (extra "
+        "video) into stems. Writes "
         "OUTPUT/<file name>/<stem>.<format> at the rate, channels and length "
         "of the input.",
     )
     parser.set_defaults(command=separate_command)
     option, flag = parser.option, parser.flag
     parser.add_argument("files", type=path, nargs="+", metavar="FILE")
+    option(
+        "--audio-track",
+        "N",
+        count,
+        "which sound track of a film, from 1 (the one it prefers); "
+        "keras-bandit info lists them",
+    )
+    parser.add_argument(
+        "--damaged",
+        choices=["error", "silence"],
+        default="error",
+        help="what to do where a file is damaged (%(default)s)",
+    )
     parser.add_preset()
     option(
         "--output",
@@ -123,7 +139,7 @@ def _folders(args):
 
 def _attempt(function, items):
     """Applies a function to each; reports the failed, returns the others'."""
-    from keras_bandit.inference.audio import AudioFileError
+    from keras_bandit.media.audio import AudioFileError
 
     expected = AudioFileError, CommandError, FloatingPointError, OSError
     results = []
@@ -138,7 +154,7 @@ def _attempt(function, items):
 
 
 def _summary(file):
-    found, folder = file.format, next(iter(file.paths.values())).parent
+    found, folder = file.recording, next(iter(file.paths.values())).parent
     seconds = found.num_samples / found.sample_rate
     return (
         f"{file.source}: {seconds:.2f} s, {found.num_channels} channel(s), "

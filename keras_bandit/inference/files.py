@@ -3,18 +3,21 @@
 import contextlib
 import dataclasses
 import errno
-import math
 import os
 import pathlib
 import shutil
 import time
 
-from keras_bandit.common.files import check_writable, complete_files
+from keras_bandit.common.files import check_writable
 from keras_bandit.inference import DEFAULT_BATCH_SIZE, separation
-from keras_bandit.inference import audio as audio_files
 from keras_bandit.inference import resume as resuming
-from keras_bandit.inference.audio import AudioFileError
+from keras_bandit.media import AudioFileError, Source, open_source
+from keras_bandit.media.audio import choose_subtype
+from keras_bandit.media.riff import bytes_per_sample
+from keras_bandit.media.sound_file import SoundFile
+from keras_bandit.media.writing import stem_writers
 
+_FLOATS = ("FLOAT", "DOUBLE")
 JOB_FOLDER = ".job"
 """Beside the stems, what `resume` keeps while a file is separated."""
 
@@ -75,17 +78,17 @@ class SeparatedFile:
 
     Args:
         source: path of the input.
-        format: `AudioFormat` of the input.
+        recording: `Source`, the input.
         subtype: str. Sample format of the stems' files.
         choice: `StemChoice`; `None` if checked without a separator.
         paths: dict of each written name's path.
         elapsed: float. Seconds that the separation took; `None` if checked.
-        warnings: list of lines: what an MP3 decoder passed over, stems that
+        warnings: list of lines: damage that was passed over, gaps, stems that
             were clipped.
     """
 
     source: pathlib.Path
-    format: audio_files.AudioFormat
+    recording: Source
     subtype: str
     choice: StemChoice | None = None
     paths: dict = dataclasses.field(default_factory=dict)
@@ -150,17 +153,19 @@ def _check_room(file, kept_rate):
 
     And what is kept to resume, float32 at `kept_rate` Hz; 0: nothing.
     """
-    samples = file.format.num_samples * file.format.num_channels
-    needed = samples * audio_files.BITS[file.subtype] // 8 * len(file.paths)
-    kept = samples * kept_rate // file.format.sample_rate * 4
-    needed += kept * len(file.choice.computed)
+    recording = file.recording
+    seconds = recording.duration_seconds or 0
+    values = seconds * recording.num_channels  # of each Hz
+    stems = bytes_per_sample(file.subtype) * len(file.paths)
+    kept = 4 * len(file.choice.computed)
+    needed = values * (recording.sample_rate * stems + kept_rate * kept)
     path = next(iter(file.paths.values()))
     folder = next(p for p in path.absolute().parents if p.exists())
     free = shutil.disk_usage(folder).free
     if path.suffix == ".wav" and needed > free:
         raise OSError(
             errno.ENOSPC,
-            f"{needed:,} bytes are needed for the stems, {free:,} are free",
+            f"{needed:,.0f} bytes are needed for the stems, {free:,} are free",
             str(path.parent),
         )
 
@@ -172,33 +177,25 @@ def _write(blocks, file, file_format, overwrite, folder):
 
     Returns the lines about clipped stems.
     """
-    paths, found = list(file.paths.values()), file.format
     with (
-        _made_folder(paths[0].parent),
-        complete_files(paths, overwrite, folder) as temporary,
-        contextlib.ExitStack() as stack,
+        _made_folder(next(iter(file.paths.values())).parent),
+        stem_writers(
+            file.paths,
+            file.recording,
+            file_format,
+            file.subtype,
+            overwrite,
+            folder,
+        ) as writers,
     ):
-        writers = {
-            name: stack.enter_context(
-                audio_files.AudioWriter(
-                    temporary[path],
-                    found.sample_rate,
-                    found.num_channels,
-                    found.num_samples,
-                    file_format,
-                    file.subtype,
-                )
-            )
-            for name, path in file.paths.items()
-        }
         for mixture, estimates in blocks:
             derived = _derive(file.choice, estimates, mixture)
             for name, samples in derived.items():
                 writers[name].write(samples)
     return [
-        f"{file.paths[name]}: peaks at {20 * math.log10(writer.peak):+.2f} "
-        f"dBFS, {writer.clipped} samples clipped to full scale in "
-        f"{file.subtype}; FLOAT (wav) keeps them"
+        f"{file.paths[name]}: peaks at {writer.peak_dbfs:+.2f} dBFS, "
+        f"{writer.clipped} samples clipped to full scale in {file.subtype}; "
+        "FLOAT (wav) keeps them"
         for name, writer in writers.items()
         if writer.clipped
     ]
@@ -219,6 +216,8 @@ def check_file(
     overwrite=False,
     inputs=(),
     resume=False,
+    audio_track=None,
+    damaged="error",
 ):
     """Checks all that can be known before a file is read and separated.
 
@@ -229,25 +228,25 @@ def check_file(
         `SeparatedFile`.
     """
     source, output = pathlib.Path(source), pathlib.Path(output)
-    audio_format = audio_files.probe(source)
+    recording = open_source(source, audio_track, damaged)
     with _named(source, AudioFileError):
-        subtype = audio_files.choose_subtype(file_format, subtype, audio_format)
+        subtype = choose_subtype(file_format, subtype, recording)
     check_writable(output)
     if separator is None:
-        return SeparatedFile(source, audio_format, subtype)
+        return SeparatedFile(source, recording, subtype)
     choice = choose_stems(
         separator.stems, stems, mne, residual, mixture_consistency
     )
     separation.chunk_and_hop(separator, chunk_seconds, hop_seconds)
     with _named(source, ValueError):
         separation.check_channels(
-            audio_format.num_channels, separator.num_channels
+            recording.num_channels, separator.num_channels
         )
     paths = {name: output / f"{name}.{file_format}" for name in choice.written}
     # Killed between two renames, some stems of the job are there.
     resumed = resume and (output / JOB_FOLDER / resuming.JOB).exists()
     _check_paths(source, paths.values(), overwrite or resumed, inputs)
-    return SeparatedFile(source, audio_format, subtype, choice, paths)
+    return SeparatedFile(source, recording, subtype, choice, paths)
 
 
 def separate_file(
@@ -269,15 +268,17 @@ def separate_file(
     shifts=0,
     seed=0,
     resume=False,
+    audio_track=None,
+    damaged="error",
 ):
     """Separates an audio file and writes a file for each stem, all or none.
 
-    The stems have the rate, the channels and the number of samples of the
-    source. They are written under hidden names and renamed when all are
+    The stems have the rate, the channels, their layout and the number of
+    samples of the source, and begin with a film's picture. They are written under hidden names and renamed when all are
     complete. If anything fails, Ctrl-C included, nothing is left behind.
 
     Args:
-        source: path of a file that libsndfile reads.
+        source: path of a sound file or of a film; see `open_source`.
         output: path of the directory of the stems, made if it does not exist.
         separator: `AudioSeparator` or `CoreSeparator`.
         stems: list of str. Stems to write; `None` for all. Others are
@@ -300,6 +301,7 @@ def separate_file(
             arguments was killed, and to keep what is finished for the next
             one, in the hidden folder `.job` of `output`. It takes as much room
             as the stems in FLOAT. The files are the same to the bit.
+        audio_track, damaged: see `open_source`.
 
     Returns:
         `SeparatedFile`.
@@ -330,9 +332,12 @@ def separate_file(
         overwrite,
         inputs,
         resume,
+        audio_track,
+        damaged,
     )
-    source, recording = file.source, audio_files.AudioFile(source)
-    if file.format.subtype in ("FLOAT", "DOUBLE"):
+    source, recording = file.source, file.recording
+    # Decoders of lossy sound give no NaN.
+    if isinstance(recording, SoundFile) and recording.subtype in _FLOATS:
         with _named(source, ValueError):
             separation.check_finite(recording)
     folder = pathlib.Path(output) / JOB_FOLDER
@@ -353,7 +358,11 @@ def separate_file(
             settings = {
                 "source": resuming.describe_file(source),
                 "separator": resuming.describe_separator(separator),
-                "options": options,
+                "options": {
+                    **options,
+                    "audio_track": audio_track,
+                    "damaged": damaged,
+                },
             }
             with _named(source, ValueError):
                 job = stack.enter_context(resuming.Job(folder, settings))
@@ -373,9 +382,8 @@ def separate_file(
                 folder if resume else None,
             )
     shutil.rmtree(folder, ignore_errors=True)
-    if recording.format.damage:
-        damage = recording.format.damage
-        warnings.insert(0, f"{source}: damaged, and read on: {damage}")
     return dataclasses.replace(
-        file, elapsed=time.monotonic() - began, warnings=warnings
+        file,
+        elapsed=time.monotonic() - began,
+        warnings=[*recording.warnings, *warnings],
     )

@@ -78,19 +78,21 @@ class ArraySource:
         sample_rate: int.
 
     Attributes:
-        sample_rate, num_channels, num_samples: int.
+        sample_rate, num_channels: int.
+        duration_seconds: float. For the progress bar.
     """
 
     def __init__(self, audio, sample_rate):
         self.audio, self.sample_rate = audio, sample_rate
-        self.num_channels, self.num_samples = audio.shape
+        self.num_channels, self._num_samples = audio.shape
+        self.duration_seconds = self._num_samples / sample_rate
 
     def blocks(self):
         """Yields the recording from its beginning, block by block.
 
         `(channels, samples)` float32 each, with one sample or more.
         """
-        for start in range(0, self.num_samples, BLOCK):
+        for start in range(0, self._num_samples, BLOCK):
             yield self.audio[:, start : start + BLOCK]
 
 
@@ -297,8 +299,8 @@ def separate_blocks(
 
     Args:
         separator: as `separate`, on the engine that computes.
-        source: `ArraySource` or one like it. `num_samples` may be `None`: not
-            known before its end.
+        source: `ArraySource` or one like it, such as a `keras_bandit.media`
+            `Source`.
         job: `Job` that keeps what is finished, or `None`.
         **: see `separate`.
 
@@ -411,7 +413,7 @@ def _separate(separator, source, stream):
 def _with_progress(blocks, source, progress):
     """The blocks, with a bar in seconds of sound as they are asked for."""
     rate = source.sample_rate
-    seconds = source.num_samples and source.num_samples / rate
+    seconds = source.duration_seconds
     with tqdm(
         total=seconds,
         desc=progress if isinstance(progress, str) else None,
@@ -484,10 +486,10 @@ def _predictor(separator, source, hop, batch_size):
 
     A Keras model has a `predictor`: few batches are quicker uncompiled.
     """
-    if not hasattr(separator, "predictor") or source.num_samples is None:
+    if not hasattr(separator, "predictor") or not source.duration_seconds:
         return separator.predict_on_batch
-    seconds = source.num_samples / source.sample_rate
-    chunks = 1 + math.ceil(seconds * separator.sample_rate / hop)
+    samples = source.duration_seconds * separator.sample_rate
+    chunks = 1 + math.ceil(samples / hop)
     return separator.predictor(-(-chunks * source.num_channels // batch_size))
 
 

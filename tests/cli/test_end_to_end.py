@@ -12,7 +12,7 @@ from .command_line import found, python, write
 CODE = """
 from keras_bandit import cli, data
 from keras_bandit.data.track import ArrayTrack
-from keras_bandit.inference.audio import read_audio
+from keras_bandit.media.audio import read_audio
 
 common = ["--preset", "preset", "--engine", "keras", "--chunk-seconds", "0.2"]
 assert cli.main(["presets"]) == 0

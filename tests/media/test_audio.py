@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from keras_bandit.inference import audio as audio_files
-from keras_bandit.inference.audio import (
+from keras_bandit.media import audio as audio_files
+from keras_bandit.media.audio import (
     AudioFileError,
     AudioFormat,
     AudioWriter,

@@ -1,0 +1,129 @@
+"""The sound of a file, read in blocks: what every kind of file has alike."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from keras_bandit.common.checks import check_integer
+from keras_bandit.media.layouts import speakers_of
+
+
+def clock(seconds):
+    """A time as people read it: "1:02:03.456"."""
+    sign, milliseconds = "-" * (seconds < 0), round(abs(seconds) * 1000)
+    minutes, milliseconds = divmod(milliseconds, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    rest = f"{milliseconds // 1000:02}.{milliseconds % 1000:03}"
+    return f"{sign}{hours}:{minutes:02}:{rest}"
+
+
+def cut(pieces, size):
+    """Cuts arrays `(channels, any number of samples)` into blocks of a size.
+
+    The last block may be shorter. No block shares memory with a piece.
+    """
+    held, count = [], 0
+    for piece in pieces:
+        while count + piece.shape[1] >= size:
+            held.append(piece[:, : size - count])
+            piece = piece[:, size - count :]
+            yield np.concatenate(held, axis=1)
+            held, count = [], 0
+        if piece.shape[1]:
+            held.append(piece)
+            count += piece.shape[1]
+    if count:
+        yield np.concatenate(held, axis=1)
+
+
+@dataclasses.dataclass
+class Source:
+    """One sound track of a file: what it is, and its samples in blocks.
+
+    Sample 0 is where the picture begins, or the track where there is none.
+    No file is open between calls, so that a source need not be closed.
+
+    Args:
+        path: path of the file.
+        sample_rate: int. Hz.
+        num_channels: int.
+        layout: str. A name of `LAYOUTS`, or "unknown".
+        channel_mask: int. Speakers, as in WAVEFORMATEXTENSIBLE; `None` if the
+            file does not tell.
+        subtype: str. libsndfile's name of the sample format that loses
+            nothing or comes nearest, "PCM_24", as `choose_subtype` takes it.
+        codec: str. What the samples are kept in, such as "aac".
+        num_samples: int. Per channel, silence before the track and what is
+            cut there taken into account; `None` until `blocks` has come to
+            the end for the first time, if only that tells.
+        duration_seconds: float. What the file announces, for progress; may be
+            wrong. `None` if it announces nothing.
+        start_offset: int. Samples by which the track begins after the picture
+            (there is silence before) or, if negative, before (the sound before
+            the picture is cut).
+        track: int. Which of the file's sound tracks, from 1 on.
+        num_tracks: int. How many it has.
+        title, language: str. Of the track; empty if not told. Languages have
+            three letters as in ISO 639-2.
+        timecode: str. Of the first frame, "01:00:00:00"; empty if not told.
+        time_reference: int. Samples from midnight to the start, of `bext`;
+            `None` if not told.
+        chunks: tuple of `riff.Chunk`. What stems take over from a WAV file.
+        damaged: `"error"` or `"silence"`. Whether damage ends the reading or
+            silence takes its place.
+        warnings: list of lines, complete when `blocks` has come to the end:
+            gaps, damage that was passed over. Each once.
+    """
+
+    path: pathlib.Path
+    sample_rate: int
+    num_channels: int
+    layout: str
+    channel_mask: int | None
+    subtype: str
+    codec: str
+    num_samples: int | None = None
+    duration_seconds: float | None = None
+    start_offset: int = 0
+    track: int = 1
+    num_tracks: int = 1
+    title: str = ""
+    language: str = ""
+    timecode: str = ""
+    time_reference: int | None = None
+    chunks: tuple = ()
+    damaged: str = "error"
+    warnings: list = dataclasses.field(default_factory=list)
+
+    @property
+    def speakers(self):
+        """The speaker of each channel, "FL", or an empty list if unknown."""
+        return speakers_of(self.channel_mask or 0)
+
+    def blocks(self, start=0, size=2**16):
+        """Yields the samples from `start` on, in memory that does not grow.
+
+        Args:
+            start: int. The first sample; beyond the end nothing comes.
+            size: int. Samples per channel of a block.
+
+        Yields:
+            `(channels, size)` float32, full scale ±1; the last is as short as
+            what is left.
+
+        Raises:
+            AudioFileError: if the file is damaged or changes its layout or
+                rate. Names the file and the place.
+        """
+        start = check_integer("start", start, 0)
+        return cut(self._pieces(start), check_integer("size", size, 1))
+
+    def _pieces(self, start):
+        """Yields arrays `(channels, any number of samples)` from `start` on."""
+        raise NotImplementedError
+
+    def _warn(self, message):
+        line = f"{self.path}: {message}"
+        if line not in self.warnings:
+            self.warnings.append(line)

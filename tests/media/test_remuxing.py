@@ -1,0 +1,315 @@
+"""Remuxing: what is copied stays, what is new begins with the picture."""
+
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from keras_bandit.media import AudioFileError, open_source, remux
+from keras_bandit.media.layouts import LAYOUTS
+from keras_bandit.media.writing import WavWriter
+
+from .films import clicks, lag, make_film, on_grid
+
+pytestmark = pytest.mark.once
+
+SPEECH = on_grid(clicks())
+MUSIC = SPEECH[::-1].copy()
+B_FRAMES = {"bf": "2", "g": "12", "b_strategy": "0"}
+
+
+def read(path, track):
+    source = open_source(path, audio_track=track)
+    return source, np.concatenate(list(source.blocks()), axis=1)
+
+
+def packets(path, **stream):
+    with av.open(str(path)) as film:
+        return [bytes(packet) for packet in film.demux(**stream) if packet.size]
+
+
+def times(path):
+    """Seconds at which each picture is shown, from the first one on."""
+    with av.open(str(path)) as film:
+        shown = [p.pts * p.time_base for p in film.demux(video=0) if p.size]
+    return np.array([float(time - min(shown)) for time in shown])
+
+
+def write(path, audio, subtype="PCM_24", mask=None):
+    with WavWriter(path, 48000, len(audio), subtype, mask) as file:
+        file.write(audio)
+    return path
+
+
+@pytest.fixture
+def stems(tmp_path):
+    return {
+        "speech": write(tmp_path / "speech.wav", SPEECH, "PCM_16"),
+        "music": write(tmp_path / "music.wav", MUSIC),
+    }
+
+
+CODECS = {
+    "mkv": ["flac", "flac"],
+    "mov": ["pcm_s16le", "pcm_s24le"],
+    "mp4": ["aac", "aac"],
+}
+
+
+@pytest.mark.parametrize("container", CODECS)
+@pytest.mark.parametrize(
+    ("source", "codec", "video", "starts"),
+    [
+        ("mov", "pcm_s24le", "libx264", (0, 0)),
+        ("mp4", "aac", "libx264", (0, 0)),
+        ("mkv", "pcm_s16le", "libx264", (0, 0)),
+        ("mp4", "alac", "libx264", (0.28, 0)),
+        ("mkv", "ac3", "mpeg4", (0, 0.25)),
+    ],
+)
+def test_packets_are_copied_and_stems_added(
+    tmp_path, stems, container, source, codec, video, starts
+):
+    film, output = tmp_path / f"a.{source}", tmp_path / f"out.{container}"
+    make_film(
+        film,
+        SPEECH,
+        codec,
+        video=video,
+        video_options=B_FRAMES if video == "libx264" else None,
+        video_start=starts[0],
+        audio_start=starts[1],
+        timecode="01:00:00:00",
+    )
+    before = open_source(film)
+    assert remux(film, stems, output) == []
+    assert packets(output, video=0) == packets(film, video=0)
+    assert packets(output, audio=0) == packets(film, audio=0)
+    np.testing.assert_allclose(times(output), times(film), atol=0.0011)
+    original, audio = read(output, 1)
+    expected = np.concatenate(list(before.blocks()), axis=1)
+    assert original.codec == before.codec
+    assert original.timecode == before.timecode
+    if codec in ("alac", "pcm_s16le", "pcm_s24le"):
+        np.testing.assert_array_equal(audio, expected)
+    else:
+        # Matroska counts milliseconds.
+        width = min(audio.shape[1], expected.shape[1])
+        off = lag(audio[:, :width], expected[:, :width])
+        rounded = "mkv" in (container, source)
+        assert max(map(abs, off)) <= (24 if rounded else 0)
+    for track, (name, stem) in enumerate(
+        {"speech": SPEECH, "music": MUSIC}.items(), 2
+    ):
+        found, audio = read(output, track)
+        assert (found.title, found.language) == (name, "eng")
+        assert found.codec == CODECS[container][track - 2]
+        assert found.num_samples == stem.shape[1]
+        if container == "mp4":
+            assert lag(audio, stem) == [0, 0]
+        else:
+            np.testing.assert_array_equal(audio, stem)
+    assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+@pytest.mark.parametrize("container", CODECS)
+def test_transport_stream(tmp_path, stems, container):
+    film, output = tmp_path / "a.ts", tmp_path / f"out.{container}"
+    make_film(film, SPEECH, "ac3", video="mpeg2video", audio_start=0.1)
+    remux(film, stems, output)
+    assert packets(output, video=0) == packets(film, video=0)
+    # Sound and picture keep their distance, and the stems begin with it.
+    _, audio = read(output, 1)
+    late = np.pad(SPEECH, ((0, 0), (4800, 0)))
+    off = lag(audio, late)
+    assert max(map(abs, off)) <= (24 if container == "mkv" else 0)
+    _, audio = read(output, 2)
+    assert lag(audio, SPEECH) == [0, 0]
+    if container != "mp4":
+        np.testing.assert_array_equal(audio, SPEECH)
+
+
+@pytest.mark.parametrize(
+    ("container", "layout", "subtype", "codec", "kept"),
+    [
+        ("mkv", "5.1", "PCM_24", "flac", "5.1"),
+        ("mkv", "5.1(side)", "PCM_16", "flac", "5.1(side)"),
+        ("mov", "5.1", "FLOAT", "pcm_f32le", "5.1"),
+        ("mov", "7.1.4", "PCM_24", "pcm_s24le", "7.1.4"),
+        ("mp4", "5.1", "FLOAT", "aac", "5.1"),
+        ("mp4", "5.1(side)", "FLOAT", "aac", "5.1"),
+    ],
+)
+def test_surround_stems(tmp_path, container, layout, subtype, codec, kept):
+    mask = LAYOUTS[layout]
+    audio = on_grid(clicks(1, num_channels=mask.bit_count()))
+    stem = write(tmp_path / "speech.wav", audio, subtype, mask)
+    film, output = tmp_path / "a.mov", tmp_path / f"out.{container}"
+    make_film(film, SPEECH, "pcm_s16le")
+    remux(film, {"speech": open_source(stem)}, output)
+    found, heard = read(output, 2)
+    assert (found.codec, found.layout) == (codec, kept)
+    assert found.num_samples == audio.shape[1]
+    if codec != "aac":
+        np.testing.assert_array_equal(heard, audio)
+
+
+def subtitled(path, film):
+    """A film with subtitles and chapters."""
+    with av.open(str(film)) as source, av.open(str(path), "w") as out:
+        copies = [
+            out.add_stream_from_template(stream, opaque=True)
+            for stream in source.streams
+        ]
+        text = out.add_mux_stream("subrip")
+        text.metadata["language"] = "fre"
+        out.set_chapters(
+            [
+                {
+                    "id": 1,
+                    "start": 0,
+                    "end": 1000,
+                    "time_base": Fraction(1, 1000),
+                    "metadata": {"title": "One"},
+                }
+            ]
+        )
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = copies[packet.stream.index]
+                out.mux(packet)
+        line = av.Packet(b"Bonjour")
+        line.pts = line.dts = 100
+        line.duration, line.time_base = 500, text.time_base
+        line.stream = text
+        out.mux(line)
+    return path
+
+
+def test_tracks_of_other_languages_stay(tmp_path, stems):
+    film, output = tmp_path / "a.mkv", tmp_path / "out.mkv"
+    make_film(film, {"eng": SPEECH, "ger": MUSIC}, "flac")
+    remux(film, stems, output, audio_track=2)
+    languages = [open_source(output, i).language for i in (1, 2, 3, 4)]
+    assert languages == ["eng", "ger", "ger", "ger"]
+    remux(film, stems, output, language="und", overwrite=True)
+    assert open_source(output, 3).language == ""
+    np.testing.assert_array_equal(read(output, 2)[1], MUSIC)
+
+
+@pytest.mark.parametrize("container", CODECS)
+def test_track_that_players_choose(tmp_path, stems, container):
+    film, output = tmp_path / "a.mkv", tmp_path / f"out.{container}"
+    make_film(film, SPEECH, "aac")
+    for default, track in ((None, 1), ("music", 3)):
+        remux(film, stems, output, default=default, overwrite=True)
+        assert open_source(output).track == track
+    with pytest.raises(ValueError, match="default must be one of speech, mus"):
+        remux(film, stems, output, default="effects", overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("codec", "container", "found"),
+    [
+        ("pcm", "mkv", "pcm_s16le"),
+        ("flac", "mp4", "flac"),
+        ("aac", "mov", "aac"),
+    ],
+)
+def test_codec_that_was_asked_for(tmp_path, stems, codec, container, found):
+    film, output = tmp_path / "a.mkv", tmp_path / f"out.{container}"
+    make_film(film, SPEECH, "aac")
+    remux(film, stems, output, codec=codec)
+    assert open_source(output, 2).codec == found
+
+
+def test_clipping_is_told(tmp_path):
+    film, output = tmp_path / "a.mkv", tmp_path / "out.mkv"
+    make_film(film, SPEECH, "flac")
+    loud = write(tmp_path / "loud.wav", 4 * SPEECH, "FLOAT")
+    warnings = remux(film, {"speech": loud}, output, codec="flac")
+    clipped = int((np.abs(4 * SPEECH) > 1).sum())
+    assert warnings == [
+        f"{output}: speech: {clipped} samples clipped to full scale"
+    ]
+
+
+def test_what_is_refused(tmp_path, stems):
+    film = make_film(tmp_path / "a.mkv", SPEECH, "flac")
+    exact = make_film(tmp_path / "d.mkv", SPEECH, "pcm_s16le")
+    text = tmp_path / "text.mkv"
+    text.write_text("no film")
+    other = make_film(tmp_path / "b.mkv", SPEECH, "flac", video="msmpeg4")
+    silent = make_film(tmp_path / "c.mkv", {})
+    there = {path.name for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match=r"must be one of \.mkv, \.mov, \.mp4"):
+        remux(film, stems, tmp_path / "out.avi")
+    with pytest.raises(AudioFileError, match="not a media file"):
+        remux(text, stems, tmp_path / "out.mkv")
+    with pytest.raises(AudioFileError, match="no audio track"):
+        remux(silent, stems, tmp_path / "out.mkv")
+    with pytest.raises(AudioFileError, match=r"\.mp4 cannot hold its video"):
+        remux(other, stems, tmp_path / "out.mp4")
+    with pytest.raises(AudioFileError, match=r"\.mov cannot hold these tracks"):
+        remux(film, stems, tmp_path / "out.mov")
+    with pytest.raises(AudioFileError, match=r"\.mov cannot hold these tracks"):
+        remux(exact, stems, tmp_path / "out.mov", codec="flac")
+    with pytest.raises(FileExistsError):
+        remux(film, stems, other)
+    with pytest.raises(AudioFileError, match="would replace an input"):
+        remux(film, stems, film, overwrite=True)
+    assert {path.name for path in tmp_path.iterdir()} == there
+
+
+def test_damaged_film_leaves_nothing(tmp_path, stems):
+    film = make_film(tmp_path / "a.mkv", SPEECH, "flac")
+    broken = write(tmp_path / "broken.wav", SPEECH)
+    stem = open_source(broken)
+    broken.write_bytes(broken.read_bytes()[:50000])
+    with pytest.raises(AudioFileError, match=r"broken\.wav: damaged"):
+        remux(film, {"speech": stem}, tmp_path / "out.mkv")
+    assert not (tmp_path / "out.mkv").exists()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_film_that_breaks_off(tmp_path, stems):
+    film, output = tmp_path / "a.mov", tmp_path / "out.mkv"
+    options = {"movflags": "faststart"}
+    make_film(film, SPEECH, "pcm_s24le", options=options)
+    film.write_bytes(film.read_bytes()[:200_000])
+    with pytest.raises(AudioFileError, match=r"a\.mov: damaged at 0:00:00"):
+        remux(film, stems, output)
+    assert not output.exists()
+    warnings = remux(film, stems, output, damaged="silence")
+    assert len(warnings) == 1
+    assert "the copy ends there" in warnings[0]
+    np.testing.assert_array_equal(read(output, 2)[1], SPEECH)
+
+
+def test_full_disk_is_an_error(tmp_path, stems):
+    resource = pytest.importorskip("resource")
+    film = make_film(tmp_path / "a.mkv", SPEECH, "flac")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="large"):
+            remux(film, stems, tmp_path / "out.mkv")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not (tmp_path / "out.mkv").exists()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_subtitles_and_chapters(tmp_path, stems):
+    plain = make_film(tmp_path / "plain.mkv", SPEECH, "flac")
+    film = subtitled(tmp_path / "a.mkv", plain)
+    output = tmp_path / "out.mkv"
+    assert remux(film, stems, output) == []
+    assert packets(output, subtitles=0) == packets(film, subtitles=0)
+    with av.open(str(output)) as found:
+        assert found.chapters()[0]["metadata"] == {"title": "One"}
+        assert found.streams.subtitles[0].language == "fre"
+    warnings = remux(film, stems, tmp_path / "out.mp4")
+    assert len(warnings) == 1
+    assert "subtitle stream 2 (srt) is left out" in warnings[0]
