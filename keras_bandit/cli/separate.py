@@ -29,7 +29,16 @@ _OPTIONS = [
     "resume",
     "audio_track",
     "damaged",
+    "without",
+    "lfe",
+    "remux",
 ]
+
+
+def gains(text):
+    """`{stem: dB}` of `speech=6,music=-3`."""
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    return {stem.strip(): float(value) for stem, _, value in pairs}
 
 
 def add_separate(commands):
@@ -74,6 +83,32 @@ def add_separate(commands):
         "also write residual: the mixture minus the stems that are written",
     )
     flag("--mne", "also write mne: music plus effects")
+    option(
+        "--without",
+        "A,B",
+        names,
+        "also write mix: the recording without these stems",
+        default=(),
+    )
+    option(
+        "--gain",
+        "A=DB,B=DB",
+        gains,
+        "also write mix: the recording with these stems so many dB louder",
+    )
+    parser.add_argument(
+        "--lfe",
+        choices=["effects", "separate", "drop"],
+        default="effects",
+        help="channel of low effects: to the effects as it is, separated like "
+        "any channel, or silent in all stems (%(default)s)",
+    )
+    parser.add_argument(
+        "--remux",
+        choices=["mkv", "mov", "mp4"],
+        help="also write film: the film with what is written as further sound "
+        "tracks; players choose the mix, if there is one",
+    )
     parser.add_mixture_consistency()
     parser.add_chunks(
         hop_help="from chunk to chunk; smaller is smoother and slower (half a "
@@ -175,7 +210,7 @@ def separate_command(args):
     from keras_bandit.inference.files import check_file, separate_file
 
     options = {name: getattr(args, name) for name in _OPTIONS}
-    options["inputs"] = list(folders)
+    options |= {"inputs": list(folders), "gains_db": args.gain}
     progress = not args.quiet and sys.stderr.isatty()
 
     def check(source, separator=None):

@@ -8,11 +8,16 @@ import pathlib
 import shutil
 import time
 
+import numpy as np
+
+from keras_bandit.common.checks import check_choice
 from keras_bandit.common.files import check_writable
 from keras_bandit.inference import DEFAULT_BATCH_SIZE, separation
 from keras_bandit.inference import resume as resuming
-from keras_bandit.media import AudioFileError, Source, open_source
+from keras_bandit.inference.lfe import leave_out_lfe
+from keras_bandit.media import AudioFileError, Source, open_source, remuxing
 from keras_bandit.media.audio import choose_subtype
+from keras_bandit.media.film import open_container
 from keras_bandit.media.riff import bytes_per_sample
 from keras_bandit.media.sound_file import SoundFile
 from keras_bandit.media.writing import stem_writers
@@ -30,16 +35,42 @@ class StemChoice:
     stems: list  # those that are written
     mne: tuple  # the two that make `mne`, or none
     residual: bool  # whether it is written
+    mix: dict  # what is added to the mixture, {stem: factor}; empty: no mix
 
     @property
     def written(self):
         """Names of the files, without suffix."""
         derived = ["mne"] * bool(self.mne) + ["residual"] * self.residual
-        return [*self.stems, *derived]
+        return [*self.stems, *derived, *["mix"] * bool(self.mix)]
+
+
+def _choose_mix(available, without, gains_db):
+    """`StemChoice.mix`: the film with stems taken out or at other levels."""
+    factors = dict.fromkeys(without, -1.0)
+    for stem, gain_db in (gains_db or {}).items():
+        if stem in factors or not -100 <= gain_db <= 100:
+            raise ValueError(
+                f"gains_db must be -100 to 100 dB, of stems that are not left "
+                f"out; got {gain_db} for {stem}"
+            )
+        factors[stem] = 10 ** (gain_db / 20) - 1
+    unknown = [stem for stem in factors if stem not in available]
+    if unknown:
+        raise ValueError(
+            f"the mix: this model has no {', '.join(unknown)}; it has "
+            f"{', '.join(available)}"
+        )
+    return factors
 
 
 def choose_stems(
-    available, stems=None, mne=False, residual=False, mixture_consistency=False
+    available,
+    stems=None,
+    mne=False,
+    residual=False,
+    mixture_consistency=False,
+    without=(),
+    gains_db=None,
 ):
     """The `StemChoice` of a model with the stems `available`.
 
@@ -61,11 +92,12 @@ def choose_stems(
             f"{there}"
         )
     pair = ("music", effects[0]) if mne else ()
-    computed = list(dict.fromkeys([*stems, *pair]))
+    mix = _choose_mix(available, without, gains_db)
+    computed = list(dict.fromkeys([*stems, *pair, *mix]))
     if mixture_consistency:
         separation.check_adds_up(available)
         computed = available
-    choice = StemChoice(computed, stems, pair, residual)
+    choice = StemChoice(computed, stems, pair, residual, mix)
     for name in choice.written:
         if choice.written.count(name) > 1:
             raise ValueError(f"{name}: this model has a stem of that name")
@@ -131,6 +163,10 @@ def _derive(choice, estimates, mixture):
         written["residual"] = mixture.copy()
         for stem in choice.stems:
             written["residual"] -= estimates[stem]
+    if choice.mix:
+        written["mix"] = mixture.copy()
+        for stem, factor in choice.mix.items():
+            written["mix"] += np.float32(factor) * estimates[stem]
     return written
 
 
@@ -180,7 +216,7 @@ def _write(blocks, file, file_format, overwrite, folder):
     with (
         _made_folder(next(iter(file.paths.values())).parent),
         stem_writers(
-            file.paths,
+            {name: file.paths[name] for name in file.choice.written},
             file.recording,
             file_format,
             file.subtype,
@@ -218,6 +254,10 @@ def check_file(
     resume=False,
     audio_track=None,
     damaged="error",
+    without=(),
+    gains_db=None,
+    lfe="effects",
+    remux=None,
 ):
     """Checks all that can be known before a file is read and separated.
 
@@ -235,14 +275,27 @@ def check_file(
     if separator is None:
         return SeparatedFile(source, recording, subtype)
     choice = choose_stems(
-        separator.stems, stems, mne, residual, mixture_consistency
+        separator.stems,
+        stems,
+        mne,
+        residual,
+        mixture_consistency,
+        without,
+        gains_db,
     )
     separation.chunk_and_hop(separator, chunk_seconds, hop_seconds)
+    for_model = leave_out_lfe(recording, lfe, separator.stems)
     with _named(source, ValueError):
         separation.check_channels(
-            recording.num_channels, separator.num_channels
+            for_model.num_channels, separator.num_channels
         )
     paths = {name: output / f"{name}.{file_format}" for name in choice.written}
+    if remux is not None:
+        with _named(source, ValueError):
+            check_choice("remux", remux, ("mkv", "mov", "mp4"))
+        with open_container(source):
+            pass  # FFmpeg reads it, too
+        paths["film"] = output / f"film.{remux}"
     # Killed between two renames, some stems of the job are there.
     resumed = resume and (output / JOB_FOLDER / resuming.JOB).exists()
     _check_paths(source, paths.values(), overwrite or resumed, inputs)
@@ -270,6 +323,10 @@ def separate_file(
     resume=False,
     audio_track=None,
     damaged="error",
+    without=(),
+    gains_db=None,
+    lfe="effects",
+    remux=None,
 ):
     """Separates an audio file and writes a file for each stem, all or none.
 
@@ -302,6 +359,15 @@ def separate_file(
             one, in the hidden folder `.job` of `output`. It takes as much room
             as the stems in FLOAT. The files are the same to the bit.
         audio_track, damaged: see `open_source`.
+        without: list of str. Writes `mix`, the recording without these stems.
+        gains_db: `{stem: dB}`. Writes `mix`, the recording with these stems so
+            much louder.
+        lfe: what becomes of the channel of low effects: see
+            `keras_bandit.inference.lfe.LFE`.
+        remux: `"mkv"`, `"mov"`, `"mp4"` or `None`. Also writes `film`, the film
+            with all that is written as further sound tracks (`remux` of
+            `keras_bandit.media.remuxing`); players choose the mix, if there is
+            one.
 
     Returns:
         `SeparatedFile`.
@@ -334,6 +400,10 @@ def separate_file(
         resume,
         audio_track,
         damaged,
+        without,
+        gains_db,
+        lfe,
+        remux,
     )
     source, recording = file.source, file.recording
     # Decoders of lossy sound give no NaN.
@@ -352,8 +422,8 @@ def separate_file(
         "shifts": shifts,
         "seed": seed,
     }
+    job = None
     with contextlib.ExitStack() as stack:
-        job = None
         if resume:
             settings = {
                 "source": resuming.describe_file(source),
@@ -367,20 +437,29 @@ def separate_file(
             with _named(source, ValueError):
                 job = stack.enter_context(resuming.Job(folder, settings))
         with _named(source, FloatingPointError):
+            for_model = leave_out_lfe(recording, lfe, separator.stems)
             blocks = separation.separate_blocks(
                 separator,
-                recording,
+                for_model,
                 progress=source.name if progress is True else progress,
                 job=job,
                 **options,
             )
-            warnings = _write(
-                blocks,
-                file,
-                file_format,
-                overwrite or bool(job and job.resumed),
-                folder if resume else None,
-            )
+            if for_model is not recording:
+                blocks = for_model.put_back(blocks)
+            overwrite |= bool(job and job.resumed)
+            hidden = folder if resume else None
+            warnings = _write(blocks, file, file_format, overwrite, hidden)
+    if remux is not None:
+        warnings += remuxing.remux(
+            source,
+            {name: file.paths[name] for name in file.choice.written},
+            file.paths["film"],
+            audio_track,
+            default="mix" if file.choice.mix else None,
+            damaged=damaged,
+            overwrite=overwrite,
+        )
     shutil.rmtree(folder, ignore_errors=True)
     return dataclasses.replace(
         file,

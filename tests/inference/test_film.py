@@ -1,0 +1,125 @@
+"""`separate_file` with films: surround, tracks, mixes, a film with its stems."""
+
+import pathlib
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+from keras_bandit.inference import separate_file
+from keras_bandit.media import AudioFileError, open_source
+from keras_bandit.media.layouts import LAYOUTS
+from keras_bandit.media.writing import WavWriter
+
+from ..gains import Gains
+from ..media.films import clicks, lag, make_film, on_grid
+
+pytestmark = pytest.mark.once
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def surround(name="film.wav", layout="5.1"):
+    """A recording with another tone in each channel."""
+    mask = LAYOUTS[layout]
+    channels = mask.bit_count()
+    time = np.arange(8000) / 8000
+    audio = 0.1 * np.sin(200 * np.arange(1, channels + 1)[:, None] * time)
+    with WavWriter(name, 8000, channels, "FLOAT", mask) as writer:
+        writer.write(audio.astype("float32"))
+    return audio
+
+
+def read(path):
+    return soundfile.read(path, always_2d=True)[0].T
+
+
+@pytest.mark.parametrize(
+    ("lfe", "effects", "others"),
+    [("effects", 1, 0), ("separate", 0.125, None), ("drop", 0, 0)],
+)
+def test_the_channel_of_low_effects(lfe, effects, others):
+    audio, model = surround(), Gains()
+    separate_file("film.wav", "out", model, lfe=lfe)
+    for stem, gain in model.gains.items():
+        expected = gain * audio
+        factor = effects if stem == "effects" else others
+        expected[3] = audio[3] * (gain if factor is None else factor)
+        path = f"out/{stem}.wav"
+        np.testing.assert_allclose(read(path), expected, atol=1e-6)
+        assert open_source(path).layout == "5.1"
+
+
+def test_without_effects_it_is_separated():
+    audio, model = surround(), Gains(gains={"speech": 0.5, "music": 0.25})
+    separate_file("film.wav", "out", model)
+    np.testing.assert_allclose(read("out/music.wav"), 0.25 * audio, atol=1e-6)
+
+
+def test_mixes():
+    audio, model = surround(layout="stereo"), Gains()
+    options = {"without": ["music"], "gains_db": {"speech": 6.0}}
+    done = separate_file("film.wav", "out", model, stems=["effects"], **options)
+    assert list(done.paths) == ["effects", "mix"]
+    expected = (1 - 0.25 + 0.5 * (10 ** (6 / 20) - 1)) * audio
+    np.testing.assert_allclose(read("out/mix.wav"), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"without": ["song"]}, "no song; it has speech"),
+        ({"gains_db": {"speech": 101}}, "got 101 for speech"),
+        (
+            {"without": ["speech"], "gains_db": {"speech": 1}},
+            "not left out; got 1 for speech",
+        ),
+        ({"remux": "avi"}, "remux must be one of mkv, mov, mp4; got 'avi'"),
+    ],
+)
+def test_bad_mixes_are_refused(options, message):
+    surround()
+    with pytest.raises(ValueError, match=message):
+        separate_file("film.wav", "out", Gains(), **options)
+    assert not pathlib.Path("out").exists()
+
+
+@pytest.mark.parametrize("container", ["mkv", "mov", "mp4"])
+def test_a_film_with_its_stems(container):
+    sound, model = on_grid(clicks()), Gains()
+    make_film("film.mov", {"eng": sound, "deu": -sound}, timecode="01:00:00:00")
+    model.sample_rate = 48000
+    done = separate_file(
+        "film.mov",
+        "out",
+        model,
+        audio_track=2,
+        without=["music"],
+        remux=container,
+    )
+    np.testing.assert_allclose(read("out/mix.wav"), -0.75 * sound, atol=2**-15)
+    np.testing.assert_allclose(
+        read("out/speech.wav"), -0.5 * sound, atol=2**-15
+    )
+    with av.open(str(done.paths["film"])) as film:
+        titles = [stream.metadata.get("title") for stream in film.streams.audio]
+        languages = {s.metadata["language"] for s in film.streams.audio[2:]}
+        frames = sum(1 for _ in film.decode(video=0))
+    assert len(titles) == 2 + 4
+    assert languages == {"deu"}
+    assert frames == 50
+    mix = open_source(done.paths["film"])  # what players choose
+    heard = np.concatenate(list(mix.blocks()), axis=1)
+    assert lag(heard[:, : sound.shape[1]], -sound) == [0, 0]
+    assert mix.timecode == "01:00:00:00"
+
+
+def test_a_stem_of_a_track_that_is_not_there():
+    make_film("film.mkv", clicks(), codec="flac")
+    with pytest.raises(AudioFileError, match="no audio track 2"):
+        separate_file("film.mkv", "out", Gains(), audio_track=2)
+    assert not pathlib.Path("out").exists()
