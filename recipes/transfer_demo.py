@@ -146,6 +146,7 @@ def draw_curve(path, history, target, level):
     label = "the preset's own stems, summed"
     axes.axhline(level, color="gray", linestyle="--", label=label)
     axes.set(xlabel="Epoch", ylabel="SI-SNR (dB), validation")
+    axes.set_xticks(epochs)
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=120)

@@ -114,7 +114,7 @@ ASKERS = {
     "training/devices.py",
     "training/alternating_stems.py",
     "training/run.py",
-    "evaluation/record.py",
+    "models/record.py",
     "cli/backend.py",
     "export/whole_model.py",
 }

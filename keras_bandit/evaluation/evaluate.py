@@ -10,7 +10,6 @@ from keras_bandit.common.checks import check_whole
 from keras_bandit.common.one_line import one_line
 from keras_bandit.evaluation.pages import write_results
 from keras_bandit.evaluation.plan import make_plan, stem_name
-from keras_bandit.evaluation.record import describe_model, versions_of
 from keras_bandit.evaluation.results import Results
 from keras_bandit.evaluation.scoring import (
     estimates_of,
@@ -25,6 +24,7 @@ from keras_bandit.inference.separation import (
     chunk_and_hop,
     separate,
 )
+from keras_bandit.models.record import describe_model, versions_of
 
 AUTHORS_HOP_SECONDS = 0.5
 """From chunk to chunk: a twelfth of BandIt's chunk."""

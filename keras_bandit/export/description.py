@@ -9,7 +9,6 @@ from keras_bandit.common.checks import (
     check_stem_names,
 )
 from keras_bandit.common.files import check_replaceable, read_json
-from keras_bandit.models.core_transforms import TRANSFORMS, make_transforms
 
 DESCRIPTION_FILE = "separator.json"
 
@@ -97,6 +96,11 @@ def _read_description(folder):
             f"{description['format']!r}"
         )
     _check(path, description, _KEYS)
+    from keras_bandit.models.core_transforms import (  # with NumPy
+        TRANSFORMS,
+        make_transforms,
+    )
+
     kinds = TRANSFORMS.keys() & description.keys()
     _check(path, description, dict.fromkeys(kinds, dict))
     if "stft" in kinds:

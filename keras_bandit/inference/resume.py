@@ -49,7 +49,7 @@ def describe_separator(separator):
         names = "engine", "precision", "description"
         found = {name: getattr(separator, name) for name in names}
         return {**found, "versions": versions(separator.engine)}
-    from keras_bandit.evaluation.record import describe_model, versions_of
+    from keras_bandit.models.record import describe_model, versions_of
 
     return {**describe_model(separator), "versions": versions_of("keras")}
 

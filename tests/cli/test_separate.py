@@ -189,7 +189,10 @@ def write_nan(name):
     ("make", "message"),
     [
         (lambda name: None, "No such file"),
-        (lambda name: pathlib.Path(name).write_text("x" * 99), "not audio"),
+        (
+            lambda name: pathlib.Path(name).write_text("x" * 99),
+            "not a media file",
+        ),
         (write_nan, "nan in channel 0, sample 0"),
     ],
     ids=["missing", "text", "nan"],

@@ -24,13 +24,19 @@ CHECKPOINTS = sorted(
     if path.suffix in (".ckpt", ".th", ".pt", ".pth")
 )
 HDEMUCS = "demucs.hdemucs.HDemucs"
+HTDEMUCS = "demucs.htdemucs.HTDemucs"
 
 
 class HDemucs:
     """Stands in for the class that packages name."""
 
 
-HDemucs.__module__, HDemucs.__qualname__ = "demucs.hdemucs", "HDemucs"
+class HTDemucs:
+    """Another."""
+
+
+HDemucs.__module__ = "demucs.hdemucs"
+HTDemucs.__module__ = "demucs.htdemucs"
 
 
 def assert_same(found, expected):
@@ -49,8 +55,8 @@ def assert_same(found, expected):
         assert len(found) == len(expected)
         for one, other in zip(found, expected, strict=True):
             assert_same(one, other)
-    elif expected is HDemucs:
-        assert found == HDEMUCS
+    elif expected in (HDemucs, HTDemucs):
+        assert found == f"{expected.__module__}.{expected.__name__}"
     elif isinstance(expected, (torch.dtype, torch.device)):
         assert found == str(expected)
     else:
@@ -59,12 +65,14 @@ def assert_same(found, expected):
 
 
 def loaded(path):
-    with torch.serialization.safe_globals([HDemucs, fractions.Fraction]):
+    with torch.serialization.safe_globals(
+        [HDemucs, HTDemucs, fractions.Fraction]
+    ):
         return torch.load(path, weights_only=True)
 
 
 def read(path):
-    return read_torch_file(path, [HDEMUCS])
+    return read_torch_file(path, [HDEMUCS, HTDEMUCS])
 
 
 @pytest.mark.parametrize("path", CHECKPOINTS, ids=lambda path: path.name)

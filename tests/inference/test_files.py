@@ -97,7 +97,7 @@ def test_a_decoder_s_complaints_are_reported(monkeypatch):
 
     def damaged(self):
         yield from blocks(self)
-        self.warnings.append("film.wav: resync (2 such notes)")
+        self._warn("resync (2 such notes)")
 
     monkeypatch.setattr(files.SoundFile, "blocks", damaged)
     done = separate_file("film.wav", "out", Gains())
@@ -281,7 +281,10 @@ def zeros_but(value):
     [
         (lambda name: None, "No such file"),
         (os.mkdir, "a directory"),
-        (lambda name: pathlib.Path(name).write_text("x" * 99), "not audio"),
+        (
+            lambda name: pathlib.Path(name).write_text("x" * 99),
+            "not a media file",
+        ),
         (lambda name: write(name, num_samples=0), "zero length"),
         (zeros_but(np.nan), r"nan in channel 1, sample 2000 \(0\.250 s"),
         (zeros_but(-np.inf), "-inf in channel 1, sample 2000"),

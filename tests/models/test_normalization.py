@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_bandit.evaluation.record import describe_model
 from keras_bandit.losses import L1
 from keras_bandit.models import AudioSeparator, BSRNNAudioSeparator
+from keras_bandit.models.record import describe_model
 from keras_bandit.training import FeatureLearner
 from keras_bandit.training.feature_cache import encoder_of
 

@@ -38,13 +38,13 @@ def test_names_of_the_issue_are_there():
     languages = ("multi", "eng", "deu", "fra", "spa", "cmn", "fao")
     names |= {f"bandit_v2_{code}" for code in languages}
     assert names <= set(PRESETS)
-    assert len({weights.name for weights in RELEASED}) == len(RELEASED) == 38
+    assert len({weights.name for weights in RELEASED}) == len(RELEASED) == 41
 
 
 @once
 def test_every_file_is_named_once_and_checked():
     files = [(w.record.url, f) for w in RELEASED for f in w.files]
-    assert len({(url, file.name) for url, file in files}) == len(files) == 55
+    assert len({(url, file.name) for url, file in files}) == len(files) == 61
     unchecked = {file.name for _, file in files if file.checksum is None}
     assert unchecked == {"dnr-demucs.ckpt", "dnr-umxhq.ckpt"}
     for url, file in files:
