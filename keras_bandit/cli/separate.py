@@ -1,7 +1,9 @@
 """`keras-bandit separate`: files in, one file per stem out."""
 
+import json
 import pathlib
 import sys
+import time
 
 from keras_bandit.cli.arguments import count, names, path, whole
 from keras_bandit.cli.backend import choose_backend
@@ -14,6 +16,8 @@ from keras_bandit.cli.console import (
 )
 from keras_bandit.cli.model import load_on_engine, resolve_engine
 from keras_bandit.common.files import check_writable
+
+_SECONDS_BETWEEN_LINES = 60.0
 
 # Arguments of `check_file` and `separate_file`, by the same names.
 _OPTIONS = [
@@ -149,6 +153,7 @@ def add_separate(commands):
         "keep what is finished as it is computed; killed at any time, the same "
         "command goes on (takes as much room as the stems in FLOAT)",
     )
+    flag("--json", "print a JSON object for each file that is done")
     flag("--quiet", "only errors and warnings, no progress or summary")
     parser.add_backend()
 
@@ -199,6 +204,49 @@ def _summary(file):
     )
 
 
+def _as_json(file):
+    """What became of a file, one line for programs."""
+    found = file.recording
+    seconds = found.num_samples / found.sample_rate
+    return json.dumps(
+        {
+            "source": str(file.source),
+            "seconds": seconds,
+            "channels": found.num_channels,
+            "layout": found.layout,
+            "sample_rate": found.sample_rate,
+            "subtype": file.subtype,
+            "paths": {name: str(path) for name, path in file.paths.items()},
+            "elapsed": file.elapsed,
+            "times_real_time": seconds / file.elapsed,
+            "warnings": file.warnings,
+        }
+    )
+
+
+def _lines(name):
+    """A function that prints how far a file is, a line a minute."""
+    began = said = time.monotonic()
+
+    def progress(done, seconds):
+        nonlocal said
+        now = time.monotonic()
+        if now - said < _SECONDS_BETWEEN_LINES:
+            return
+        said, speed = now, done / (now - began)
+        left = "" if seconds is None else f" of {seconds / 60:.1f}"
+        rest = (
+            ""
+            if seconds is None
+            else f", {(seconds - done) / speed:.0f} s left"
+        )
+        report(
+            f"{name}: {done / 60:.1f}{left} min, {speed:.2f} x real time{rest}"
+        )
+
+    return progress
+
+
 def separate_command(args):
     """Runs `keras-bandit separate`; returns the exit status."""
     folders = _folders(args)
@@ -211,7 +259,11 @@ def separate_command(args):
 
     options = {name: getattr(args, name) for name in _OPTIONS}
     options |= {"inputs": list(folders), "gains_db": args.gain}
-    progress = not args.quiet and sys.stderr.isatty()
+
+    def show(name):
+        if args.quiet:
+            return False
+        return name if sys.stderr.isatty() else _lines(name)
 
     def check(source, separator=None):
         return check_file(source, folders[source], separator, **options)
@@ -224,7 +276,7 @@ def separate_command(args):
                 folders[source],
                 separator,
                 batch_size=args.batch_size,
-                progress=progress,
+                progress=show(source.name),
                 shifts=args.shifts,
                 seed=args.seed,
                 **options,
@@ -233,7 +285,9 @@ def separate_command(args):
             raise CommandError(f"{source}: too large: {error}") from error
         for warning in done.warnings:
             report(f"warning: {warning}")
-        if not args.quiet:
+        if args.json:
+            say(_as_json(done))
+        elif not args.quiet:
             say(_summary(done))
 
     # All that can be known beforehand is checked before the model is loaded,

@@ -75,7 +75,8 @@ def choose_stems(
     """The `StemChoice` of a model with the stems `available`.
 
     Other arguments are those of `separate_file`. `ValueError` if the model
-    lacks a stem, or has one of its own that is named `mne` or `residual`.
+    lacks a stem, or has one of its own that is named `mne`, `residual` or
+    `mix`.
     """
     available = list(available)
     there = ", ".join(available)

@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from keras_bandit.common.checks import check_choice
+
 LFE = ("effects", "separate", "drop")
-"""What becomes of it: it goes to the effects, silence in the other stems; it is
+"""What becomes of it: it goes to the effects, silence in all other stems; it is
 separated like any channel; it is silent in all stems."""
 
 
@@ -54,16 +56,14 @@ def leave_out_lfe(source, lfe, stems):
     Args:
         source: `Source`.
         lfe: one of `LFE`.
-        stems: list of str, those of the model. Without effects (or sfx) the
-            LFE is separated, too.
+        stems: list of str, those of the model.
 
     Returns:
         `WithoutLFE` or `source`.
     """
-    if lfe == "separate" or "LFE" not in source.speakers:
+    check_choice("lfe", lfe, LFE)
+    if lfe == "separate" or "LFE" not in source.speakers[1:]:
         return source
-    names = [stem for stem in ("effects", "sfx") if stem in stems]
-    if source.num_channels == 1 or (lfe == "effects" and not names):
-        return source
-    stem = names[0] if lfe == "effects" else None
+    effects = [stem for stem in ("effects", "sfx") if stem in stems]
+    stem = effects[0] if lfe == "effects" and effects else None
     return WithoutLFE(source, source.speakers.index("LFE"), stem)

@@ -226,8 +226,9 @@ def separate(
             are computed only for `mixture_consistency`. To separate many
             recordings, call `with_stems` once instead: each call of it makes
             a model that has to be compiled again.
-        progress: bool or str. True shows a bar with the time left on
-            standard error; a str is its label.
+        progress: bool, str or function. True shows a bar with the time left on
+            standard error; a str is its label. A function is called with the
+            seconds of sound that are done, and those in all or `None`.
         engine: `"keras"`, `"openvino"`, `"onnxruntime"`, or `"auto"`: OpenVINO
             where it is installed, there is no GPU and it can run the model.
             To separate many recordings on another engine than Keras, pass a
@@ -414,6 +415,13 @@ def _with_progress(blocks, source, progress):
     """The blocks, with a bar in seconds of sound as they are asked for."""
     rate = source.sample_rate
     seconds = source.duration_seconds
+    if callable(progress):
+        done = 0
+        for mixture, estimates in blocks:
+            done += mixture.shape[-1] / rate
+            progress(done, seconds)
+            yield mixture, estimates
+        return
     with tqdm(
         total=seconds,
         desc=progress if isinstance(progress, str) else None,

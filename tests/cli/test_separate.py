@@ -3,6 +3,7 @@
 What becomes of one file is in `tests/inference/test_files.py`.
 """
 
+import json
 import os
 import pathlib
 import sys
@@ -10,6 +11,8 @@ import sys
 import numpy as np
 import pytest
 import soundfile
+
+from keras_bandit.cli import separate as separate_module
 
 from .command_line import error_line, found, read, separate, write
 
@@ -92,6 +95,26 @@ def test_bar_on_a_terminal(model, capsys, monkeypatch):
     assert "0.5 of 0.5 s" in shown
     assert separate("film.wav", "--quiet", "--overwrite") == 0
     assert capsys.readouterr().err == ""
+
+
+def test_lines_elsewhere(model, capsys, monkeypatch):
+    write("film.wav", 2)
+    monkeypatch.setattr(separate_module, "_SECONDS_BETWEEN_LINES", 0.0)
+    assert separate("film.wav") == 0
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "film.wav: 0.0 of 0.0 min, " in last
+    assert last.endswith(" x real time, 0 s left")
+
+
+def test_json(model, capsys):
+    write("film.wav", 2)
+    assert separate("film.wav", "--stems", "speech", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["paths"] == {"speech": "separated/film/speech.wav"}
+    assert found["seconds"] == 0.5
+    assert found["layout"] == "stereo"
+    assert found["warnings"] == []
+    assert found["times_real_time"] == pytest.approx(0.5 / found["elapsed"])
 
 
 def test_clipping_is_a_warning(model, capsys):

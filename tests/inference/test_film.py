@@ -54,10 +54,13 @@ def test_the_channel_of_low_effects(lfe, effects, others):
         assert open_source(path).layout == "5.1"
 
 
-def test_without_effects_it_is_separated():
+@pytest.mark.parametrize("stems", [["speech"], None])
+def test_other_stems_have_no_low_effects(stems):
     audio, model = surround(), Gains(gains={"speech": 0.5, "music": 0.25})
-    separate_file("film.wav", "out", model)
-    np.testing.assert_allclose(read("out/music.wav"), 0.25 * audio, atol=1e-6)
+    separate_file("film.wav", "out", model, stems=stems)
+    expected = 0.5 * audio
+    expected[3] = 0
+    np.testing.assert_allclose(read("out/speech.wav"), expected, atol=1e-6)
 
 
 def test_mixes():
@@ -78,6 +81,7 @@ def test_mixes():
             {"without": ["speech"], "gains_db": {"speech": 1}},
             "not left out; got 1 for speech",
         ),
+        ({"lfe": "music"}, "lfe must be one of .*got 'music'"),
         ({"remux": "avi"}, "remux must be one of mkv, mov, mp4; got 'avi'"),
     ],
 )
