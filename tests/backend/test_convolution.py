@@ -26,6 +26,8 @@ def assert_equal(ours, theirs, atol=1e-5):
 @pytest.mark.parametrize("axes", [1, 2])
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_convolution(settings, axes, transpose):
+    if transpose:  # TensorFlow has none with gaps on a CPU
+        settings = {k: v for k, v in settings.items() if k != "dilation_rate"}
     if axes == 2:
         # One axis alone, as in Demucs's frequency branch.
         other = {"kernel_size": 1, "strides": 1, "dilation_rate": 1}
