@@ -36,6 +36,8 @@ _OPTIONS = [
     "without",
     "lfe",
     "remux",
+    "report",
+    "name",
 ]
 
 
@@ -112,6 +114,18 @@ def add_separate(commands):
         choices=["mkv", "mov", "mp4"],
         help="also write film: the film with what is written as further sound "
         "tracks; players choose the mix, if there is one",
+    )
+    flag(
+        "--report",
+        "also write report.json: loudness, true peaks, whether the stems add up",
+    )
+    option(
+        "--name",
+        "TEMPLATE",
+        str,
+        "names of the files, of {stem}, {title}, {layout} and {rate} "
+        "(%(default)s)",
+        default="{stem}",
     )
     parser.add_mixture_consistency()
     parser.add_chunks(

@@ -5,7 +5,20 @@ import numpy as np
 from keras_bandit.common.extras import require
 
 _STEP_SECONDS = 0.1  # gating blocks of ITU-R BS.1770-4 are four of these
-_CHANNEL_GAINS = np.array([1.0, 1.0, 1.0, 1.41, 1.41])[:, None]
+_CHANNEL_WEIGHTS = [1.0, 1.0, 1.0, 1.41, 1.41]
+
+
+def channel_weights(speakers):
+    """Weights of ITU-R BS.1770-4 for channels, a list.
+
+    Without `speakers` such as `["FL", "FR"]` the order is left, right, centre
+    and the surrounds. The channel of low effects does not count; speakers at
+    the sides (in 5.1: behind) count 1.5 dB more.
+    """
+    sides = {"SL", "SR"} & set(speakers) or {"BL", "BR"}
+    weights = {"LFE": 0.0, **dict.fromkeys(sides, 1.41)}
+    return [weights.get(speaker, 1.0) for speaker in speakers]
+
 
 LEVELS = ("rms", "peak", "rms_peak")
 """What `level_gain` brings a recording to: a root mean square of 0.1 (-20
@@ -24,21 +37,24 @@ class LoudnessMeter:
 
     Args:
         sample_rate: int, Hz.
+        weights: list of float, of each channel; `None`: those of one to five
+            channels in the order left, right, centre and the surrounds.
 
     Raises:
         ImportError: without pyloudnorm, the extra `mix`.
     """
 
-    def __init__(self, sample_rate):
+    def __init__(self, sample_rate, weights=None):
         meter = require_pyloudnorm().Meter(sample_rate)
         self._filters = [(f.b, f.a) for f in meter._filters.values()]
+        self._weights = np.array(weights or _CHANNEL_WEIGHTS)[:, None]
         self._states = None
         self._sample_rate = sample_rate
         self._num_samples = 0
         self._energies = []  # `(channels,)`, of each step
 
     def push(self, audio):
-        """Takes `(channels, samples)`, one to five channels, full scale ±1."""
+        """Takes `(channels, samples)`, full scale ±1."""
         from scipy.signal import lfilter
 
         if self._states is None:
@@ -65,24 +81,43 @@ class LoudnessMeter:
         the scripts that mixed DnR (github.com/darius522/dnr-utils,
         audio_utils.py at d895d48).
         """
-        energies = np.array(self._energies).T
-        seconds = self._num_samples / self._sample_rate
-        size = 4 * _STEP_SECONDS
-        count = max(int(np.round((seconds - size) / _STEP_SECONDS)) + 1, 1)
-        size = min(size, seconds) * self._sample_rate
-        blocks = [energies[:, j : j + 4].sum(axis=1) for j in range(count)]
-        power = np.array(blocks).T / size
-        power = (_CHANNEL_GAINS[: len(power)] * power).sum(axis=0)
-
-        def level(power):
-            with np.errstate(divide="ignore"):
-                return -0.691 + 10 * np.log10(power)
-
-        loud = power[level(power) >= -70]
+        power = self.block_power(4)
+        loud = power[_level(power) >= -70]
         if not len(loud):
             return -np.inf
-        loud = power[level(power) > max(level(loud.mean()) - 10, -70)]
-        return float(level(loud.mean())) if len(loud) else -np.inf
+        gate = max(_level(loud.mean()) - 10, -70)
+        loud = power[_level(power) > gate]
+        return float(_level(loud.mean())) if len(loud) else -np.inf
+
+    def loudness_range(self):
+        """Loudness range in LU (EBU Tech 3342); 0 if nothing is loud enough."""
+        power = self.block_power(30)
+        loud = power[_level(power) >= -70]
+        if not len(loud):
+            return 0.0
+        loud = loud[_level(loud) >= _level(loud.mean()) - 20]
+        low, high = np.percentile(_level(loud), [10, 95])
+        return float(high - low)
+
+    def block_power(self, steps):
+        """Weighted mean square of blocks of so many steps of 0.1 s, `(n,)`.
+
+        One begins with each step; a sound shorter than one block is one.
+        """
+        energies = (self._weights[: len(self._energies[0])].T) * self._energies
+        energies = energies.sum(axis=1)
+        seconds = self._num_samples / self._sample_rate
+        size = steps * _STEP_SECONDS
+        count = max(int(np.round((seconds - size) / _STEP_SECONDS)) + 1, 1)
+        size = min(size, seconds) * self._sample_rate
+        sums = np.cumsum([0, *energies])
+        stops = np.minimum(np.arange(count) + steps, len(energies))
+        return np.maximum(sums[stops] - sums[:count], 0) / size
+
+
+def _level(power):
+    with np.errstate(divide="ignore"):
+        return -0.691 + 10 * np.log10(power)
 
 
 def integrated_loudness(audio, sample_rate):

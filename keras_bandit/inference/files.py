@@ -11,10 +11,12 @@ import time
 import numpy as np
 
 from keras_bandit.common.checks import check_choice
-from keras_bandit.common.files import check_writable
+from keras_bandit.common.files import check_writable, write_json
+from keras_bandit.common.loudness import require_pyloudnorm
 from keras_bandit.inference import DEFAULT_BATCH_SIZE, separation
 from keras_bandit.inference import resume as resuming
 from keras_bandit.inference.lfe import leave_out_lfe
+from keras_bandit.inference.report import Report
 from keras_bandit.media import AudioFileError, Source, open_source, remuxing
 from keras_bandit.media.audio import choose_subtype
 from keras_bandit.media.film import open_container
@@ -171,6 +173,26 @@ def _derive(choice, estimates, mixture):
     return written
 
 
+def _file_name(template, stem, recording):
+    """The name of a file without its suffix, as `separate_file` is told."""
+    fields = {
+        "title": recording.path.stem,
+        "layout": recording.layout,
+        "rate": recording.sample_rate,
+    }
+    try:
+        found = template.format(stem=stem, **fields)
+        alike = template.format(stem="", **fields) == found
+    except (AttributeError, IndexError, KeyError, ValueError):
+        found, alike = "", True
+    if alike or found.startswith(".") or {"/", "\\", "\0"} & set(found):
+        raise ValueError(
+            "name must hold {stem}, perhaps {title}, {layout} and {rate}, and "
+            f"no folder; got {template!r}"
+        )
+    return found
+
+
 @contextlib.contextmanager
 def _made_folder(folder):
     """Makes a folder, and takes it away again if the block fails."""
@@ -207,10 +229,11 @@ def _check_room(file, kept_rate):
         )
 
 
-def _write(blocks, file, file_format, overwrite, folder):
+def _write(blocks, file, file_format, overwrite, folder, report):
     """Writes the stems of a `SeparatedFile` as they come, all or none.
 
-    `folder` is for the hidden files, `None`: that of the stems.
+    `folder` is for the hidden files, `None`: that of the stems. `report` is a
+    `Report` or `None`.
 
     Returns the lines about clipped stems.
     """
@@ -229,6 +252,8 @@ def _write(blocks, file, file_format, overwrite, folder):
             derived = _derive(file.choice, estimates, mixture)
             for name, samples in derived.items():
                 writers[name].write(samples)
+            if report:
+                report.push(mixture, derived)
     return [
         f"{file.paths[name]}: peaks at {writer.peak_dbfs:+.2f} dBFS, "
         f"{writer.clipped} samples clipped to full scale in {file.subtype}; "
@@ -259,6 +284,8 @@ def check_file(
     gains_db=None,
     lfe="effects",
     remux=None,
+    report=False,
+    name="{stem}",
 ):
     """Checks all that can be known before a file is read and separated.
 
@@ -290,13 +317,20 @@ def check_file(
         separation.check_channels(
             for_model.num_channels, separator.num_channels
         )
-    paths = {name: output / f"{name}.{file_format}" for name in choice.written}
+    paths = {
+        stem: output / f"{_file_name(name, stem, recording)}.{file_format}"
+        for stem in choice.written
+    }
     if remux is not None:
         with _named(source, ValueError):
             check_choice("remux", remux, ("mkv", "mov", "mp4"))
         with open_container(source):
             pass  # FFmpeg reads it, too
-        paths["film"] = output / f"film.{remux}"
+        film = _file_name(name, "film", recording)
+        paths["film"] = output / f"{film}.{remux}"
+    if report:
+        require_pyloudnorm()
+        paths["report"] = output / "report.json"
     # Killed between two renames, some stems of the job are there.
     resumed = resume and (output / JOB_FOLDER / resuming.JOB).exists()
     _check_paths(source, paths.values(), overwrite or resumed, inputs)
@@ -328,6 +362,8 @@ def separate_file(
     gains_db=None,
     lfe="effects",
     remux=None,
+    report=False,
+    name="{stem}",
 ):
     """Separates an audio file and writes a file for each stem, all or none.
 
@@ -369,6 +405,10 @@ def separate_file(
             with all that is written as further sound tracks (`remux` of
             `keras_bandit.media.remuxing`); players choose the mix, if there is
             one.
+        report: bool. Also writes `report.json`: loudness, peaks and whether
+            the stems add up; see `keras_bandit.inference.report.Report`.
+        name: str. Template of the files' names: `{stem}`, `{title}` (name of
+            the source), `{layout}` and `{rate}` are filled in.
 
     Returns:
         `SeparatedFile`.
@@ -405,6 +445,8 @@ def separate_file(
         gains_db,
         lfe,
         remux,
+        report,
+        name,
     )
     source, recording = file.source, file.recording
     # Decoders of lossy sound give no NaN.
@@ -423,7 +465,9 @@ def separate_file(
         "shifts": shifts,
         "seed": seed,
     }
-    job = None
+    job = measured = None
+    if report:
+        measured = Report(recording, file.choice.written, file.choice.stems)
     with contextlib.ExitStack() as stack:
         if resume:
             settings = {
@@ -450,7 +494,11 @@ def separate_file(
                 blocks = for_model.put_back(blocks)
             overwrite |= bool(job and job.resumed)
             hidden = folder if resume else None
-            warnings = _write(blocks, file, file_format, overwrite, hidden)
+            warnings = _write(
+                blocks, file, file_format, overwrite, hidden, measured
+            )
+    if measured:
+        write_json(file.paths["report"], measured.result())
     if remux is not None:
         warnings += remuxing.remux(
             source,

@@ -9,6 +9,7 @@ import pytest
 from keras_bandit.common.loudness import (
     LEVELS,
     LoudnessMeter,
+    channel_weights,
     integrated_loudness,
     level_gain,
 )
@@ -111,3 +112,35 @@ def test_silence_has_no_level(level):
     assert level_gain([silence], level) == 1
     silence[0, 3] = 1e-38
     assert level_gain([silence], level) == 1
+
+
+def test_loudness_range():
+    """EBU Tech 3342, test 1: tones 10 dB apart have a range of 10 LU."""
+    time = np.arange(20 * 48000) / 48000
+    tone = np.sin(2 * np.pi * 1000 * time)
+    loud = np.concatenate([0.1 * tone, 0.1 * 10**-0.5 * tone])
+    meter = LoudnessMeter(48000)
+    meter.push(np.stack([loud, loud]))
+    assert meter.loudness_range() == pytest.approx(10, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("speakers", "weights"),
+    [
+        (["FL", "FR"], [1, 1]),
+        (["FL", "FR", "FC", "LFE", "BL", "BR"], [1, 1, 1, 0, 1.41, 1.41]),
+        (["FL", "FR", "FC", "LFE", "SL", "SR"], [1, 1, 1, 0, 1.41, 1.41]),
+        (["LFE", "BL", "BR", "SL", "SR"], [0, 1, 1, 1.41, 1.41]),
+        ([], []),
+    ],
+)
+def test_weights_of_channels(speakers, weights):
+    assert channel_weights(speakers) == weights
+
+
+def test_low_effects_do_not_count():
+    audio = noise(3, channels=2)
+    meter = LoudnessMeter(48000, [1.0, 0.0])
+    meter.push(audio)
+    expected = integrated_loudness(audio[:1], 48000)
+    assert meter.loudness() == pytest.approx(expected, abs=1e-6)
