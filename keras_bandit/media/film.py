@@ -195,10 +195,10 @@ def to_float(frame):
 
 def _subtype(stream):
     """libsndfile's name of the format that keeps what the decoder gives."""
-    codec = stream.codec_context.name
-    kind = stream.codec_context.format.name.removesuffix("p")
-    if not codec.startswith(_EXACT):
+    codec, found = stream.codec_context.name, stream.codec_context.format
+    if found is None or not codec.startswith(_EXACT):
         return "FLOAT"
+    kind = found.name.removesuffix("p")
     if kind in ("u8", "s16"):
         return "PCM_16"
     bits = re.match(r"pcm_s(\d+)", codec)
