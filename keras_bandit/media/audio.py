@@ -11,6 +11,7 @@ import soundfile
 
 from keras_bandit.common.broken_off import missing_samples
 from keras_bandit.common.quiet import hidden_stderr
+from keras_bandit.media.riff import bytes_per_sample
 
 SUBTYPES = {
     "wav": ("PCM_16", "PCM_24", "FLOAT"),
@@ -18,7 +19,6 @@ SUBTYPES = {
 }
 """Sample formats that each file format takes."""
 
-_BITS = {"PCM_16": 16, "PCM_24": 24, "FLOAT": 32}
 
 # RIFF counts bytes with 32 bits; RF64 (EBU Tech 3306) with 64. The margin is
 # for the header.
@@ -220,7 +220,7 @@ def to_samples(audio, subtype):
     """
     if subtype == "FLOAT":
         return audio.astype("float32", copy=False)
-    full_scale = 2.0 ** (_BITS[subtype] - 1)
+    full_scale = 2.0 ** (8 * bytes_per_sample(subtype) - 1)
     # float64: the largest 24-bit value must survive the clipping.
     steps = np.rint(audio.astype("float64") * full_scale)
     steps = np.clip(steps, -full_scale, full_scale - 1)
@@ -235,7 +235,7 @@ def write_audio(path, audio, sample_rate, file_format, subtype):
     PCM clips what lies beyond ±1. `OSError` if the file cannot be written, or
     not to its end.
     """
-    num_bytes = audio.size * _BITS[subtype] // 8
+    num_bytes = audio.size * bytes_per_sample(subtype)
     if file_format == "wav" and num_bytes > _LARGEST_RIFF:
         file_format = "rf64"
     # Opened by Python first, whose errors name the reason.
