@@ -15,7 +15,7 @@ from keras_bandit.common.files import check_writable, write_json
 from keras_bandit.common.loudness import require_pyloudnorm
 from keras_bandit.inference import DEFAULT_BATCH_SIZE, separation
 from keras_bandit.inference import resume as resuming
-from keras_bandit.inference.lfe import leave_out_lfe
+from keras_bandit.inference.lfe import effects_of, leave_out_lfe
 from keras_bandit.inference.report import Report
 from keras_bandit.media import AudioFileError, Source, open_source, remuxing
 from keras_bandit.media.audio import choose_subtype
@@ -88,13 +88,13 @@ def choose_stems(
         raise ValueError(
             f"stems: this model has no {', '.join(unknown)}; it has {there}"
         )
-    effects = [stem for stem in ("effects", "sfx") if stem in available]
+    effects = effects_of(available)
     if mne and not ("music" in available and effects):
         raise ValueError(
             "mne needs the stems music and effects (or sfx); this model has "
             f"{there}"
         )
-    pair = ("music", effects[0]) if mne else ()
+    pair = ("music", effects) if mne else ()
     mix = _choose_mix(available, without, gains_db)
     computed = list(dict.fromkeys([*stems, *pair, *mix]))
     if mixture_consistency:

@@ -9,6 +9,11 @@ LFE = ("effects", "separate", "drop")
 separated like any channel; it is silent in all stems."""
 
 
+def effects_of(stems):
+    """The stem of effects, however it is called; `None` without one."""
+    return next((s for s in ("effects", "sfx") if s in stems), None)
+
+
 class WithoutLFE:
     """A source without one of its channels, which `blocks` puts back.
 
@@ -64,6 +69,5 @@ def leave_out_lfe(source, lfe, stems):
     check_choice("lfe", lfe, LFE)
     if lfe == "separate" or "LFE" not in source.speakers[1:]:
         return source
-    effects = [stem for stem in ("effects", "sfx") if stem in stems]
-    stem = effects[0] if lfe == "effects" and effects else None
+    stem = effects_of(stems) if lfe == "effects" else None
     return WithoutLFE(source, source.speakers.index("LFE"), stem)
