@@ -25,6 +25,7 @@ LEVELS = [
     {"export"},
     {"convert", "inference", "data"},
     {"evaluation", "training"},
+    {"serve"},
     {"cli"},
     {"__main__"},
 ]
@@ -43,6 +44,7 @@ CLI_LEVELS = [
         "prepare",
         "presets",
         "separate",
+        "serve",
     },
     {"__init__"},
 ]
