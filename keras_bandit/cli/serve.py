@@ -193,6 +193,8 @@ def serve_command(args):
         access_log=False,
         timeout_graceful_shutdown=1,
         server_header=False,
+        lifespan="off",
+        ws="none",
     )
     runner.start()
     try:
@@ -200,4 +202,5 @@ def serve_command(args):
     finally:
         runner.stop()
         probe.stop()
+        store.close()
     return 0

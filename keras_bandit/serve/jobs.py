@@ -8,10 +8,13 @@ all of its upload is there.
 
 import contextlib
 import dataclasses
+import errno
 import pathlib
 import shutil
 import threading
 import time
+
+import filelock
 
 from keras_bandit.common.files import read_json, write_json
 from keras_bandit.serve.safety import Refused, is_id, new_id
@@ -62,7 +65,8 @@ class JobStore:
     """The jobs of a folder. Its methods may be called by any thread.
 
     Args:
-        folder: path, made if it does not exist. For one server at a time.
+        folder: path, made if it does not exist. For one server at a time:
+            another gets a `BlockingIOError`.
         keep_days: float. How long jobs that have ended are kept.
         most_waiting: int. How many jobs may wait.
     """
@@ -70,6 +74,14 @@ class JobStore:
     def __init__(self, folder, keep_days=7.0, most_waiting=200):
         self.folder = pathlib.Path(folder).absolute()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._one = filelock.FileLock(self.folder / ".lock")
+        try:
+            self._one.acquire(timeout=0)
+        except filelock.Timeout:
+            reason = "another server keeps its jobs there"
+            raise BlockingIOError(
+                errno.EWOULDBLOCK, reason, str(self.folder)
+            ) from None
         self.most_waiting = most_waiting
         self._keep_seconds = keep_days * _SECONDS_OF_A_DAY
         self._jobs = {}
@@ -98,6 +110,10 @@ class JobStore:
                 job.state, job.ended = FAILED, time.time()
                 job.error = f"the server ended {job.starts} times meanwhile"
         self._jobs[job.id] = job
+
+    def close(self):
+        """Lets another server take over."""
+        self._one.release()
 
     def path(self, job, *parts):
         """A path inside a job's folder."""

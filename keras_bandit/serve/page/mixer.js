@@ -10,6 +10,8 @@ const SHOWN = {
   mne: "music + effects",
   residual: "residual",
 };
+const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400];
+const MOST_STEPS = 8; // of the axis
 const LOWEST = -40; // dB of the faders; the lowest place is silence
 const PLAY = "M4 2v20l18-10z";
 const PAUSE = "M4 2h6v20H4zM14 2h6v20h-6z";
@@ -69,16 +71,21 @@ export class Mixer {
     if (hasPicture) box.append(this._makeFilm());
     let free = 4;
     const list = make("ul", { className: "rows" });
-    names.forEach((name, i) => {
+    list.append(this._makeAxis());
+    this._keys = {};
+    let number = 1;
+    for (const name of names) {
       let color = COLORS[name];
       if (color === undefined) color = SILENT_FIRST.has(name) ? 5 : free++ % 5;
-      list.append(this._makeRow(name, i + 1, `var(--c${color})`));
-    });
+      const key = name === "original" ? "0" : String(number++);
+      list.append(this._makeRow(name, key, `var(--c${color})`));
+      if (key.length === 1) this._keys[key] = this._rows[name];
+    }
     box.append(list, this._makeTransport());
     const keys = make("p", { className: "keys" });
     for (const [key, what] of [
       ["space", "play"],
-      ["1–9", "choose a row"],
+      ["0–9", "choose a row"],
       ["m", "mute"],
       ["s", "solo"],
       ["↑ ↓", "volume"],
@@ -137,7 +144,19 @@ export class Mixer {
     return views;
   }
 
-  _makeRow(name, number, color) {
+  _makeAxis() {
+    const { seconds } = this.player;
+    const step = STEPS.find((one) => seconds / one <= MOST_STEPS) || seconds;
+    const axis = make("div", { className: "axis" });
+    for (let at = 0; at < seconds; at += step) {
+      const label = make("span", {}, clock(at, step < 1 ? 1 : 0));
+      label.style.left = `${(100 * at) / seconds}%`;
+      if (at / seconds < 0.94) axis.append(label);
+    }
+    return make("li", { className: "axis-row", "aria-hidden": "true" }, axis);
+  }
+
+  _makeRow(name, key, color) {
     const label = shown(name);
     const row = { name, muted: SILENT_FIRST.has(name), solo: false, db: 0 };
     const element = make("li", { className: "row" });
@@ -146,7 +165,7 @@ export class Mixer {
     row.title = make(
       "button",
       { className: "name", type: "button" },
-      make("kbd", { "aria-hidden": "true" }, number <= 9 ? String(number) : "·"),
+      make("kbd", { "aria-hidden": "true" }, key.length === 1 ? key : "·"),
       make("span", {}, label),
     );
     row.title.setAttribute("aria-label", `Choose ${label}`);
@@ -368,7 +387,6 @@ export class Mixer {
     if (typing || sliding) return;
     // Space presses the button that has the focus.
     if (key === " " && target.matches("button, a, summary")) return;
-    const rows = Object.values(this._rows);
     const row = this._current;
     const act = {
       " ": () => this.toggle(),
@@ -383,8 +401,8 @@ export class Mixer {
     if (act && !((key === "ArrowUp" || key === "ArrowDown") && !row)) {
       event.preventDefault();
       act();
-    } else if (/^[1-9]$/.test(key) && rows[key - 1]) {
-      this._choose(rows[key - 1]);
+    } else if (this._keys[key]) {
+      this._choose(this._keys[key]);
     }
   }
 }

@@ -5,14 +5,14 @@ import { Mixer, shown } from "./mixer.js";
 
 const VIEWS = ["start", "progress", "result"];
 const QUALITIES = {
-  fast: ["Fast", "A third fewer chunks than Standard: for a first look."],
+  fast: ["Fast", "A third less to compute than Standard: for a first look."],
   standard: ["Standard", "Every sample is the mean of two estimates."],
   authors: ["The authors'", "As the model's authors did it: several times slower, a little smoother."],
 };
 const FORMATS = {
-  wav: "WAV, as deep as the recording",
+  wav: "WAV, same depth",
   wav24: "WAV, 24 bits",
-  float: "WAV, 32 bits, floating point",
+  float: "WAV, 32 bits float",
   flac: "FLAC",
 };
 const EXTRAS = {
@@ -307,7 +307,7 @@ async function follow(id) {
     byId("progress-note").hidden = false;
     byId("cancel").disabled = false;
     byId("cancel").onclick = () => remove(id, address);
-    showPart(job.progress, stateOf(job), job.seconds_left);
+    showPart(job.progress || null, stateOf(job), job.seconds_left);
     const part = job.progress === null ? "" : `${Math.floor(100 * job.progress)} % `;
     document.title = `${part}${job.title} – keras-bandit`;
     await pause(1000 * SECONDS_BETWEEN_LOOKS);
