@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import os
 import secrets
 import socket
 
@@ -72,10 +73,17 @@ def add_serve(commands):
         default="127.0.0.1",
     )
     option(
-        "--token", "TEXT", str, "what the link must end in ('new' makes one)"
+        "--token",
+        "TEXT",
+        str,
+        "what the link must end in; new makes one (KERAS_BANDIT_TOKEN)",
+        default=os.environ.get("KERAS_BANDIT_TOKEN"),
     )
     option("--auth", "USER:PASSWORD", credentials, "ask for name and password")
-    flag("--public", "let anybody in who can reach the address")
+    flag(
+        "--public",
+        "let anybody in who can reach the address, also inside other sites",
+    )
     option("--root", "DIR", path, "folder whose films and sounds may be picked")
     option(
         "--jobs",
@@ -182,6 +190,7 @@ def serve_command(args):
         hosts=_LOOPBACK if args.host in _LOOPBACK else None,
         token=token,
         auth=args.auth,
+        framed=args.public,
     )
     host = f"[{args.host}]" if ":" in args.host else args.host
     ending = f"?token={token}" if token else ""

@@ -58,7 +58,7 @@ class Server:
         root: `Root`, or `None`: nothing of the server can be picked.
         max_bytes: int. Largest upload.
         max_seconds: float. Longest sound.
-        hosts, token, auth: see `Guard`.
+        hosts, token, auth, framed: see `Guard`.
     """
 
     store: object
@@ -71,6 +71,7 @@ class Server:
     hosts: list | None = None
     token: str | None = None
     auth: str | None = None
+    framed: bool = False
 
     def choices(self, request):
         """What the form offers."""
@@ -290,4 +291,4 @@ def make_app(server):
     ]
     handlers = {Refused: _refused, ClientDisconnect: _gone}
     app = Starlette(routes=routes, exception_handlers=handlers)
-    return Guard(app, server.hosts, server.token, server.auth)
+    return Guard(app, server.hosts, server.token, server.auth, server.framed)

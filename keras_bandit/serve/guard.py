@@ -16,7 +16,7 @@ _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; "
     "style-src 'self'; img-src 'self' data:; media-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
+    "frame-ancestors {framed}",
     "X-Content-Type-Options": "nosniff",
     # The address of a job is its key.
     "Referrer-Policy": "no-referrer",
@@ -37,11 +37,16 @@ class Guard:
             site's name that leads here is refused (DNS rebinding).
         token: str, `None` for none. `?token=...` once, then a cookie.
         auth: str, "user:password", or `None`. Either of the two will do.
+        framed: bool. Whether pages of other sites may show this one inside.
     """
 
-    def __init__(self, app, hosts=None, token=None, auth=None):
+    def __init__(self, app, hosts=None, token=None, auth=None, framed=False):
         self._app, self._hosts = app, hosts
         self._token, self._auth = token, auth
+        framed = "*" if framed else "'none'"
+        self._headers = {
+            n: v.format(framed=framed) for n, v in _HEADERS.items()
+        }
 
     async def __call__(self, scope, receive, send):
         if scope["type"] != "http":
@@ -51,7 +56,7 @@ class Guard:
         async def send_with_headers(message):
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
+                for name, value in self._headers.items():
                     headers.setdefault(name, value)
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
