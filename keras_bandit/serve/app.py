@@ -1,5 +1,6 @@
 """The addresses of the page, and what is answered there."""
 
+import asyncio
 import contextlib
 import dataclasses
 import importlib.resources
@@ -73,6 +74,10 @@ class Server:
     auth: str | None = None
     framed: bool = False
 
+    def __post_init__(self):
+        # Who waits for a look at a file keeps no thread from the others.
+        self._few = asyncio.Semaphore(2)
+
     def choices(self, request):
         """What the form offers."""
         models = [
@@ -121,7 +126,8 @@ class Server:
         except (RecursionError, ValueError) as error:
             raise Refused(str(error), 400) from error
         if "path" in query:
-            job = await run_in_threadpool(self._pick, query["path"], wanted)
+            async with self._few:
+                job = await run_in_threadpool(self._pick, query["path"], wanted)
         else:
             job = await self._receive(request, wanted)
         return JSONResponse({"id": job.id}, 201)
@@ -152,7 +158,8 @@ class Server:
                 file.write(held)
             if not size:
                 raise Refused(f"{title} is empty")
-            media = await run_in_threadpool(self.probe.look, path, title)
+            async with self._few:
+                media = await run_in_threadpool(self.probe.look, path, title)
             return self.store.add(folder, title, wanted, media)
 
     def _check_size(self, size):

@@ -11,6 +11,7 @@ import dataclasses
 import errno
 import pathlib
 import shutil
+import sys
 import threading
 import time
 
@@ -174,7 +175,11 @@ class JobStore:
                 return False
             for name, value in values.items():
                 setattr(job, name, value)
-            write_json(self.path(job, "job.json"), dataclasses.asdict(job))
+            try:
+                write_json(self.path(job, "job.json"), dataclasses.asdict(job))
+            except OSError as error:
+                # A full disk loses what a restart would know, not the server.
+                print(f"keras-bandit: {error}", file=sys.stderr, flush=True)
             return True
 
     def waiting(self):

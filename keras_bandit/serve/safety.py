@@ -91,9 +91,10 @@ class Root:
             raise Refused("there is no such folder on the server", 404)
         for name in os.listdir(folder):
             try:
+                name.encode()  # not every name is text
                 path = self.find("/".join(filter(None, [relative, name])))
                 size = path.stat().st_size
-            except (OSError, Refused):
+            except (OSError, Refused, UnicodeEncodeError):
                 continue
             is_folder = path.is_dir()
             entry = {"name": name, "is_folder": is_folder}
