@@ -1,11 +1,23 @@
 """A process that is asked over a pipe, and begins again after it died."""
 
 import multiprocessing
+import os
 import threading
 
 
 class ChildDied(Exception):
     """The process ended before it answered; the message says how."""
+
+
+def _end_with_parent():
+    """A server that is killed leaves nothing behind that works on a job."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _begin(target, *args):
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    target(*args)
 
 
 class Child:
@@ -38,7 +50,7 @@ class Child:
         spawn = multiprocessing.get_context("spawn")
         self._pipe, theirs = spawn.Pipe()
         self._process = spawn.Process(
-            target=self._target, args=(theirs, *self._args), daemon=True
+            target=_begin, args=(self._target, theirs, *self._args), daemon=True
         )
         self._process.start()
         theirs.close()  # so that the pipe breaks when the process ends

@@ -24,6 +24,13 @@ _HEADERS = {
 }
 
 
+def _split(address):
+    try:
+        return urllib.parse.urlsplit(address)
+    except ValueError:  # "[" alone
+        return urllib.parse.urlsplit("")
+
+
 def _same(given, expected):
     return secrets.compare_digest(given.encode(), expected.encode())
 
@@ -66,7 +73,7 @@ class Guard:
 
     def _refusal(self, request):
         """The answer to a request that goes no further, or `None`."""
-        host = urllib.parse.urlsplit(f"//{request.headers.get('host', '')}")
+        host = _split(f"//{request.headers.get('host', '')}")
         if self._hosts is not None and host.hostname not in self._hosts:
             return PlainTextResponse("not the name of this server", 421)
         if request.method not in ("GET", "HEAD") and _is_foreign(request):
@@ -103,9 +110,8 @@ def _is_foreign(request):
     """Whether a browser says that another site's page sends a request."""
     headers = Headers(scope=request.scope)
     origin = headers.get("origin")
-    return origin is not None and urllib.parse.urlsplit(
-        origin
-    ).netloc != headers.get("host")
+    own = headers.get("host")
+    return origin is not None and _split(origin).netloc != own
 
 
 def _has_password(request, expected):

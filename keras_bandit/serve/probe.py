@@ -10,6 +10,18 @@ _MOST_SECONDS = 60.0  # for a look at a header
 _MOST_CHANNELS = 64
 _MOST_RATE = 384_000  # Hz
 
+# FFmpeg's names of files that name other files, which nobody may read.
+_LISTS = {
+    "hls",
+    "dash",
+    "concat",
+    "imf",
+    "sdp",
+    "rtsp",
+    "applehttp",
+    "avisynth",
+}
+
 
 def examine(path, max_seconds):
     """Reads the header of a file.
@@ -38,6 +50,8 @@ def examine(path, max_seconds):
     has_picture = False
     if isinstance(source, FilmTrack):
         with open_container(path) as film:
+            if _LISTS & set(film.format.name.split(",")):
+                raise ValueError("is a list of other files, and no film")
             has_picture = picture(film) is not None
     return {
         "seconds": seconds,

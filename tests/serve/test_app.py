@@ -13,6 +13,7 @@ import pytest
 import requests
 import soundfile
 
+from ..media.films import clicks, make_film
 from .fakes import Quick, Running, write
 
 pytestmark = pytest.mark.once
@@ -168,7 +169,16 @@ def poisoned(kind, path):
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("a.txt", "a" * 10_000)
     elif kind == "text":
-        path.write_text("#EXTM3U\nfile:///etc/passwd\n")
+        path.write_text("not a film\n")
+    elif kind == "list":  # of another file, which its sender may not read
+        make_film(path.with_name("secret.ts"), clicks(), "mp2")
+        path.write_text(
+            "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n"
+            f"file://{path.with_name('secret.ts')}\n#EXT-X-ENDLIST\n"
+        )
+    elif kind == "ffconcat":
+        make_film(path.with_name("secret.ts"), clicks(), "mp2")
+        path.write_text("ffconcat version 1.0\nfile secret.ts\n")
     elif kind == "empty":
         path.write_bytes(b"")
     elif kind == "header":  # 100 hours, all but the header missing
@@ -186,7 +196,9 @@ def poisoned(kind, path):
     return path
 
 
-@pytest.mark.parametrize("kind", ["zip", "text", "empty", "header", "bomb"])
+@pytest.mark.parametrize(
+    "kind", ["zip", "text", "list", "ffconcat", "empty", "header", "bomb"]
+)
 def test_a_poisoned_upload_is_one_clear_message(server, tmp_path, kind):
     before = entries(server)
     path = poisoned(kind, tmp_path / "poison.wav")

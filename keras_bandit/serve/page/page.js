@@ -19,7 +19,7 @@ const EXTRAS = {
   mne: "Music + effects in one",
   residual: "What is left over",
   report: "Report of loudness and peaks",
-  remux: "The film with the stems as tracks",
+  remux: "Of films: a copy with the stems as tracks",
 };
 const FILES = { film: "Film with the stems as tracks", report: "Report" };
 const KEY = "keras-bandit-jobs";
