@@ -17,6 +17,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
 from ..cli.command_line import python
+from ..media.films import clicks, make_film
+from .fakes import Running
 
 pytestmark = pytest.mark.once
 
@@ -391,3 +393,34 @@ def test_every_width_and_theme_is_readable(page, job, request):
             check_accessible(page)
     play = page.get_by_role("button", name="Play").bounding_box()
     assert min(play["width"], play["height"]) >= 44
+
+
+def test_a_films_picture_goes_with_the_sound(chromium, tmp_path):
+    audio = clicks(seconds=6)
+    film = tmp_path / "film.webm"
+    make_film(film, audio, "libopus", video="libvpx", video_seconds=6)
+    offset = f"document.querySelector('video').currentTime - ({PLACE})()"
+    with Running(tmp_path / "jobs") as server:
+        request = '{"model": "quick", "extras": ["remux"]}'
+        name = server.upload(film, "film.webm", request).json()["id"]
+        assert server.wait(name)["state"] == "done"
+        context = chromium.new_context(base_url=server.address)
+        page = context.new_page()
+        page.goto(f"/job/{name}")
+        page.wait_for_function(
+            "document.querySelector('video')?.readyState > 1"
+        )
+        page.keyboard.press("Space")
+        page.wait_for_function(f"({PLACE})() > 1.5")
+        # Frames are 40 ms long.
+        assert min(abs(page.evaluate(offset)) for _ in range(10)) < 0.08
+        assert page.evaluate("document.querySelector('video').muted")
+        page.locator(".pictures").first.click(position={"x": 4, "y": 10})
+        page.wait_for_timeout(800)
+        assert abs(page.evaluate(offset)) < 0.2
+        page.keyboard.press("Space")
+        page.wait_for_timeout(500)
+        assert abs(page.evaluate(offset)) < 0.05
+        shoot(page, "film")
+        expect(page.locator("#files")).to_contain_text("film.mkv")
+        context.close()
