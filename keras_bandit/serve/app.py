@@ -33,6 +33,7 @@ from keras_bandit.serve.look import ORIGINAL, piece
 from keras_bandit.serve.safety import Refused, file_inside, title_of
 
 _BLOCK = 2**20
+_ENDING = (413, 503, 507)  # too large, too many, too full
 _PAGE = pathlib.Path(
     str(importlib.resources.files("keras_bandit.serve").joinpath("page"))
 )
@@ -270,7 +271,9 @@ def _page(request):
 
 
 def _refused(request, error):
-    return JSONResponse({"error": str(error)}, error.status)
+    # Who sends too much would send on: the connection ends.
+    headers = {"Connection": "close"} if error.status in _ENDING else None
+    return JSONResponse({"error": str(error)}, error.status, headers)
 
 
 def _gone(request, error):

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -30,13 +31,13 @@ WAIT = 180_000  # ms; the machine may be busy
 def sound(seconds):
     """Tones, a gliding voice and bursts, mono."""
     rng = np.random.default_rng(0)
-    time = np.arange(round(seconds * RATE)) / RATE
-    music = 0.2 * np.sin(2 * np.pi * 220 * time) * (time % 1 < 0.6)
-    glide = 140 + 20 * np.sin(2 * np.pi * 3 * time)
+    t = np.arange(round(seconds * RATE)) / RATE
+    music = 0.2 * np.sin(2 * np.pi * 220 * t) * (t % 1 < 0.6)
+    glide = 140 + 20 * np.sin(2 * np.pi * 3 * t)
     voice = 0.3 * np.sin(2 * np.pi * np.cumsum(glide) / RATE)
-    voice *= np.sin(2 * np.pi * 0.7 * time) > 0
-    bursts = np.zeros_like(time)
-    for start in rng.integers(0, len(time) - 8000, round(seconds)):
+    voice *= np.sin(2 * np.pi * 0.7 * t) > 0
+    bursts = np.zeros_like(t)
+    for start in rng.integers(0, len(t) - 8000, round(seconds)):
         decay = np.exp(-np.arange(8000) / 1500)
         bursts[start : start + 8000] += rng.normal(0, 0.2, 8000) * decay
     return 0.7 * (music + voice + bursts)
@@ -189,6 +190,14 @@ def rms(page, name, times=12):
     return np.sqrt(np.mean(power))
 
 
+def until(page, condition):
+    """Waits; Playwright's own way is `eval`, which the page forbids."""
+    end = time.monotonic() + WAIT / 1000
+    while not page.evaluate(condition):
+        assert time.monotonic() < end, condition
+        page.wait_for_timeout(30)
+
+
 def play_from(page, place):
     """Plays from a place on, and waits until it sounds."""
     page.keyboard.press("Home")
@@ -198,7 +207,19 @@ def play_from(page, place):
             place,
         )
     page.keyboard.press("Space")
-    page.wait_for_function(f"({PLACE})() > {place + 0.3}")
+    until(page, f"({PLACE})() > {place + 0.3}")
+
+
+def follows(page, names, times=15):
+    """Whether what all hear is the sum of these rows, most of the time."""
+    page.wait_for_timeout(200)
+    worst = []
+    for _ in range(times):
+        found = heard(page)
+        sums = sum(found[name] for name in names)
+        worst.append(np.abs(sums - found["all"]).max())
+        page.wait_for_timeout(30)
+    return np.median(worst) < 1e-3
 
 
 def test_stems_play_in_sync_to_the_sample(page, job):
@@ -235,18 +256,13 @@ def test_mute_solo_and_volume_change_what_is_heard(page, job):
     play_from(page, 0)
     whole = rms(page, "all")
     assert whole > 0.01
-    page.get_by_role("button", name="Mute speech").click()
-    expect(page.get_by_role("button", name="Mute speech")).to_have_attribute(
-        "aria-pressed", "true"
-    )
-    page.wait_for_timeout(200)
-    found = heard(page)
-    without = found["music"] + found["effects"]
-    assert np.abs(found["all"] - without).max() < 1e-3 or (
-        rms(page, "all") != whole
-    )
-    play_from_start = page.get_by_role("slider", name="Place")
-    play_from_start.fill("1")
+    mute = page.get_by_role("button", name="Mute speech")
+    assert follows(page, ["speech", "music", "effects"])
+    mute.click()
+    expect(mute).to_have_attribute("aria-pressed", "true")
+    assert follows(page, ["music", "effects"])
+    assert not follows(page, ["speech", "music", "effects"])
+    page.get_by_role("slider", name="Place").fill("1")
     page.keyboard.press("3")  # effects
     page.keyboard.press("s")
     page.wait_for_timeout(300)
@@ -271,7 +287,7 @@ def test_a_click_on_a_picture_seeks(page, job):
     page.keyboard.press("Home")
     assert page.evaluate(f"({PLACE})()") == 0
     page.keyboard.press("Space")
-    page.wait_for_function(f"({PLACE})() > 0.5")
+    until(page, f"({PLACE})() > 0.5")
     page.keyboard.press("Space")
     stopped = page.evaluate(f"({PLACE})()")
     page.wait_for_timeout(300)
@@ -329,7 +345,6 @@ def test_cancel_comes_back_and_leaves_nothing(page, served):
 
 def test_a_bad_file_is_one_clear_message(page, served):
     before = served.jobs()
-    bad = served.folder / "<i>bad</i>.wav"
     bad = served.folder / "bad<i>.wav"
     bad.write_bytes(b"PK\x03\x04" + 1000 * b"zip")
     page.goto("/")
@@ -407,11 +422,9 @@ def test_a_films_picture_goes_with_the_sound(chromium, tmp_path):
         context = chromium.new_context(base_url=server.address)
         page = context.new_page()
         page.goto(f"/job/{name}")
-        page.wait_for_function(
-            "document.querySelector('video')?.readyState > 1"
-        )
+        until(page, "document.querySelector('video')?.readyState > 1")
         page.keyboard.press("Space")
-        page.wait_for_function(f"({PLACE})() > 1.5")
+        until(page, f"({PLACE})() > 1.5")
         # Frames are 40 ms long.
         assert min(abs(page.evaluate(offset)) for _ in range(10)) < 0.08
         assert page.evaluate("document.querySelector('video').muted")
