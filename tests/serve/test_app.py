@@ -306,7 +306,7 @@ def test_cancel_works_at_once_and_leaves_nothing(server, tmp_path):
 
 
 def test_a_server_that_ends_goes_on_where_it_was(tmp_path):
-    clip = write(tmp_path / "clip.wav", seconds=20.0)
+    clip = write(tmp_path / "clip.wav", seconds=5.0)
     folder = tmp_path / "jobs"
     with Running(folder) as server:
         slow = json.dumps({"model": "slow"})
