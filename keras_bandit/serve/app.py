@@ -1,4 +1,11 @@
-"""The addresses of the page, and what is answered there."""
+"""The addresses of the page, and what is answered there.
+
+Not Gradio 6.31, which was tried first. Its `gr.HTML` can hold the mixer, but the
+rest does not keep our promises: uploads lie under their sender's names outside
+of jobs and are given to whoever has the path; its queue is in memory; after a
+restart its page keeps what it showed before; and axe-core finds a serious fault
+of contrast in its field for files.
+"""
 
 import asyncio
 import contextlib
