@@ -5,7 +5,7 @@ import pathlib
 import sys
 import time
 
-from keras_bandit.cli.arguments import count, names, path, whole
+from keras_bandit.cli.arguments import names, path, tracks, whole
 from keras_bandit.cli.backend import choose_backend
 from keras_bandit.cli.console import (
     CommandError,
@@ -63,9 +63,9 @@ def add_separate(commands):
     option(
         "--audio-track",
         "N",
-        count,
-        "which sound track of a film, from 1 (the one it prefers); "
-        "keras-bandit info lists them",
+        tracks,
+        "which sound track of a film, from 1 (the one it prefers), or several "
+        "that are its channels in order, 1-6; keras-bandit info lists them",
     )
     parser.add_argument(
         "--damaged",

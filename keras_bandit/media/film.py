@@ -222,8 +222,10 @@ class FilmTrack(Source):
     what they have seen, and sought timestamps can be off by samples.
     """
 
-    # Seconds, exact: where sample 0 is, and where the track ends by its header.
-    _origin: Fraction | None = dataclasses.field(default=None, repr=False)
+    # Seconds, exact: where sample 0 is, where the first sound is, and where the
+    # track ends by its header.
+    origin: Fraction | None = dataclasses.field(default=None, repr=False)
+    _first: Fraction | None = dataclasses.field(default=None, repr=False)
     _end: Fraction | None = dataclasses.field(default=None, repr=False)
     # Seconds by which the last frame may pass that end before it is cut there;
     # `None` if it may always.
@@ -258,7 +260,7 @@ class FilmTrack(Source):
                 language=language(stream),
                 timecode=timecode(container),
                 damaged=damaged,
-                _origin=picture_start(container),
+                origin=picture_start(container),
                 _end=end if kind.startswith(_TELLING) else None,
                 _slack=slack,
             )
@@ -267,7 +269,7 @@ class FilmTrack(Source):
                 end = Fraction(start + container.duration, 10**6)
         source._look_at_first_frame()
         if end is not None:
-            source.duration_seconds = float(end - source._origin)
+            source.duration_seconds = float(end - source.origin)
         return source
 
     def _look_at_first_frame(self):
@@ -283,15 +285,21 @@ class FilmTrack(Source):
         self.sample_rate = frame.sample_rate
         self.num_channels = frame.layout.nb_channels
         self.layout, self.channel_mask = stream_layout(frame)
-        if self._origin is None:
-            self._origin = start or Fraction(0)
-        if start is not None:
-            self.start_offset = self._sample(start)
+        self._first = start
+        self.begin_at(
+            start or Fraction(0) if self.origin is None else self.origin
+        )
         self.warnings.clear()
+
+    def begin_at(self, origin):
+        """Takes another time of the container, in seconds, for sample 0."""
+        self.origin = origin
+        if self._first is not None:
+            self.start_offset = self._sample(self._first)
 
     def _sample(self, at):
         """The number of the sample at a time of the container."""
-        return round((at - self._origin) * self.sample_rate)
+        return round((at - self.origin) * self.sample_rate)
 
     def _clock(self, place):
         return clock(place / self.sample_rate)
@@ -359,7 +367,7 @@ class FilmTrack(Source):
         """Raises an error for damage at a time, or warns if that is enough."""
         place = "before its first sound"
         if at is not None:
-            place = f"at {clock(at - (self._origin or 0))}"
+            place = f"at {clock(at - (self.origin or 0))}"
         message = f"audio track {self.track} is damaged {place} ({reason})"
         if self.damaged != "silence":
             raise AudioFileError(f"{self.path}: {message}")
@@ -406,7 +414,7 @@ class FilmTrack(Source):
         tolerated = TOLERATED_END * self.sample_rate
         if last is not None and place + tolerated < last + skew:
             self._damage(
-                self._origin + Fraction(place, self.sample_rate),
+                self.origin + Fraction(place, self.sample_rate),
                 f"breaks off, of {self._clock(last)}",
             )
             yield from self._silence(place, last + skew)

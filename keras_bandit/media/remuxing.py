@@ -60,7 +60,8 @@ def remux(
         stems: dict of name (the track's title) to a path or a `Source`.
         output: path that ends in .mkv, .mov or .mp4.
         audio_track: int. The sound track that the stems are of, from 1 on;
-            `None` for the one that the film prefers. Stems have its language.
+            `None` for the one that the film prefers; a list of those that were
+            joined. Stems have its (the first's) language.
         codec: "pcm", "flac", "aac" or `None`: in .mkv FLAC, or PCM for stems in
             FLOAT and of more than 8 channels; in .mov PCM; in .mp4 AAC.
         language: str. Three letters, in place of the track's.
@@ -103,6 +104,8 @@ def remux(
         open_container(source) as film,
     ):
         job = _Remux(source, film, output, damaged, warnings)
+        if isinstance(audio_track, (list, tuple)):
+            audio_track = audio_track[0]
         _, track = find_track(source, film, audio_track)
         language = language or track.metadata.get("language", "und")
         rate = max((stem.sample_rate for stem in stems.values()), default=48000)

@@ -68,6 +68,8 @@ def make_film(
 
     Args:
         tracks: `(channels, samples)`, or a dict of language to that.
+        sample_rate, layout, audio_start: for all tracks, or lists of one for
+            each.
         video: encoder of the picture; `None` for none.
         video_start, audio_start: seconds at which picture and sound begin.
         skip: numbers of audio packets that are left out.
@@ -85,14 +87,21 @@ def make_film(
             picture.codec_context.options = video_options or {}
             if timecode:
                 picture.metadata["timecode"] = timecode
-        for language, audio in tracks.items():
-            stream = film.add_stream(codec, rate=sample_rate)
-            stream.layout = layout
+        kinds = zip(
+            *(
+                value if isinstance(value, list) else [value] * len(tracks)
+                for value in (sample_rate, layout, audio_start)
+            ),
+            strict=True,
+        )
+        for (language, audio), kind in zip(tracks.items(), kinds, strict=True):
+            stream = film.add_stream(codec, rate=kind[0])
+            stream.layout = kind[1]
             if bit_rate:
                 stream.bit_rate = bit_rate
             stream.metadata["language"] = language
             stream.metadata["title"] = f"sound {language}"
-            streams.append((stream, audio))
+            streams.append((stream, audio, *kind))
         film.start_encoding()
         if video:
             grey = np.random.default_rng(1).integers(0, 255, (HEIGHT, WIDTH, 1))
@@ -105,17 +114,17 @@ def make_film(
                 frame.time_base = Fraction(1, FPS)
                 packets += picture.encode(frame)
             packets += picture.encode()
-        for stream, audio in streams:
+        for stream, audio, rate, speakers, start in streams:
             context = stream.codec_context
             fixed = context.frame_size or size
             sound = []
             for frame in _frames(
                 audio,
-                sample_rate,
-                layout,
+                rate,
+                speakers,
                 context.format.name,
                 fixed,
-                round(audio_start * sample_rate),
+                round(start * rate),
             ):
                 sound += stream.encode(frame)
             sound += stream.encode()
