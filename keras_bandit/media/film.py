@@ -67,19 +67,24 @@ def stream_time(stream, timestamp):
     return timestamp * Fraction(stream.time_base)
 
 
-def picture(container):
-    """The stream of moving pictures, or `None`: a cover is none."""
+def picture(container, sound=None):
+    """The stream of moving pictures, or `None`: a cover is none.
+
+    A transport stream may hold several programs: of these, that of a sound.
+    """
     import av
 
-    for stream in container.streams.video:
-        if not stream.disposition & av.stream.Disposition.attached_pic:
-            return stream
-    return None
+    cover = av.stream.Disposition.attached_pic
+    found = [s for s in container.streams.video if not s.disposition & cover]
+    if sound is not None and container.format.name == "mpegts":
+        related = container.streams.best("video", related=sound)
+        found = [related] if related in found else found
+    return found[0] if found else None
 
 
-def picture_start(container):
-    """Seconds at which the picture begins, exact; `None` if there is none."""
-    stream = picture(container)
+def picture_start(container, sound=None):
+    """Seconds at which a sound's picture begins, exact; `None` without one."""
+    stream = picture(container, sound)
     if stream is None or stream.start_time is None:
         return None
     return stream_time(stream, stream.start_time)
@@ -180,11 +185,28 @@ def _short(stream):
     return [language(stream), codec_name(stream), layout]
 
 
+def planes(frame):
+    """Where a frame of sound keeps each channel, or all in turn.
+
+    PyAV (18.1) counts planes up to a null pointer, which does not come after
+    eight: its `planes`, `to_ndarray` and `from_ndarray` read beyond them.
+    """
+    from av.audio.plane import AudioPlane
+
+    count = frame.layout.nb_channels if frame.format.is_planar else 1
+    return [AudioPlane(frame, i) for i in range(count)]
+
+
 def to_float(frame):
     """A frame's samples, `(channels, samples)` float32, full scale ±1."""
-    samples = frame.to_ndarray()
-    if not frame.format.is_planar:
-        samples = samples.reshape(-1, frame.layout.nb_channels).T
+    from av.audio.frame import format_dtypes
+
+    channels, kind = frame.layout.nb_channels, format_dtypes[frame.format.name]
+    samples = np.stack([np.frombuffer(plane, kind) for plane in planes(frame)])
+    if frame.format.is_planar:
+        samples = samples[:, : frame.samples]
+    else:
+        samples = samples[0, : frame.samples * channels].reshape(-1, channels).T
     if samples.dtype == np.uint8:
         return (samples.astype("float32") - 128) / 128
     if samples.dtype.kind == "i":
@@ -260,7 +282,7 @@ class FilmTrack(Source):
                 language=language(stream),
                 timecode=timecode(container),
                 damaged=damaged,
-                origin=picture_start(container),
+                origin=picture_start(container, stream),
                 _end=end if kind.startswith(_TELLING) else None,
                 _slack=slack,
             )
@@ -441,7 +463,7 @@ class FilmTrack(Source):
             )
         elif jump < 0:
             self._warn(f"at {where} {-jump} samples come twice; cut once")
-        elif not lost:
+        elif not lost and place + jump > 0:  # else before the picture
             self._warn(f"at {where} a gap of {jump} samples; silence there")
         return jump
 

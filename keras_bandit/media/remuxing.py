@@ -18,6 +18,7 @@ from keras_bandit.media.film import (
     open_container,
     picture,
     picture_start,
+    planes,
     stream_time,
     timecode,
 )
@@ -36,6 +37,8 @@ _AAC_BIT_RATE = 96_000  # a channel
 _COMMON_IN_AAC = {"5.1(side)": "5.1", "5.0(side)": "5.0"}
 _MOST_IN_FLAC = 8  # channels
 _PIECE = 4096  # samples of a packet of PCM
+# Codecs whose packets do not depend on those before.
+_ALONE = ("pcm_", "flac", "alac")
 
 
 def remux(
@@ -103,10 +106,10 @@ def remux(
         complete_files([output], overwrite) as temporary,
         open_container(source) as film,
     ):
-        job = _Remux(source, film, output, damaged, warnings)
         if isinstance(audio_track, (list, tuple)):
             audio_track = audio_track[0]
         _, track = find_track(source, film, audio_track)
+        job = _Remux(source, film, track, output, damaged, warnings)
         language = language or track.metadata.get("language", "und")
         rate = max((stem.sample_rate for stem in stems.values()), default=48000)
         with job.writing(temporary[output], rate) as out:
@@ -140,7 +143,7 @@ def _choose_default(copies, track):
 class _Remux:
     """What the steps of `remux` share."""
 
-    def __init__(self, source, film, output, damaged, warnings):
+    def __init__(self, source, film, track, output, damaged, warnings):
         self.source, self.film, self.output = source, film, output
         self.damaged, self.warnings = damaged, warnings
         self.container = output.suffix.lower()
@@ -151,7 +154,7 @@ class _Remux:
         ]
         # Transport streams may begin at any time: what is written begins at 0.
         self.shift = max(Fraction(0), min(starts, default=Fraction(0)))
-        begin = picture_start(film)
+        begin = picture_start(film, track)
         self.begin = self.shift if begin is None else begin
 
     @contextlib.contextmanager
@@ -264,9 +267,8 @@ class _Remux:
                 copy = copies.get(packet.stream.index)
                 if copy is None or not packet.size:
                     continue
-                start = packet.stream.start_time or 0
-                if packet.is_discard and (packet.pts or 0) >= start:
-                    continue  # hidden by an edit list in the midst of the film
+                if packet.is_discard and not _is_needed(packet):
+                    continue
                 shift = round(self.shift / packet.time_base)
                 if packet.pts is not None:
                     shown = packet.pts + (packet.duration or 0)
@@ -305,9 +307,9 @@ class _Remux:
             samples = to_samples(block, subtype)
             if not kind.endswith("p"):
                 samples = samples.T.reshape(1, -1)
-            frame = av.AudioFrame.from_ndarray(
-                np.ascontiguousarray(samples), kind, stream.layout.name
-            )
+            frame = av.AudioFrame(kind, stream.layout.name, block.shape[1])
+            for plane, values in zip(planes(frame), samples, strict=True):
+                plane.update(np.ascontiguousarray(values))
             frame.sample_rate, frame.time_base = rate, Fraction(1, rate)
             frame.pts = place
             place += block.shape[1]
@@ -319,6 +321,17 @@ class _Remux:
             self.warnings.append(
                 f"{self.output}: {name}: {clipped} samples clipped to full scale"
             )
+
+
+def _is_needed(packet):
+    """Whether a packet that an edit list hides is needed by those shown.
+
+    In the midst of the film none is. Before its start decoders need pictures
+    and lossy sound, which MOV and MP4 hide again if they lie before time 0.
+    """
+    codec, start = packet.stream.codec_context, packet.stream.start_time or 0
+    alone = codec is not None and codec.name.startswith(_ALONE)
+    return (packet.pts or 0) < start and not alone
 
 
 def _layout_name(stem, codec):

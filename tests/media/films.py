@@ -1,9 +1,13 @@
 """Small films, made by PyAV: a few grey frames and a given sound."""
 
+import re
+import struct
 from fractions import Fraction
 
 import av
 import numpy as np
+
+from keras_bandit.media.film import planes
 
 WIDTH, HEIGHT, FPS = 64, 48, 25
 
@@ -29,7 +33,7 @@ def _frames(audio, sample_rate, layout, sample_format, size, first):
     """The sound as frames of so many samples."""
     for start in range(0, audio.shape[1], size):
         piece = audio[:, start : start + size]
-        planar = sample_format.endswith("p")
+        planar, count = sample_format.endswith("p"), piece.shape[1]
         kind = sample_format.removesuffix("p")
         if kind == "s16":
             piece = np.rint(piece * 2**15).astype("int16")
@@ -37,8 +41,9 @@ def _frames(audio, sample_rate, layout, sample_format, size, first):
             piece = np.rint(piece.astype("float64") * 2**31).astype("int32")
         if not planar:
             piece = piece.T.reshape(1, -1)
-        piece = np.ascontiguousarray(piece)
-        frame = av.AudioFrame.from_ndarray(piece, sample_format, layout)
+        frame = av.AudioFrame(sample_format, layout, count)
+        for plane, values in zip(planes(frame), piece, strict=True):
+            plane.update(np.ascontiguousarray(values))
         frame.sample_rate = sample_rate
         frame.time_base = Fraction(1, sample_rate)
         frame.pts = first + start
@@ -63,6 +68,7 @@ def make_film(
     skip=(),
     options=None,
     bit_rate=0,
+    pause=0,
 ):
     """Writes a film.
 
@@ -73,6 +79,7 @@ def make_film(
         video: encoder of the picture; `None` for none.
         video_start, audio_start: seconds at which picture and sound begin.
         skip: numbers of audio packets that are left out.
+        pause: frames for which the picture in the middle stands still.
     """
     if not isinstance(tracks, dict):
         tracks = {"eng": tracks}
@@ -111,6 +118,7 @@ def make_film(
                 frame = av.VideoFrame.from_ndarray(moved, "rgb24")
                 frame = frame.reformat(format="yuv420p")
                 frame.pts = i + round(video_start * FPS)
+                frame.pts += pause * (i >= video_seconds * FPS / 2)
                 frame.time_base = Fraction(1, FPS)
                 packets += picture.encode(frame)
             packets += picture.encode()
@@ -133,6 +141,24 @@ def make_film(
         for packet in packets:
             film.mux(packet)
     return path
+
+
+def skip_start(path, track, units, movie_units):
+    """Lets the edit list of a MOV's track, from 0 on, begin later in it.
+
+    Args:
+        units: how much later, in units of the track: of 1 / sample rate, or of
+            1/512 frames.
+        movie_units: the same in units of the film.
+    """
+    data = bytearray(path.read_bytes())
+    lists = [match.start() for match in re.finditer(b"elst", data)]
+    (count,) = struct.unpack_from(">I", data, lists[track] + 8)
+    entry = lists[track] + 12 * count  # the last
+    duration, begin = struct.unpack_from(">Ii", data, entry)
+    new = duration - movie_units, begin + units
+    struct.pack_into(">Ii", data, entry, *new)
+    path.write_bytes(data)
 
 
 def lag(audio, expected):
