@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 
 from keras_bandit.common.checks import check_integer
-from keras_bandit.media.layouts import speakers_of
+from keras_bandit.media.layouts import layout_of, speakers_of
 
 
 def clock(seconds):
@@ -128,3 +128,19 @@ class Source:
         line = f"{self.path}: {message}"
         if line not in self.warnings:
             self.warnings.append(line)
+
+
+def one_channel(source):
+    """What a mono file of one of a source's channels is, for `stem_writers`.
+
+    Without the chunks that tell which channel is which (`chna`, `axml`).
+    """
+    name, mask = layout_of(1)
+    chunks = [c for c in source.chunks if c.name not in ("chna", "axml")]
+    return dataclasses.replace(
+        source,
+        num_channels=1,
+        layout=name,
+        channel_mask=mask,
+        chunks=tuple(chunks),
+    )

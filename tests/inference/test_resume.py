@@ -101,6 +101,7 @@ def test_twenty_kills():
         ({"hop_seconds": 0.02}, "hop_seconds: None before, 0.02 now"),
         ({"model": Model(None, {"speech": 0.3})}, "gains"),
         ({"stems": ["speech"]}, "stems"),
+        ({"lfe": "drop"}, "lfe"),
     ],
 )
 def test_another_job_is_refused(options, message):
