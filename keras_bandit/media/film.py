@@ -340,6 +340,7 @@ class FilmTrack(Source):
                 if other is not stream:
                     other.discard = av.stream.Discard.all
             context, heard = stream.codec_context, None
+            given = left_out = False
             is_ac3 = context.name in ("ac3", "eac3")
             context.options = _AC3 if is_ac3 else _DECODING
             for packet in self._packets(container, stream):
@@ -355,12 +356,14 @@ class FilmTrack(Source):
                     self._damage(heard, error.strerror)
                     yield None, end
                     continue
+                left_out |= given and packet.is_discard
                 for frame in frames:
                     known = frame.pts is not None
-                    yield (
-                        frame,
-                        stream_time(frame, frame.pts) if known else None,
-                    )
+                    at = stream_time(frame, frame.pts) if known else None
+                    if left_out:
+                        self._tell_edit(at, frame.samples)
+                    given, left_out = True, False
+                    yield frame, at
 
     def _packets(self, container, stream):
         """Yields packets; goes on where reading fails, if that is asked for."""
@@ -384,6 +387,15 @@ class FilmTrack(Source):
                 if failed:
                     return
                 failed = True
+
+    def _tell_edit(self, at, size):
+        """Warns of an edit list that joins pieces of the track."""
+        # FFmpeg begins such a piece with its first whole packet.
+        where = "" if at is None else f"at {clock(at - (self.origin or 0))} "
+        self._warn(
+            f"{where}an edit list leaves out sound; what follows may come up "
+            f"to {size} samples early or late"
+        )
 
     def _damage(self, at, reason):
         """Raises an error for damage at a time, or warns if that is enough."""

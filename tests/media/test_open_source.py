@@ -200,6 +200,24 @@ def test_edit_lists_that_skip_the_start(tmp_path, picture):
     assert not source.warnings
 
 
+def test_edit_list_that_joins_pieces(tmp_path):
+    """FFmpeg places what follows only to a packet: that is told."""
+    path = tmp_path / "film.mov"
+    options = {"movie_timescale": "48000"}
+    make_film(path, CLICKS, "pcm_s24le", options=options, audio_start=0.25)
+    data = bytearray(path.read_bytes())
+    place = data.rindex(b"elst") + 12
+    assert struct.unpack_from(">Ii", data, place) == (12_000, -1)
+    struct.pack_into(">IiIIi", data, place, 24_000, 0, 1 << 16, 24_000, 50_001)
+    path.write_bytes(data)
+    source = open_source(path)
+    audio = read(source)
+    np.testing.assert_array_equal(audio[:, :23_000], CLICKS[:, :23_000])
+    off = lag(audio[:, 24_000:], CLICKS[:, 50_001 : 50_001 + 24_000])
+    assert max(map(abs, off)) <= 1024
+    assert "at 0:00:00.500 an edit list leaves out" in source.warnings[0]
+
+
 def crc(data):
     """CRC-32 as in MPEG."""
     rest = 0xFFFFFFFF
