@@ -115,7 +115,15 @@ def add_separate(commands):
     )
     flag(
         "--report",
-        "also write report.json: loudness, true peaks, whether the stems add up",
+        "also write report.json and the page report.html: loudness, true peaks, "
+        "whether the stems add up, waveforms and spectrograms",
+    )
+    option(
+        "--markers",
+        "csv,edl",
+        names,
+        "also write markers.csv or markers.edl, or both: where dialogue is",
+        default=(),
     )
     option(
         "--name",

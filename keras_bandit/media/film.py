@@ -90,6 +90,12 @@ def picture_start(container, sound=None):
     return stream_time(stream, stream.start_time)
 
 
+def frame_rate(container):
+    """Frames a second of the picture, a Fraction; `None` if not told."""
+    stream = picture(container)
+    return (stream and stream.average_rate) or None
+
+
 def timecode(container):
     """The timecode of the first frame, or ""."""
     for holder in (picture(container), *container.streams, container):
@@ -281,6 +287,7 @@ class FilmTrack(Source):
                 title=title(stream),
                 language=language(stream),
                 timecode=timecode(container),
+                frame_rate=frame_rate(container),
                 damaged=damaged,
                 origin=picture_start(container, stream),
                 _end=end if kind.startswith(_TELLING) else None,

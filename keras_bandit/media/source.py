@@ -1,6 +1,7 @@
 """The sound of a file, read in blocks: what every kind of file has alike."""
 
 import dataclasses
+import fractions
 import pathlib
 
 import numpy as np
@@ -68,6 +69,8 @@ class Source:
         title, language: str. Of the track; empty if not told. Languages have
             three letters as in ISO 639-2.
         timecode: str. Of the first frame, "01:00:00:00"; empty if not told.
+        frame_rate: Fraction. Frames a second of the picture; `None` if there is
+            none, or it is not told.
         time_reference: int. Samples from midnight to the start, of `bext`;
             `None` if not told.
         chunks: tuple of `riff.Chunk`. What stems take over from a WAV file.
@@ -92,6 +95,7 @@ class Source:
     title: str = ""
     language: str = ""
     timecode: str = ""
+    frame_rate: fractions.Fraction | None = None
     time_reference: int | None = None
     chunks: tuple = ()
     damaged: str = "error"

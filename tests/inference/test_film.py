@@ -104,7 +104,7 @@ def test_deliveries_are_written_alone(gains, expected):
     options = {"deliver": list(expected), "residual": True, "report": True}
     name = "{title}_{stem}_{layout}_{rate}"
     done = separate_file("film.wav", "out", model, name=name, **options)
-    assert list(done.paths) == [*expected, "residual", "report"]
+    assert list(done.paths) == [*expected, "residual", "report", "page"]
     expected["residual"] = 1 - sum(expected.values())
     for stem, gain in expected.items():
         path = f"out/film_{stem}_stereo_8000.wav"
