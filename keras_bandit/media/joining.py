@@ -70,6 +70,7 @@ class JoinedTracks(Source):
             num_tracks=parts[0].num_tracks,
             language=languages.pop() if len(languages) == 1 else "",
             timecode=parts[0].timecode,
+            frame_rate=parts[0].frame_rate,
             damaged=damaged,
             _parts=tuple(parts),
         )

@@ -124,6 +124,11 @@ class Source:
         start = check_integer("start", start, 0)
         return cut(self._pieces(start), check_integer("size", size, 1))
 
+    def read(self):
+        """All samples at once, `(channels, samples)`; see `blocks`."""
+        nothing = np.zeros((self.num_channels, 0), "float32")
+        return np.concatenate([nothing, *self.blocks()], axis=1)
+
     def _pieces(self, start):
         """Yields arrays `(channels, any number of samples)` from `start` on."""
         raise NotImplementedError
