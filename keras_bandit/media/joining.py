@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 
 from keras_bandit.media.audio import AudioFileError
-from keras_bandit.media.film import FilmTrack
+from keras_bandit.media.film_track import FilmTrack
 from keras_bandit.media.layouts import LAYOUTS, SPEAKERS, layout_of, mask_of
 from keras_bandit.media.source import Source
 

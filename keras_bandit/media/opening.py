@@ -2,7 +2,7 @@
 
 from keras_bandit.common.checks import check_choice, check_integer
 from keras_bandit.media.audio import AudioFileError, NotAudioError
-from keras_bandit.media.film import FilmTrack
+from keras_bandit.media.film_track import FilmTrack
 from keras_bandit.media.joining import JoinedTracks
 from keras_bandit.media.sound_file import SoundFile
 
