@@ -47,15 +47,19 @@ def stream_time(stream, timestamp):
     return timestamp * Fraction(stream.time_base)
 
 
+def is_cover(stream):
+    """Whether a video stream is a picture of a disc or a poster."""
+    import av
+
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
 def picture(container, sound=None):
     """The stream of moving pictures, or `None`: a cover is none.
 
     A transport stream may hold several programs: of these, that of a sound.
     """
-    import av
-
-    cover = av.stream.Disposition.attached_pic
-    found = [s for s in container.streams.video if not s.disposition & cover]
+    found = [s for s in container.streams.video if not is_cover(s)]
     if sound is not None and container.format.name == "mpegts":
         related = container.streams.best("video", related=sound)
         found = [related] if related in found else found

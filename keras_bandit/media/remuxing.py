@@ -2,6 +2,7 @@
 
 import contextlib
 import heapq
+import io
 import os
 import pathlib
 from fractions import Fraction
@@ -15,6 +16,7 @@ from keras_bandit.media.film import (
     TOLERATED_END,
     film_end,
     find_track,
+    is_cover,
     open_container,
     picture,
     picture_start,
@@ -106,18 +108,10 @@ def remux(
         complete_files([output], overwrite) as temporary,
         open_container(source) as film,
     ):
-        if isinstance(audio_track, (list, tuple)):
-            audio_track = audio_track[0]
-        _, track = find_track(source, film, audio_track)
-        job = _Remux(source, film, track, output, damaged, warnings)
-        language = language or track.metadata.get("language", "und")
-        rate = max((stem.sample_rate for stem in stems.values()), default=48000)
-        with job.writing(temporary[output], rate) as out:
+        job = _Remux(source, film, audio_track, output, damaged, warnings)
+        with job.writing(temporary[output], stems) as out:
             copies = job.copy_streams(out)
-            tracks = {
-                name: job.add_track(out, name, stem, codec, language)
-                for name, stem in stems.items()
-            }
+            tracks = job.add_tracks(out, stems, codec, language)
             if default is not None:
                 _choose_default(copies.values(), tracks[default])
             out.start_encoding()
@@ -127,6 +121,21 @@ def remux(
             for _, packet in heapq.merge(*packets, key=lambda pair: pair[0]):
                 out.mux(packet)
     return warnings
+
+
+def check_remux(source, stem, output, audio_track=None):
+    """Raises what `remux` would, as far as that is known without reading on.
+
+    Arguments are those of `remux`, but for a `Source` like the stems; nothing
+    is written.
+    """
+    output, stems = pathlib.Path(output), {"stem": stem}
+    with open_container(source) as film:
+        job = _Remux(source, film, audio_track, output, "error", [])
+        with job.writing(io.BytesIO(), stems) as out:
+            job.copy_streams(out)
+            job.add_tracks(out, stems, None, None)
+            out.start_encoding()
 
 
 def _choose_default(copies, track):
@@ -143,7 +152,7 @@ def _choose_default(copies, track):
 class _Remux:
     """What the steps of `remux` share."""
 
-    def __init__(self, source, film, track, output, damaged, warnings):
+    def __init__(self, source, film, audio_track, output, damaged, warnings):
         self.source, self.film, self.output = source, film, output
         self.damaged, self.warnings = damaged, warnings
         self.container = output.suffix.lower()
@@ -154,22 +163,26 @@ class _Remux:
         ]
         # Transport streams may begin at any time: what is written begins at 0.
         self.shift = max(Fraction(0), min(starts, default=Fraction(0)))
-        begin = picture_start(film, track)
+        if isinstance(audio_track, (list, tuple)):
+            audio_track = audio_track[0]
+        _, self.track = find_track(source, film, audio_track)
+        begin = picture_start(film, self.track)
         self.begin = self.shift if begin is None else begin
 
     @contextlib.contextmanager
-    def writing(self, path, sample_rate):
-        """Opens the output, and names the file in errors of FFmpeg's."""
+    def writing(self, file, stems):
+        """Opens the output, and names it in errors of FFmpeg's."""
         import av
 
         options = {}
         if self.container != ".mkv":
             # Edit lists, which say where tracks begin, count in these units:
             # FFmpeg's milliseconds are too coarse.
-            options["movie_timescale"] = str(sample_rate)
+            rates = [stem.sample_rate for stem in stems.values()]
+            options["movie_timescale"] = str(max(rates, default=48000))
         try:
             with av.open(
-                os.path.abspath(path),
+                file if isinstance(file, io.BytesIO) else os.path.abspath(file),
                 "w",
                 format=CONTAINERS[self.container],
                 container_options=options,
@@ -221,7 +234,8 @@ class _Remux:
         context = stream.codec_context
         kind = f"{stream.type} stream {stream.index}"
         kind += f" ({context.name})" if context else ""
-        if stream.type in ("video", "audio"):
+        cover = stream.type == "video" and is_cover(stream)
+        if stream.type in ("video", "audio") and not cover:
             raise AudioFileError(
                 f"{self.source}: {self.container} cannot hold its {kind}; "
                 "choose another container"
@@ -232,7 +246,15 @@ class _Remux:
         )
         return None
 
-    def add_track(self, out, name, stem, codec, language):
+    def add_tracks(self, out, stems, codec, language):
+        """Adds a track for each stem, `{name: stream}`."""
+        language = language or self.track.metadata.get("language", "und")
+        return {
+            name: self._add_track(out, name, stem, codec, language)
+            for name, stem in stems.items()
+        }
+
+    def _add_track(self, out, name, stem, codec, language):
         """Adds a stem's track, and chooses its encoder."""
         subtype = stem.subtype if stem.subtype in _PCM else "FLOAT"
         if codec is None:
@@ -262,6 +284,7 @@ class _Remux:
         import av
 
         end, now, heard = film_end(self.film), Fraction(0), Fraction(0)
+        last = {}  # timestamp of each stream
         try:
             for packet in self.film.demux():
                 copy = copies.get(packet.stream.index)
@@ -277,6 +300,13 @@ class _Remux:
                 if packet.dts is not None:
                     packet.dts -= shift
                     now = packet.dts * packet.time_base
+                    if packet.dts < last.get(copy, packet.dts):
+                        raise AudioFileError(
+                            f"{self.source}: timestamps jump back to "
+                            f"{clock(now)} after {clock(heard)}; such a film "
+                            "cannot be copied"
+                        )
+                    last[copy] = packet.dts
                 packet.stream = copy
                 yield now, packet
         except av.FFmpegError as error:

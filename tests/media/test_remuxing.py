@@ -8,6 +8,7 @@ import pytest
 
 from keras_bandit.media import AudioFileError, open_source, remux
 from keras_bandit.media.layouts import LAYOUTS
+from keras_bandit.media.remuxing import check_remux
 from keras_bandit.media.writing import WavWriter
 
 from .films import clicks, lag, make_film, on_grid, skip_start
@@ -339,6 +340,59 @@ def test_what_is_refused(tmp_path, stems):
     with pytest.raises(AudioFileError, match="would replace an input"):
         remux(film, stems, film, overwrite=True)
     assert {path.name for path in tmp_path.iterdir()} == there
+
+
+def test_what_can_be_known_before(tmp_path, stems):
+    """Containers that cannot hold a film are refused without reading it."""
+    film = make_film(tmp_path / "a.mkv", SPEECH, "flac")
+    other = make_film(tmp_path / "b.mkv", SPEECH, "flac", video="msmpeg4")
+    there = sorted(tmp_path.iterdir())
+    stem = open_source(stems["speech"])
+    for ending in CODECS:
+        output = tmp_path / f"out.{ending}"
+        if ending == "mov":
+            with pytest.raises(AudioFileError, match="cannot hold these trac"):
+                check_remux(film, stem, output)
+        else:
+            check_remux(film, stem, output)
+    with pytest.raises(AudioFileError, match=r"\.mp4 cannot hold its video"):
+        check_remux(other, stem, output)
+    with pytest.raises(AudioFileError, match="no audio track 2"):
+        check_remux(film, stem, output, audio_track=[2, 1])
+    assert sorted(tmp_path.iterdir()) == there
+
+
+def test_timestamps_that_begin_again_are_refused(tmp_path, stems):
+    film = make_film(tmp_path / "a.ts", SPEECH, "mp2", video="mpeg2video")
+    film.write_bytes(2 * film.read_bytes())
+    with pytest.raises(AudioFileError, match="timestamps jump back to"):
+        remux(film, stems, tmp_path / "out.mkv")
+
+
+def test_cover_is_left_out_where_it_does_not_fit(tmp_path, stems):
+    plain = make_film(tmp_path / "plain.mp4", SPEECH, "aac")
+    film, output = tmp_path / "a.mp4", tmp_path / "out.mkv"
+    with av.open(str(plain)) as source, av.open(str(film), "w") as out:
+        copies = [
+            out.add_stream_from_template(stream, opaque=True)
+            for stream in source.streams
+        ]
+        cover = out.add_stream("png", rate=25)
+        cover.width, cover.height, cover.pix_fmt = 16, 16, "rgb24"
+        cover.disposition = av.stream.Disposition.attached_pic
+        out.start_encoding()
+        frame = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), "uint8"))
+        frame.pts = 0
+        for packet in [*cover.encode(frame), *cover.encode()]:
+            out.mux(packet)
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = copies[packet.stream.index]
+                out.mux(packet)
+    (warning,) = remux(film, stems, output)
+    assert "video stream 2 (png) is left out; .mkv cannot hold it" in warning
+    assert packets(output, video=0) == packets(film, video=0)
+    assert remux(film, stems, tmp_path / "out.mp4") == []
 
 
 def test_damaged_film_leaves_nothing(tmp_path, stems):
