@@ -249,6 +249,15 @@ def test_a_surround_film_with_its_stems(mono, container):
             np.testing.assert_array_equal(heard[3], expected[3])
 
 
+def test_a_container_that_cannot_hold_the_film_is_refused_first():
+    make_film("film.mkv", clicks(), codec="flac")
+    model = Gains()
+    with pytest.raises(AudioFileError, match=r"\.mov cannot hold these tracks"):
+        separate_file("film.mkv", "out", model, remux="mov")
+    assert not pathlib.Path("out").exists()
+    assert model.computed == []
+
+
 def test_a_stem_of_a_track_that_is_not_there():
     make_film("film.mkv", clicks(), codec="flac")
     with pytest.raises(AudioFileError, match="no audio track 2"):
