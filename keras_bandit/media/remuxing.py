@@ -26,6 +26,7 @@ from keras_bandit.media.film import (
 )
 from keras_bandit.media.opening import open_source
 from keras_bandit.media.source import Source, clock
+from keras_bandit.media.timecode import near_common
 
 CONTAINERS = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4"}
 """FFmpeg's name of each container that is written, by ending."""
@@ -39,6 +40,7 @@ _AAC_BIT_RATE = 96_000  # a channel
 _COMMON_IN_AAC = {"5.1(side)": "5.1", "5.0(side)": "5.0"}
 _MOST_IN_FLAC = 8  # channels
 _PIECE = 4096  # samples of a packet of PCM
+_ROUNDED = Fraction(11, 10_000)  # seconds: Matroska's start and time, rounded
 # Codecs whose packets do not depend on those before.
 _ALONE = ("pcm_", "flac", "alac")
 
@@ -149,6 +151,50 @@ def _choose_default(copies, track):
     track.disposition |= flag
 
 
+class _Frames:
+    """Frames of equal length, whose times Matroska rounds to milliseconds.
+
+    Programs for cutting need them equal in MOV and MP4, and timecode counts
+    them. The first frame stays where it is: sound is rounded as it is.
+    """
+
+    def __init__(self, stream, rate):
+        self.stream, self.rate = stream, rate
+        self.time_scale = rate.numerator
+        while self.time_scale < 10_000:
+            self.time_scale *= 2
+
+    def snap(self, packet):
+        """Moves a packet of the picture by a millisecond at most."""
+        if packet.stream is not self.stream:
+            return
+        base, first = packet.time_base, self.stream.start_time
+
+        def scaled(ticks):
+            time = ticks * base
+            frames = round(time * self.rate) / self.rate
+            near = abs(frames - time) <= _ROUNDED
+            return round((frames if near else time) * self.time_scale)
+
+        start = round(first * base * self.time_scale)
+        if packet.pts is not None:
+            packet.pts = start + scaled(packet.pts - first)
+        if packet.dts is not None:
+            packet.dts = start + scaled(packet.dts - first)
+        packet.duration = scaled(packet.duration or 0)
+        packet.time_base = Fraction(1, self.time_scale)
+
+
+def _frames(film, sound):
+    """The `_Frames` of a film that needs them, or `None`."""
+    stream = picture(film, sound)
+    if stream is None or stream.start_time is None or not stream.average_rate:
+        return None
+    rate = near_common(stream.average_rate)
+    needed = rate and stream.time_base == Fraction(1, 1000)
+    return _Frames(stream, rate) if needed else None
+
+
 class _Remux:
     """What the steps of `remux` share."""
 
@@ -166,6 +212,7 @@ class _Remux:
         if isinstance(audio_track, (list, tuple)):
             audio_track = audio_track[0]
         _, self.track = find_track(source, film, audio_track)
+        self.frames = _frames(film, self.track)
         begin = picture_start(film, self.track)
         self.begin = self.shift if begin is None else begin
 
@@ -180,6 +227,8 @@ class _Remux:
             # FFmpeg's milliseconds are too coarse.
             rates = [stem.sample_rate for stem in stems.values()]
             options["movie_timescale"] = str(max(rates, default=48000))
+            if self.frames:
+                options["video_track_timescale"] = str(self.frames.time_scale)
         try:
             with av.open(
                 file if isinstance(file, io.BytesIO) else os.path.abspath(file),
@@ -292,6 +341,8 @@ class _Remux:
                     continue
                 if packet.is_discard and not _is_needed(packet):
                     continue
+                if self.frames and self.container != ".mkv":
+                    self.frames.snap(packet)
                 shift = round(self.shift / packet.time_base)
                 if packet.pts is not None:
                     shown = packet.pts + (packet.duration or 0)

@@ -69,6 +69,7 @@ def make_film(
     options=None,
     bit_rate=0,
     pause=0,
+    fps=FPS,
 ):
     """Writes a film.
 
@@ -87,10 +88,10 @@ def make_film(
     with av.open(str(path), "w", format=format, options=options or {}) as film:
         streams = []
         if video:
-            picture = film.add_stream(video, rate=FPS)
+            picture = film.add_stream(video, rate=fps)
             picture.width, picture.height = WIDTH, HEIGHT
             picture.pix_fmt = "yuv420p"
-            picture.codec_context.time_base = Fraction(1, FPS)
+            picture.codec_context.time_base = 1 / Fraction(fps)
             picture.codec_context.options = video_options or {}
             if timecode:
                 picture.metadata["timecode"] = timecode
@@ -113,13 +114,13 @@ def make_film(
         if video:
             grey = np.random.default_rng(1).integers(0, 255, (HEIGHT, WIDTH, 1))
             grey = np.repeat(grey, 3, axis=2).astype("uint8")
-            for i in range(int(video_seconds * FPS)):
+            for i in range(int(video_seconds * fps)):
                 moved = np.roll(grey, i, axis=1)
                 frame = av.VideoFrame.from_ndarray(moved, "rgb24")
                 frame = frame.reformat(format="yuv420p")
-                frame.pts = i + round(video_start * FPS)
-                frame.pts += pause * (i >= video_seconds * FPS / 2)
-                frame.time_base = Fraction(1, FPS)
+                frame.pts = i + round(video_start * fps)
+                frame.pts += pause * (i >= video_seconds * fps / 2)
+                frame.time_base = 1 / Fraction(fps)
                 packets += picture.encode(frame)
             packets += picture.encode()
         for stream, audio, rate, speakers, start in streams:

@@ -1,5 +1,6 @@
 """Remuxing: what is copied stays, what is new begins with the picture."""
 
+import struct
 from fractions import Fraction
 
 import av
@@ -172,6 +173,43 @@ def test_edit_lists_and_b_frames(
     audio = read(output, 2)[1][:, late:]
     assert lag(audio, SPEECH) == [0, 0]
     if container != "mp4":
+        np.testing.assert_array_equal(audio, SPEECH)
+
+
+@pytest.mark.parametrize("container", ["mov", "mp4"])
+@pytest.mark.parametrize("start", [0, 0.3])
+def test_milliseconds_of_matroska_become_frames(
+    tmp_path, stems, container, start
+):
+    """Of equal length, as programs for cutting and timecode need them."""
+    film, output = tmp_path / "a.mkv", tmp_path / f"out.{container}"
+    make_film(
+        film,
+        SPEECH,
+        "pcm_s16le",
+        video="libx264",
+        video_options=B_FRAMES,
+        video_start=start,
+        timecode="01:00:00;02",
+        fps=Fraction(30000, 1001),
+    )
+    assert remux(film, stems, output) == []
+    assert packets(output, video=0) == packets(film, video=0)
+    np.testing.assert_allclose(times(output), times(film), atol=0.0011)
+    with av.open(str(output)) as found:
+        (picture,), (tmcd,) = found.streams.video, found.streams.data
+        shown = [p.pts * p.time_base for p in found.demux(video=0) if p.size]
+    shown = sorted(time - min(shown) for time in shown)
+    assert shown == [Fraction(1001 * i, 30000) for i in range(len(shown))]
+    assert picture.average_rate == Fraction(30000, 1001)
+    # In tmcd: units of a second, of a frame, numbers of a second.
+    assert struct.pack(">IIB", 30000, 1001, 30) in output.read_bytes()
+    assert tmcd.metadata["timecode"] == "01:00:00;02"
+    before = np.concatenate(list(open_source(film).blocks()), axis=1)
+    np.testing.assert_array_equal(read(output, 1)[1], before)
+    audio = read(output, 2)[1]
+    assert lag(audio, SPEECH) == [0, 0]
+    if container == "mov":
         np.testing.assert_array_equal(audio, SPEECH)
 
 
