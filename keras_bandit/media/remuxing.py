@@ -3,6 +3,7 @@
 import contextlib
 import heapq
 import io
+import math
 import os
 import pathlib
 from fractions import Fraction
@@ -160,7 +161,7 @@ class _Frames:
 
     def __init__(self, stream, rate):
         self.stream, self.rate = stream, rate
-        self.time_scale = rate.numerator
+        self.time_scale = math.lcm(rate.numerator, 1000)
         while self.time_scale < 10_000:
             self.time_scale *= 2
 

@@ -213,6 +213,16 @@ def test_milliseconds_of_matroska_become_frames(
         np.testing.assert_array_equal(audio, SPEECH)
 
 
+def test_picture_that_begins_at_any_millisecond(tmp_path, stems):
+    film, output = tmp_path / "a.mkv", tmp_path / "out.mov"
+    make_film(film, SPEECH, "pcm_s16le", audio_start=-0.007)
+    with av.open(str(film)) as found:
+        assert found.streams.video[0].start_time == 7
+    remux(film, stems, output)
+    np.testing.assert_array_equal(read(output, 1)[1], SPEECH[:, 336:])
+    np.testing.assert_array_equal(read(output, 2)[1], SPEECH)
+
+
 @pytest.mark.parametrize("container", CODECS)
 def test_timecode_of_mxf(tmp_path, stems, container):
     film, output = tmp_path / "a.mxf", tmp_path / f"out.{container}"
