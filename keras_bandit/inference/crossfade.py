@@ -299,7 +299,8 @@ class Crossfade:
         self._audio, self._first = self._audio[..., cut:], self._first + cut
         if self._rows:
             start = self._rows[0][1]
-        return self._cut(max(start, self._finished))
+        # After `restore` more may be finished than was pushed again.
+        return self._cut(max(min(start, available), self._finished))
 
     def _take(self, start, weights):
         chunks = self._read(start, len(weights))
