@@ -135,9 +135,8 @@ def add_separate(commands):
     )
     parser.add_mixture_consistency()
     parser.add_chunks(
-        hop_help="from chunk to chunk; smaller is smoother and slower (5/6 of a "
-        "chunk, 3/4 for Demucs, 2/3 for Open-Unmix and MRX; BandIt's authors "
-        "take 0.5)",
+        hop_help="from chunk to chunk; smaller is smoother and slower (half a "
+        "chunk, three quarters for Demucs; BandIt's authors take 0.5)",
     )
     option(
         "--shifts",

@@ -66,7 +66,7 @@ def test_what_is_finished_is_not_computed_again(crossfade, shifts):
     separate("whole", whole, shifts=shifts)
     calls = starts = 0
     while True:
-        part = model(9)
+        part = model(15)
         starts += 1
         try:
             separate("parts", part, shifts=shifts, resume=True)
