@@ -155,7 +155,7 @@ class Parser(argparse.ArgumentParser):
             choices=CHUNKINGS,
             action=SetChunking,
             default=argparse.SUPPRESS,
-            help="both lengths as authors chose them: "
+            help="both lengths by a name: "
             + ", ".join(
                 f"{name} {x['chunk_seconds']:g} and {x['hop_seconds']:g} s"
                 for name, x in CHUNKINGS.items()
