@@ -25,7 +25,7 @@ import keras
 
 from keras_bandit.data import film_clip
 from keras_bandit.evaluation.scores import si_snr, snr
-from keras_bandit.media.audio import read_audio
+from keras_bandit.media import open_source
 from keras_bandit.models import AudioSeparator
 from keras_bandit.training.event_log import spectrogram_image
 
@@ -63,8 +63,8 @@ def read_clip(folder, stems):
         if not found:
             known = " or ".join(choices)
             raise ValueError(f"--clip must hold {known}; got {folder}")
-        audio[name], audio_format = read_audio(found[0])
-        rates[name] = audio_format.sample_rate
+        source = open_source(found[0])
+        audio[name], rates[name] = source.read(), source.sample_rate
         has = rates[name], audio[name].shape
         if has != (rates["mix"], audio["mix"].shape):
             raise ValueError(

@@ -25,7 +25,7 @@ from ..file_server import FileServer
 from .tanh import POISON, Tanh
 
 pytestmark = [pytest.mark.once, pytest.mark.slow]
-OPTIONS = {"chunk_seconds": 0.1, "batch_size": 3}
+OPTIONS = {"chunk_seconds": 0.1, "hop_seconds": 0.05, "batch_size": 3}
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
 
 

@@ -20,7 +20,7 @@ from ..file_server import FileServer
 from .tanh import Tanh
 
 pytestmark = pytest.mark.once
-OPTIONS = {"chunk_seconds": 0.1, "batch_size": 3}
+OPTIONS = {"chunk_seconds": 0.1, "hop_seconds": 0.05, "batch_size": 3}
 STEMS = {"speech.wav", "music.wav", "effects.wav"}
 
 
@@ -119,7 +119,7 @@ def test_other_settings_are_noticed(film, plan, calls):
         separate_film(film, plan, dying(calls))
     except Killed:
         assert calls == 2
-    options = {**OPTIONS, "hop_seconds": 0.05, "subtype": "PCM_16"}
+    options = {**OPTIONS, "hop_seconds": 0.04, "subtype": "PCM_16"}
     other = dataclasses.replace(plan, options=options)
     for call in (find_done, lambda *a: separate_film(*a, Tanh())):
         with pytest.raises(ValueError, match=r"hop_seconds.*--overwrite"):
@@ -215,7 +215,7 @@ def test_to_another_place(film, plan, expected, memory, monkeypatch):
     assert find_done(film, plan) == record
     with pytest.raises(ValueError, match="hop_seconds"):
         find_done(
-            film, dataclasses.replace(plan, options={"hop_seconds": 0.05})
+            film, dataclasses.replace(plan, options={"hop_seconds": 0.04})
         )
 
 
