@@ -489,6 +489,18 @@ def test_compiled_cores_are_kept(tmp_path, monkeypatch, hard_links):
         np.testing.assert_array_equal(estimate, expected[stem])
 
 
+def test_threads_are_those_of_the_environment(monkeypatch):
+    monkeypatch.setenv("KERAS_BANDIT_THREADS", "1")
+    separator = CoreSeparator.from_preset("bandit_demo")
+    separator.predict_on_batch(np.zeros((1, 1, 4096), "float32"))
+    (request,) = separator._core._requests.values()
+    compiled = request.get_compiled_model()
+    assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
+    other = CoreSeparator.from_preset("bandit_demo", engine="onnxruntime")
+    options = other._core._session.get_session_options()
+    assert options.intra_op_num_threads == 1
+
+
 def test_interrupted_compilation_leaves_no_file(tmp_path, monkeypatch):
     def interrupt(self, graph, device, options):
         with open(f"{options['CACHE_DIR']}/1.blob", "wb") as file:
