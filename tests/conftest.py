@@ -39,20 +39,13 @@ def backend():
 
 
 def pytest_collection_finish():
-    """Settings of the process, before the first test.
+    """What is imported stays: the collector need not look at it each time.
 
-    TensorFlow runs graphs as they were traced. Those of tests run a few times:
-    making them faster first is a fifth of a first training step.
+    Nor so often: tracing makes objects by the million.
     """
-    # What is imported stays: the collector need not look at it each time, nor
-    # so often. Tracing makes objects by the million.
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000)
-    if backend() == "tensorflow":
-        sys.modules["tensorflow"].config.optimizer.set_experimental_options(
-            {"disable_meta_optimizer": True}
-        )
 
 
 @pytest.fixture(autouse=True)

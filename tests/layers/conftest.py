@@ -11,8 +11,6 @@ from ..called import called
 
 # Float16 and bfloat16 hold 11 and 8 bits: a handful of roundings in a row.
 MIXED_POLICIES = {"mixed_float16": 0.01, "mixed_bfloat16": 0.08}
-# Separators have recurrences, for which TensorFlow does without XLA.
-JIT_COMPILE = False if keras.config.backend() == "tensorflow" else "auto"
 
 
 @keras.saving.register_keras_serializable(package="tests")
@@ -95,7 +93,6 @@ def check_fit_and_file(layer, inputs, unknown_axes, path):
     model.compile(
         optimizer=keras.optimizers.SGD(0.1),
         loss="mse",
-        jit_compile=JIT_COMPILE,
     )
     before = model.get_weights()
     output = run(model, [inputs])
@@ -178,7 +175,6 @@ def gradients(layer, inputs, cotangent):
     model.compile(
         optimizer=keras.optimizers.SGD(1.0),
         loss=product_with_outputs,
-        jit_compile=JIT_COMPILE,
     )
     before = model.get_weights()
     model.fit(inputs, cotangent, batch_size=len(inputs), verbose=0)
