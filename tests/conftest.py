@@ -49,14 +49,8 @@ def pytest_collection_finish():
 
 
 @pytest.fixture(autouse=True)
-def seeded(monkeypatch):
-    """Initial weights do not depend on which tests ran before.
-
-    Keras draws without TensorFlow's own seed. Setting that would discard the
-    kernels of all operations: a step without tracing took three times as long.
-    """
-    if backend() == "tensorflow":
-        monkeypatch.setattr("tensorflow.random.set_seed", lambda seed: None)
+def seeded():
+    """Initial weights do not depend on which tests ran before."""
     if backend() is not None:
         sys.modules["keras"].utils.set_random_seed(0)
 
