@@ -15,6 +15,8 @@ from keras_bandit.metrics import si_snr
 from keras_bandit.models import AudioSeparator
 from keras_bandit.training.callbacks import read_history
 
+from ..called import called
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 
 import two_devices
@@ -53,6 +55,7 @@ def test_bandit_dnr(load, presets, tmp_path):
         run(recipe, tmp_path, "--learning-rate", "0.5", **options)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_bsrnn_dnr_joins_its_models(load, presets, tmp_path):
     output = run_twice(
         load("bsrnn_dnr"),
@@ -65,13 +68,13 @@ def test_bsrnn_dnr_joins_its_models(load, presets, tmp_path):
     for stem in DNR:
         check_origin(joined.metadata["stems"][stem], [stem])
     mixture = small.tracks(DNR, 1, 1, 2)[0].read("music")[None]
-    estimates = joined(mixture)
+    estimates = called(joined, mixture)
     for stem in DNR:
         alone = AudioSeparator.from_preset(output / stem / "best")
         assert alone.stems == [stem]
         np.testing.assert_allclose(
             keras.ops.convert_to_numpy(estimates[stem]),
-            keras.ops.convert_to_numpy(alone(mixture)[stem]),
+            keras.ops.convert_to_numpy(called(alone, mixture)[stem]),
             atol=1e-6,  # one graph of three encoders, and one of one
         )
 
@@ -135,6 +138,7 @@ def test_mdx23_reverses_stems(load, monkeypatch):
     assert (reverse.p, reverse.together) == (0.5, False)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_transfer_musdb18(load, presets, tmp_path):
     pytest.importorskip("pyloudnorm")
     preset = presets / "bandit_dnr"
