@@ -219,7 +219,7 @@ class WavTrack(Track):
 def generated_tracks(count, seconds, sample_rate, seed):
     """Clips of the package's own generators, list of `Track`.
 
-    `demo.py` separates clips with seeds `[0, …]`, which are not among them.
+    `train_tiny.py` tests with seeds `[0, …]`, which are not among them.
     """
     return [
         ArrayTrack(
