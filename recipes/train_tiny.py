@@ -24,12 +24,13 @@ import time
 
 import numpy as np
 from demo import STEMS, report
-from recipe import compile_model, generated_tracks, run
+from recipe import compile_model, run
 
 # isort: split
 import keras
 
 from keras_bandit.data import Gain, film_clip, random_crops
+from keras_bandit.data.track import ArrayTrack
 from keras_bandit.models import BanditAudioSeparator
 
 CONFIG = {
@@ -96,6 +97,21 @@ def build(config):
         {name: config[name] for name in ("stems", "hop_length", "mlp_dim")},
     )
     return compile_model(separator, config)
+
+
+def generated_tracks(count, seconds, sample_rate, seed):
+    """Clips of the package's own generators, list of `Track`.
+
+    `scenes` have seeds `[0, …]`, which are not among them.
+    """
+    return [
+        ArrayTrack(
+            f"generated_{number}",
+            sample_rate,
+            film_clip(seconds, sample_rate, seed=[number, seed]),
+        )
+        for number in range(1, count + 1)
+    ]
 
 
 def training_data(config, seed):

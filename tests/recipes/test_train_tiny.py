@@ -53,11 +53,10 @@ def test_training_clips_have_seeds_of_their_own(recipe, config, monkeypatch):
         seeds.append(tuple(seed))
         return dict.fromkeys(STEMS, np.zeros((1, 33075)))
 
-    monkeypatch.setattr("recipe.film_clip", clip)
+    monkeypatch.setattr("train_tiny.film_clip", clip)
     recipe.training_data(config | {"clips": 3}, seed=5)
     assert seeds == [(1, 5), (2, 5), (3, 5)]
     seeds.clear()
-    monkeypatch.setattr("train_tiny.film_clip", clip)
     recipe.scenes(config | {"scenes": 2}, seed=5)
     assert seeds == [(0, 5, 0), (0, 5, 1)]
 
