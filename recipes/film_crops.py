@@ -31,12 +31,20 @@ MIXTURE_DB = -10.0, 3.0
 PRESENT = {"speech": 0.85, "music": 0.85, "background": 0.65}
 SECOND_SPEAKER = 0.08
 EVENTS, EVENT_PRESENT = 4, 0.55
-FADE_SECONDS = {"speech": 0.01, "music": 0.3, "foreground": 0.005}
-FADE_SECONDS["background"] = 0.3
+FADE_SECONDS = {
+    "speech": 0.01,
+    "music": 0.3,
+    "foreground": 0.005,
+    "background": 0.3,
+}
 # Part of the crops in which a part begins or ends.
 PARTLY = 0.3
-REVERBERANT = {"speech": 0.35, "music": 0.1, "foreground": 0.4}
-REVERBERANT["background"] = 0.1
+REVERBERANT = {
+    "speech": 0.35,
+    "music": 0.1,
+    "foreground": 0.4,
+    "background": 0.1,
+}
 REVERB_SECONDS = 0.7
 EQUALIZED, EQUALIZER_DB = 0.7, 3.5
 NARROW = 0.12
@@ -236,31 +244,30 @@ class FilmCrops:
 
     def batch(self, count):
         """Mixtures `(count, 1, samples)` and `{stem: as many}`."""
-        always = 1.0 if not self.augment else None
 
         def level(kind):
             mean, deviation = LEVELS[kind]
-            if not self.augment:
-                deviation = 1.2
+            deviation = deviation if self.augment else 1.2
             return mean + deviation * self._normal(count)
 
-        def present(kind):
-            return self._chance(always or PRESENT[kind], count)
+        def present(probability, certain=not self.augment):
+            return self._chance(1.0 if certain else probability, count)
 
-        speech = self._part("speech", level("speech"), present("speech"))
+        def part(kind):
+            there = present(PRESENT[kind])
+            return self._part(kind, level(kind), there)
+
+        speech = part("speech")
         if self.augment:
-            second = self._chance(SECOND_SPEAKER, count)
+            second = present(SECOND_SPEAKER)
             speech = speech + self._part("speech", level("speech"), second)
-        effects = self._part(
-            "background", level("background"), present("background")
-        )
+        effects = part("background")
         shared = level("foreground")
         for number in range(EVENTS):
-            first = always if number == 0 else None
-            there = self._chance(first or EVENT_PRESENT, count)
+            there = present(EVENT_PRESENT, not self.augment and number == 0)
             each = shared + self._normal(count)
             effects = effects + self._part("foreground", each, there)
-        music = self._part("music", level("music"), present("music"))
+        music = part("music")
         mean, deviation = MIXTURE_DB
         overall = mean + deviation * self._normal(count) * self.augment
         gain = (10 ** (overall / 20))[:, None, None]

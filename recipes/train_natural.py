@@ -30,6 +30,7 @@ import time
 import keras
 import torch
 from film_crops import STEMS, FilmCrops, read_banks
+from recipe import run
 
 from keras_bandit.losses import L2SNR
 from keras_bandit.metrics import si_snr, snr
@@ -235,4 +236,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    main()
+    run(main)
