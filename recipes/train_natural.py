@@ -27,10 +27,12 @@ import os
 import pathlib
 import time
 
-import keras
 import torch
 from film_crops import STEMS, FilmCrops, read_banks
 from recipe import run
+
+# isort: split
+import keras
 
 from keras_bandit.losses import L2SNR
 from keras_bandit.metrics import si_snr, snr
