@@ -144,7 +144,7 @@ def _named(presets):
 def _choose(separator, args):
     """The `StemChoice` of a model; one of several gives the stems it has."""
     from keras_bandit.evaluation.plan import COMPOSITES, stem_name
-    from keras_bandit.inference.files import choose_stems
+    from keras_bandit.inference.stem_choice import choose_stems
 
     stems, mne = args.stems, args.mne
     if len(args.presets) > 1:
@@ -179,7 +179,8 @@ def _evaluate(args, preset, output, name, about=None, **options):
             separator,
             output_dir=output,
             stems=chosen.stems,
-            composites={"mne": chosen.mne} if chosen.mne else None,
+            composites={k: [*mix.factors] for k, mix in chosen.mixes.items()}
+            or None,
             chunk_seconds=args.chunk_seconds,
             hop_seconds=args.hop_seconds,
             batch_size=args.batch_size,

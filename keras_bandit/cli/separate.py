@@ -1,5 +1,6 @@
 """`keras-bandit separate`: files in, one file per stem out."""
 
+import dataclasses
 import json
 import pathlib
 import sys
@@ -16,29 +17,9 @@ from keras_bandit.cli.console import (
 )
 from keras_bandit.cli.model import load_on_engine, resolve_engine
 from keras_bandit.common.files import check_writable
+from keras_bandit.inference.options import SeparationOptions
 
 _SECONDS_BETWEEN_LINES = 60.0
-
-# Arguments of `check_file` and `separate_file`, by the same names.
-_OPTIONS = [
-    "stems",
-    "mne",
-    "residual",
-    "mixture_consistency",
-    "chunk_seconds",
-    "hop_seconds",
-    "file_format",
-    "subtype",
-    "overwrite",
-    "resume",
-    "audio_track",
-    "damaged",
-    "without",
-    "lfe",
-    "remux",
-    "report",
-    "name",
-]
 
 
 def gains(text):
@@ -97,10 +78,27 @@ def add_separate(commands):
         default=(),
     )
     option(
+        "--only", "A,B", names, "also write mix: these stems alone", default=()
+    )
+    option(
         "--gain",
         "A=DB,B=DB",
         gains,
-        "also write mix: the recording with these stems so many dB louder",
+        "also write mix: the recording, or what --without or --only leave of it, "
+        "with these stems so many dB louder",
+        dest="gains_db",
+    )
+    option(
+        "--deliver",
+        "A,B",
+        names,
+        "write me (music plus effects), dialogue, optionals (singing), and of "
+        "the stems only those of --stems",
+        default=(),
+    )
+    flag(
+        "--split-channels",
+        "write a mono file for each channel, such as speech.L.wav",
     )
     parser.add_argument(
         "--lfe",
@@ -117,7 +115,15 @@ def add_separate(commands):
     )
     flag(
         "--report",
-        "also write report.json: loudness, true peaks, whether the stems add up",
+        "also write report.json and the page report.html: loudness, true peaks, "
+        "whether the stems add up, waveforms and spectrograms",
+    )
+    option(
+        "--markers",
+        "csv,edl",
+        names,
+        "also write markers.csv or markers.edl, or both: where dialogue is",
+        default=(),
     )
     option(
         "--name",
@@ -271,8 +277,11 @@ def separate_command(args):
     choose_backend(args.backend)
     from keras_bandit.inference.files import check_file, separate_file
 
-    options = {name: getattr(args, name) for name in _OPTIONS}
-    options |= {"inputs": list(folders), "gains_db": args.gain}
+    args.inputs = list(folders)
+    options = {
+        field.name: getattr(args, field.name)
+        for field in dataclasses.fields(SeparationOptions)
+    }
 
     def show(name):
         if args.quiet:
@@ -289,10 +298,7 @@ def separate_command(args):
                 source,
                 folders[source],
                 separator,
-                batch_size=args.batch_size,
                 progress=show(source.name),
-                shifts=args.shifts,
-                seed=args.seed,
                 **options,
             )
         except MemoryError as error:

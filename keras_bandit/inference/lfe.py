@@ -3,15 +3,11 @@
 import numpy as np
 
 from keras_bandit.common.checks import check_choice
+from keras_bandit.inference.stem_names import stem_of
 
 LFE = ("effects", "separate", "drop")
 """What becomes of it: it goes to the effects, silence in all other stems; it is
 separated like any channel; it is silent in all stems."""
-
-
-def effects_of(stems):
-    """The stem of effects, however it is called; `None` without one."""
-    return next((s for s in ("effects", "sfx") if s in stems), None)
 
 
 class WithoutLFE:
@@ -69,5 +65,5 @@ def leave_out_lfe(source, lfe, stems):
     check_choice("lfe", lfe, LFE)
     if lfe == "separate" or "LFE" not in source.speakers[1:]:
         return source
-    stem = effects_of(stems) if lfe == "effects" else None
+    stem = stem_of("effects", stems) if lfe == "effects" else None
     return WithoutLFE(source, source.speakers.index("LFE"), stem)

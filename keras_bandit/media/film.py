@@ -85,6 +85,12 @@ def picture_start(container):
     return stream_time(stream, stream.start_time)
 
 
+def frame_rate(container):
+    """Frames a second of the picture, a Fraction; `None` if not told."""
+    stream = picture(container)
+    return (stream and stream.average_rate) or None
+
+
 def timecode(container):
     """The timecode of the first frame, or ""."""
     for holder in (picture(container), *container.streams, container):
@@ -257,6 +263,7 @@ class FilmTrack(Source):
                 title=title(stream),
                 language=language(stream),
                 timecode=timecode(container),
+                frame_rate=frame_rate(container),
                 damaged=damaged,
                 _origin=picture_start(container),
                 _end=end if kind.startswith(_TELLING) else None,

@@ -86,3 +86,20 @@ def layout_of(num_channels, mask=None):
         return "mono", mask
     names = [name for name in LAYOUTS if LAYOUTS[name] == mask]
     return (names or ["unknown"])[0], mask
+
+
+def film_names(speakers):
+    """What film people call the speakers, for the names of mono files.
+
+    film_names(["FL", "FR", "FC", "LFE", "SL", "SR"])
+    # ["L", "R", "C", "LFE", "Ls", "Rs"]
+    """
+    if speakers == ["FC"]:
+        return ["M"]
+    names = {"FL": "L", "FR": "R", "FC": "C"}
+    sides = {"SL", "SR"} <= set(speakers)
+    if sides and {"BL", "BR"} <= set(speakers):
+        names |= {"SL": "Lss", "SR": "Rss", "BL": "Lrs", "BR": "Rrs"}
+    else:
+        names |= {"SL": "Ls", "SR": "Rs", "BL": "Ls", "BR": "Rs"}
+    return [names.get(speaker, speaker) for speaker in speakers]

@@ -1,12 +1,13 @@
 """The sound of a file, read in blocks: what every kind of file has alike."""
 
 import dataclasses
+import fractions
 import pathlib
 
 import numpy as np
 
 from keras_bandit.common.checks import check_integer
-from keras_bandit.media.layouts import speakers_of
+from keras_bandit.media.layouts import layout_of, speakers_of
 
 
 def clock(seconds):
@@ -67,6 +68,8 @@ class Source:
         title, language: str. Of the track; empty if not told. Languages have
             three letters as in ISO 639-2.
         timecode: str. Of the first frame, "01:00:00:00"; empty if not told.
+        frame_rate: Fraction. Frames a second of the picture; `None` if there is
+            none, or it is not told.
         time_reference: int. Samples from midnight to the start, of `bext`;
             `None` if not told.
         chunks: tuple of `riff.Chunk`. What stems take over from a WAV file.
@@ -91,6 +94,7 @@ class Source:
     title: str = ""
     language: str = ""
     timecode: str = ""
+    frame_rate: fractions.Fraction | None = None
     time_reference: int | None = None
     chunks: tuple = ()
     damaged: str = "error"
@@ -127,3 +131,19 @@ class Source:
         line = f"{self.path}: {message}"
         if line not in self.warnings:
             self.warnings.append(line)
+
+
+def one_channel(source):
+    """What a mono file of one of a source's channels is, for `stem_writers`.
+
+    Without the chunks that tell which channel is which (`chna`, `axml`).
+    """
+    name, mask = layout_of(1)
+    chunks = [c for c in source.chunks if c.name not in ("chna", "axml")]
+    return dataclasses.replace(
+        source,
+        num_channels=1,
+        layout=name,
+        channel_mask=mask,
+        chunks=tuple(chunks),
+    )

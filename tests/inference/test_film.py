@@ -1,6 +1,8 @@
 """`separate_file` with films: surround, tracks, mixes, a film with its stems."""
 
+import json
 import pathlib
+import struct
 
 import av
 import numpy as np
@@ -10,6 +12,7 @@ import soundfile
 from keras_bandit.inference import separate_file
 from keras_bandit.media import AudioFileError, open_source
 from keras_bandit.media.layouts import LAYOUTS
+from keras_bandit.media.riff import Chunk
 from keras_bandit.media.writing import WavWriter
 
 from ..gains import Gains
@@ -72,10 +75,102 @@ def test_mixes():
     np.testing.assert_allclose(read("out/mix.wav"), expected, atol=1e-6)
 
 
+def test_some_stems_alone():
+    audio, model = surround(layout="stereo"), Gains()
+    options = {"only": ["speech", "music"], "gains_db": {"speech": 6.0}}
+    done = separate_file("film.wav", "out", model, stems=["effects"], **options)
+    assert list(done.paths) == ["effects", "mix"]
+    expected = (0.25 + 0.5 * 10 ** (6 / 20)) * audio
+    np.testing.assert_allclose(read("out/mix.wav"), expected, atol=1e-6)
+
+
+SPLIT = {
+    "speech": 0.5,
+    "music_instrumental": 0.25,
+    "music_vocals": 0.0625,
+    "sfx": 0.125,
+}
+
+
+@pytest.mark.parametrize(
+    ("gains", "expected"),
+    [
+        (None, {"me": 0.375, "dialogue": 0.5}),
+        (SPLIT, {"me": 0.375, "dialogue": 0.5, "optionals": 0.0625}),
+    ],
+)
+def test_deliveries_are_written_alone(gains, expected):
+    audio, model = surround(layout="stereo"), Gains(gains=gains)
+    options = {"deliver": list(expected), "residual": True, "report": True}
+    name = "{title}_{stem}_{layout}_{rate}"
+    done = separate_file("film.wav", "out", model, name=name, **options)
+    assert list(done.paths) == [*expected, "residual", "report", "page"]
+    expected["residual"] = 1 - sum(expected.values())
+    for stem, gain in expected.items():
+        path = f"out/film_{stem}_stereo_8000.wav"
+        np.testing.assert_allclose(read(path), gain * audio, atol=1e-6)
+    report = json.loads(pathlib.Path("out/report.json").read_text())
+    rest = 20 * np.log10(expected["residual"])
+    assert report["null_test_db"] == pytest.approx(rest, abs=0.01)
+
+
+def test_deliveries_compute_only_what_they_need():
+    surround()
+    model = Gains()
+    separate_file("film.wav", "out", model, deliver=["me"])
+    assert set(map(tuple, model.computed)) == {("music", "effects")}
+    separate_file(
+        "film.wav", "both", model, deliver=["me"], stems=["speech", "music"]
+    )
+    names = sorted(path.stem for path in pathlib.Path("both").iterdir())
+    assert names == ["me", "music", "speech"]
+
+
+@pytest.mark.parametrize(
+    ("layout", "names"),
+    [
+        ("5.1(side)", ["L", "R", "C", "LFE", "Ls", "Rs"]),
+        ("7.1", ["L", "R", "C", "LFE", "Lrs", "Rrs", "Lss", "Rss"]),
+        (None, ["1", "2", "3", "4", "5", "6"]),
+    ],
+)
+def test_a_mono_file_for_each_channel(layout, names):
+    audio = surround(layout=layout or "5.1")
+    if layout is None:  # channels without a speaker each
+        soundfile.write("film.wav", audio.T, 8000, subtype="FLOAT")
+    options = {"split_channels": True, "lfe": "separate"}
+    done = separate_file("film.wav", "out", Gains(), stems=["music"], **options)
+    assert list(done.paths) == [f"music.{name}" for name in names]
+    for name, channel in zip(names, audio, strict=True):
+        path = f"out/music.{name}.wav"
+        np.testing.assert_allclose(read(path), 0.25 * channel[None], atol=1e-6)
+        assert open_source(path).layout == "mono"
+
+
+def test_mono_files_keep_the_clock_but_no_channel_table():
+    bext = bytes(338) + struct.pack("<Q", 172_800_000) + bytes(257)
+    chunks = Chunk("bext", bext), Chunk("chna", bytes(44)), Chunk("axml", b"<>")
+    with WavWriter("film.wav", 8000, 2, "FLOAT", None, chunks) as writer:
+        writer.write(np.ones((2, 8000), "float32"))
+    separate_file("film.wav", "out", Gains(), split_channels=True)
+    right = open_source("out/speech.R.wav")
+    assert [chunk.name for chunk in right.chunks] == ["bext"]
+    assert right.time_reference == 172_800_000
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"without": ["song"]}, "no song; it has speech"),
+        ({"only": ["song"]}, "only: this model has no song; it has speech"),
+        ({"only": ["music"], "without": ["speech"]}, "exclude one another"),
+        (
+            {"only": ["music"], "gains_db": {"speech": 1}},
+            "not left out; got 1 for speech",
+        ),
+        ({"deliver": ["song"]}, "of me, dialogue, optionals; got song"),
+        ({"deliver": ["optionals"]}, "needs the stem singing; this model has"),
+        ({"split_channels": True, "remux": "mkv"}, "exclude one another"),
         ({"gains_db": {"speech": 101}}, "got 101 for speech"),
         (
             {"without": ["speech"], "gains_db": {"speech": 1}},

@@ -95,12 +95,34 @@ def test_twenty_kills():
     assert hashes("parts") == hashes("whole")
 
 
+def test_report_and_markers_are_the_same():
+    options = {"report": True, "markers": ["csv", "edl"], "mne": True}
+    separate("whole", **options)
+    part, calls = Model(), []
+    compute = part.predict_on_batch
+
+    def predict(batch):
+        calls.append(batch)
+        if len(calls) == 15:
+            raise Killed
+        return compute(batch)
+
+    part.predict_on_batch = predict
+    with pytest.raises(Killed):
+        separate("parts", part, resume=True, **options)
+    separate("parts", part, resume=True, **options)
+    whole = hashes("whole")
+    assert {"report.html", "markers.csv", "markers.edl"} <= set(whole)
+    assert hashes("parts") == whole
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"hop_seconds": 0.02}, "hop_seconds: None before, 0.02 now"),
         ({"model": Model(None, {"speech": 0.3})}, "gains"),
         ({"stems": ["speech"]}, "stems"),
+        ({"lfe": "drop"}, "lfe"),
     ],
 )
 def test_another_job_is_refused(options, message):
