@@ -5,7 +5,7 @@ to use, from packages by name. Installs nothing: it names the packages that are
 missing and how to get them.
 Command:
     python recipes/natural_sounds.py PACKAGES SOUNDS
-    python recipes/natural_sounds.py SOUNDS PACK --mib 44  # for another machine
+    python recipes/natural_sounds.py SOUNDS PACK --pack    # for another machine
     keras-bandit prepare film_mix --manual-dir SOUNDS/test --data-dir DATA \
         --num-tracks 0,0,20 --seconds 30    # writes SOUNDS/test/mixed
 Reads: PACKAGES/NAME, each package unpacked with `dpkg -x`, and PACKAGES/neural,
@@ -14,7 +14,7 @@ Writes: SOUNDS/{train,validation,test}/{speech,music,effects/foreground,
     effects/background}, mono, 44.1 kHz, FLAC; manifest.csv, a line for each
     file with its sources; CREDITS.md, licences and copyrights. No two splits
     share a speaker, a piece or a sound; `test` has packages of its own.
-    PACK: pieces of SOUNDS without the test split, Opus at 48 kHz.
+    PACK: pieces of SOUNDS without the test split, Opus at 48 kHz, some 43 MiB.
 Hardware: 1 CPU core, 5 GiB. Time: 10 minutes, a pack 5.
 """
 
@@ -25,7 +25,6 @@ import dataclasses
 import fnmatch
 import hashlib
 import io
-import itertools
 import pathlib
 import re
 import zipfile
@@ -57,11 +56,15 @@ VALIDATION_SHARE = 0.08
 SILENCE = 10 ** (-50 / 20)
 LOUD, MOST_LOUD = 0.99, 0.02
 
-# Of a pack: shares of its bytes, and kb/s. Few effects are long.
-PACKED_SPLITS = {"train": 0.94, "validation": 0.06}
-SHARES = {"speech": 0.32, "music": 0.36, "foreground": 0.2, "background": 0.12}
+# Of a pack: seconds of each group, and kb/s.
+PACKED_SECONDS = {
+    "speech": 240.0,
+    "music": 22.0,
+    "foreground": 14.0,
+    "background": 25.0,
+}
 KBPS = {"speech": 24, "music": 32, "foreground": 40, "background": 32}
-OPUS_RATE, OPUS_OVERHEAD = 48000, 1.05
+OPUS_RATE = 48000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -461,53 +464,34 @@ def credits(packages, rows):
     )
 
 
-def length_limit(lengths, total):
-    """The longest that each may be if all together are to last `total`."""
-    low, high = 0.0, max(lengths)
-    for _ in range(50):
-        middle = (low + high) / 2
-        if np.minimum(lengths, middle).sum() > total:
-            high = middle
-        else:
-            low = middle
-    return low
-
-
-def choose(rows, mib, seed=0):
+def choose(rows, seed=0):
     """What a pack takes: `(row, start, stop)` in seconds.
 
-    Of every speaker, piece and sound as many seconds, until a kind's and split's
-    share of the bytes is full: many of them are worth more than long ones.
+    Of every speaker, piece and sound as many seconds, where there are: many of
+    them are worth more than long ones.
     """
     rng = np.random.default_rng(seed)
-    for kind, split in itertools.product(SHARES, PACKED_SPLITS):
-        groups = collections.defaultdict(list)
-        for row in rows:
-            if (row["kind"], row["split"]) == (kind, split):
-                groups[row["group"]].append(row)
-        if not groups:
-            continue
-        lengths = [sum(float(r["seconds"]) for r in g) for g in groups.values()]
-        bits = SHARES[kind] * PACKED_SPLITS[split] * mib * 2**20 * 8
-        rate = 1000 * OPUS_OVERHEAD * KBPS[kind]
-        limit = length_limit(lengths, bits / rate)
-        for found in groups.values():
-            left = limit
-            for index in rng.permutation(len(found)):
-                seconds = float(found[index]["seconds"])
-                start = 0.0
-                if kind == "music":  # the beginning may be quiet
-                    start = rng.uniform(0, max(seconds - left, 0))
-                stop = min(seconds, start + left)
-                if stop - start < min(SHORTEST_SECONDS[kind], seconds):
-                    break
-                yield found[index], start, stop
-                left -= stop - start
+    groups = collections.defaultdict(list)
+    for row in rows:
+        if row["split"] != "test":
+            groups[row["kind"], row["group"]].append(row)
+    for (kind, _), found in groups.items():
+        left = PACKED_SECONDS[kind]
+        for index in rng.permutation(len(found)):
+            seconds = float(found[index]["seconds"])
+            start = 0.0
+            if kind == "music":  # the beginning may be quiet
+                start = rng.uniform(0, max(seconds - left, 0))
+            stop = min(seconds, start + left)
+            if stop - start < min(SHORTEST_SECONDS[kind], seconds):
+                break
+            yield found[index], start, stop
+            left -= stop - start
 
 
-def pack(sounds, output, mib):
-    """Writes pieces of sorted sounds as Opus, about `mib` MiB."""
-    for row, start, stop in choose(read_manifest(sounds), mib):
+def pack(sounds, output):
+    """Writes pieces of sorted sounds as Opus."""
+    for row, start, stop in choose(read_manifest(sounds)):
         audio, rate = soundfile.read(sounds / row["file"], dtype="float32")
         audio = audio[round(start * rate) : round(stop * rate)]
         audio = soxr.resample(audio, rate, OPUS_RATE)
@@ -530,15 +514,15 @@ def main(argv=None):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("source", type=pathlib.Path, help="PACKAGES; with --mib, SOUNDS")
+    add("source", type=pathlib.Path, help="PACKAGES, or SOUNDS")
     add("output", type=pathlib.Path)
-    add("--mib", type=float, help="choose from sorted sounds, this many MiB")
+    add("--pack", action="store_true", help="pieces of SOUNDS, as Opus")
     arguments = parser.parse_args(argv)
     source, output = arguments.source, arguments.output
     if output.exists():
         raise ValueError(f"{output} exists; choose another folder")
-    if arguments.mib:
-        pack(source, output, arguments.mib)
+    if arguments.pack:
+        pack(source, output)
         return
     wanted = {s.package for s in SOURCES}
     missing = [n for n in sorted(wanted) if not (source / n).is_dir()]

@@ -157,20 +157,16 @@ def test_no_package_trains_and_tests():
     assert not any("hedgewars" in name for name in tested | others)
 
 
-def test_pack_has_many_short_pieces_in_opus(packages, tmp_path):
+def test_pack_has_as_much_of_every_group(packages, tmp_path, monkeypatch):
+    monkeypatch.setitem(natural_sounds.PACKED_SECONDS, "speech", 3.0)
     sounds, pack = tmp_path / "sounds", tmp_path / "pack"
     natural_sounds.main([str(packages), str(sounds)])
-    natural_sounds.main([str(sounds), str(pack), "--mib", "0.35"])
+    natural_sounds.main([str(sounds), str(pack), "--pack"])
     files = sorted(pack.rglob("*.opus"))
-    assert sum(path.stat().st_size for path in files) < 0.4 * 2**20
     assert not (pack / "test").exists()
+    assert len(files) == sum(
+        r["split"] != "test" for r in read_manifest(sounds)
+    )
     spoken = [soundfile.info(p) for p in files if "speech" in p.parts]
-    assert len({round(info.duration, 1) for info in spoken}) < 4
+    assert {round(info.duration, 1) for info in spoken} == {3.0}
     assert {info.samplerate for info in spoken} == {48000}
-
-
-def test_length_limit_fills_the_total():
-    lengths = np.array([1.0, 2.0, 8.0, 9.0])
-    limit = natural_sounds.length_limit(lengths, 10.0)
-    assert np.minimum(lengths, limit).sum() == pytest.approx(10.0)
-    assert natural_sounds.length_limit(lengths, 99.0) == pytest.approx(9.0)
