@@ -24,13 +24,13 @@ from tabulate import tabulate
 import keras
 
 from keras_bandit.evaluation.scores import si_snr, snr
-from keras_bandit.media.audio import read_audio
+from keras_bandit.media import open_source
 from keras_bandit.models import AudioSeparator
 from keras_bandit.training.event_log import spectrogram_image
 
 CLIP = pathlib.Path(__file__).with_name("demo_clip")
 STEMS = ["speech", "music", "effects"]
-# Half of the default: chunks of 6 s, each sample computed four times.
+# Of chunks of 6 s: each sample is computed four times.
 HOP_SECONDS = 1.5
 
 
@@ -47,8 +47,9 @@ def read_clip(folder):
         if not found:
             known = " or ".join(choices)
             raise ValueError(f"--clip must hold {known}; got {folder}")
-        audio[name], audio_format = read_audio(found[0])
-        has = audio_format.sample_rate, audio[name].shape
+        source = open_source(found[0])
+        audio[name] = source.read()
+        has = source.sample_rate, audio[name].shape
         rate = rate or has[0]
         if has != (rate, audio["speech"].shape):
             raise ValueError(

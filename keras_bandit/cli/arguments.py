@@ -71,6 +71,24 @@ def names(text):
     return list(dict.fromkeys(found))
 
 
+def tracks(text):
+    """Parses "2" as a number, and "1-6" or "1,2,5" as a list of numbers."""
+    found = []
+    for part in text.split(","):
+        first, dash, last = (n.strip() for n in part.partition("-"))
+        numbers = [first, last if dash else first]
+        if not all(n.isdecimal() and 1 <= int(n) <= 999 for n in numbers):
+            raise argparse.ArgumentTypeError(
+                f"must be tracks, such as 2, 1-6 or 1,2,5; got {text!r}"
+            )
+        found += range(int(numbers[0]), int(numbers[1]) + 1)
+    if not found or len(set(found)) < len(found):
+        raise argparse.ArgumentTypeError(
+            f"must be tracks in ascending ranges, each once; got {text!r}"
+        )
+    return found if len(found) > 1 else found[0]
+
+
 class SetChunking(argparse.Action):
     """Sets `--chunk-seconds` and `--hop-seconds` by one name."""
 

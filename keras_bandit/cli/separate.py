@@ -6,7 +6,7 @@ import pathlib
 import sys
 import time
 
-from keras_bandit.cli.arguments import count, names, path, whole
+from keras_bandit.cli.arguments import names, path, tracks, whole
 from keras_bandit.cli.backend import choose_backend
 from keras_bandit.cli.console import (
     CommandError,
@@ -44,9 +44,9 @@ def add_separate(commands):
     option(
         "--audio-track",
         "N",
-        count,
-        "which sound track of a film, from 1 (the one it prefers); "
-        "keras-bandit info lists them",
+        tracks,
+        "which sound track of a film, from 1 (the one it prefers), or several "
+        "that are its channels in order, 1-6; keras-bandit info lists them",
     )
     parser.add_argument(
         "--damaged",
@@ -135,8 +135,9 @@ def add_separate(commands):
     )
     parser.add_mixture_consistency()
     parser.add_chunks(
-        hop_help="from chunk to chunk; smaller is smoother and slower (half a "
-        "chunk, three quarters for Demucs; BandIt's authors take 0.5)",
+        hop_help="from chunk to chunk; smaller is smoother and slower (5/6 of a "
+        "chunk, 3/4 for Demucs, 2/3 for Open-Unmix and MRX; BandIt's authors "
+        "take 0.5)",
     )
     option(
         "--shifts",

@@ -6,12 +6,12 @@ import numpy as np
 # zero, would be the only weight there: 0 / 0.
 _WINDOW_FLOOR = 1e-12
 
-HOPS_PER_CHUNK = {"hann": 2.0, "middle": 1.5, "triangle": 4 / 3}
+HOPS_PER_CHUNK = {"hann": 1.2, "middle": 1.5, "triangle": 4 / 3}
 """How a model's chunks are joined, and hops in a chunk if none is given.
 
-`"hann"`: `HannChunks`. Two is the fewest with a full crossfade
-everywhere; BandIt's authors take 12 (a hop of 0.5 s): six times the work, and
-a little better. `"middle"`: `MiddleChunks`; the sixth of a chunk at either end
+`"hann"`: `HannChunks`; a sixth of a chunk is crossfaded with the next one.
+BandIt's authors take 12 (a hop of 0.5 s): ten times the work, and a little
+better. docs/inference.md has the measurements. `"middle"`: `MiddleChunks`; the sixth of a chunk at either end
 is context alone. `"triangle"`: `TriangleChunks`, Demucs's.
 """
 
@@ -44,6 +44,11 @@ class HannChunks:
     multiples of the hop too, so that each sample lies under as many chunks as
     any other.
 
+    With a hop above half a chunk, where most samples lie under one chunk
+    anyway, the first chunk begins at the recording's first sample and the last
+    is the one that reaches its end: a recording that fits in a chunk is
+    computed once.
+
     Args:
         chunk_length: int. Samples of a chunk.
         hop: int. Samples from chunk to chunk, 1 to `chunk_length`.
@@ -68,13 +73,26 @@ class HannChunks:
     def __init__(self, chunk_length, hop):
         self.chunk_length, self.hop = chunk_length, hop
         self.first = hop - -(-chunk_length // hop) * hop
+        self.overlap = chunk_length - hop
         self.window = crossfade_window(chunk_length, hop)
+        if self.overlap < hop:
+            self.first = 0
 
     def __call__(self, index, num_samples):
-        start = self.first + index * self.hop
-        if num_samples is not None and start >= num_samples:
-            return None
-        return start, self.window
+        start, weights = self.first + index * self.hop, self.window
+        if self.overlap >= self.hop:  # two chunks or more over every sample
+            ended = num_samples is not None and start >= num_samples
+            return None if ended else (start, weights)
+        if index == 0:
+            weights = weights.copy()
+            weights[: self.overlap] = 1
+        if num_samples is not None:
+            if index and start + self.overlap >= num_samples:
+                return None  # the one before was the last
+            if start + self.chunk_length >= num_samples:
+                weights = weights.copy()
+                weights[self.hop :] = 1
+        return start, weights
 
 
 def middle_weights(length, chunk_length, hop, first, last):
@@ -299,7 +317,8 @@ class Crossfade:
         self._audio, self._first = self._audio[..., cut:], self._first + cut
         if self._rows:
             start = self._rows[0][1]
-        return self._cut(max(start, self._finished))
+        # After `restore` more may be finished than was pushed again.
+        return self._cut(max(min(start, available), self._finished))
 
     def _take(self, start, weights):
         chunks = self._read(start, len(weights))

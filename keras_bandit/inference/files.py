@@ -26,7 +26,6 @@ from keras_bandit.inference.report import Report, model_name
 from keras_bandit.inference.stem_choice import StemChoice, choose_stems
 from keras_bandit.media import AudioFileError, Source, open_source, remuxing
 from keras_bandit.media.audio import choose_subtype
-from keras_bandit.media.film import open_container
 from keras_bandit.media.layouts import film_names
 from keras_bandit.media.riff import bytes_per_sample
 from keras_bandit.media.sound_file import SoundFile
@@ -253,10 +252,10 @@ def check_file(source, output, separator=None, **options):
     if options.remux is not None:
         with _named(source, ValueError):
             check_choice("remux", options.remux, ("mkv", "mov", "mp4"))
-        with open_container(source):
-            pass  # FFmpeg reads it, too
         film = _file_name(options.name, "film", recording)
         paths["film"] = output / f"{film}.{options.remux}"
+        stem = dataclasses.replace(recording, subtype=subtype)
+        remuxing.check_remux(source, stem, paths["film"], options.audio_track)
     if options.report or options.markers:
         require_pyloudnorm()
     if options.report:

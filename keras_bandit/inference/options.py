@@ -86,7 +86,7 @@ class SeparationOptions:
             room as the stems in FLOAT. The files are the same to the bit.
     """
 
-    audio_track: int | None = None
+    audio_track: int | list | None = None
     damaged: str = "error"
     lfe: str = "effects"
     mixture_consistency: bool = False

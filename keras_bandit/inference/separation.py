@@ -216,9 +216,10 @@ def separate(
             `None` takes the model's, its authors'. A shorter recording is
             extended by reflection (with silence for HTDemucs).
         hop_seconds: float. From chunk to chunk, at most `chunk_seconds`.
-            Smaller is smoother and slower. `None` takes half a chunk, two
-            thirds for models that keep the middle of each, or Demucs's three
-            quarters (`HOPS_PER_CHUNK`); BandIt's authors take 0.5 s.
+            Smaller is smoother and slower. `None` takes five sixths of a
+            chunk, two thirds for models that keep the middle of each, or
+            Demucs's three quarters (`HOPS_PER_CHUNK`); BandIt's authors take
+            0.5 s.
         batch_size: int. Chunks (of one channel each, if the model separates
             each channel alone) per call of the model, at most
             `MAX_BATCH_SIZE`.

@@ -63,7 +63,8 @@ class Source:
         start_offset: int. Samples by which the track begins after the picture
             (there is silence before) or, if negative, before (the sound before
             the picture is cut).
-        track: int. Which of the file's sound tracks, from 1 on.
+        track: int. Which of the file's sound tracks, from 1 on; a list of
+            those that are joined.
         num_tracks: int. How many it has.
         title, language: str. Of the track; empty if not told. Languages have
             three letters as in ISO 639-2.
@@ -89,7 +90,7 @@ class Source:
     num_samples: int | None = None
     duration_seconds: float | None = None
     start_offset: int = 0
-    track: int = 1
+    track: int | list = 1
     num_tracks: int = 1
     title: str = ""
     language: str = ""
@@ -122,6 +123,11 @@ class Source:
         """
         start = check_integer("start", start, 0)
         return cut(self._pieces(start), check_integer("size", size, 1))
+
+    def read(self):
+        """All samples at once, `(channels, samples)`; see `blocks`."""
+        nothing = np.zeros((self.num_channels, 0), "float32")
+        return np.concatenate([nothing, *self.blocks()], axis=1)
 
     def _pieces(self, start):
         """Yields arrays `(channels, any number of samples)` from `start` on."""

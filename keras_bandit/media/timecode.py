@@ -11,6 +11,13 @@ _COMMON_RATES = [
 ]
 
 
+def near_common(rate):
+    """The common frame rate that one is, as containers round it, or `None`."""
+    near = min(_COMMON_RATES, key=lambda common: abs(common - rate))
+    # Containers round to microseconds, or to a frame of the whole film.
+    return near if abs(near - rate) < near / 5000 else None
+
+
 class FrameClock:
     """Counts frames of a film and names them.
 
@@ -81,11 +88,9 @@ def clock_of(source):
     25 frames a second where the file tells no rate that timecode knows. The
     start is the film's timecode, or that of `time_reference`, or 0.
     """
-    told, assumed = source.frame_rate or 0, []
-    near = min(_COMMON_RATES, key=lambda rate: abs(rate - told))
-    # Containers round to microseconds, or to a frame of the whole film.
-    rate = near if abs(near - told) < near / 5000 else Fraction(25)
-    if rate is not near:
+    rate, assumed = near_common(source.frame_rate or 0), []
+    if rate is None:
+        rate = Fraction(25)
         assumed.append("25 frames a second")
     if source.timecode:
         try:

@@ -173,11 +173,9 @@ def test_windows_sum_to_one(data):
     chunk = data.draw(st.integers(1, 500), label="chunk")
     hop = data.draw(st.integers(1, chunk), label="hop")
     total = np.zeros(3 * chunk)
-    for start, _ in chunks_of(HannChunks(chunk, hop), len(total)):
+    for start, weights in chunks_of(HannChunks(chunk, hop), len(total)):
         begin, end = max(start, 0), min(start + chunk, len(total))
-        total[begin:end] += crossfade_window(chunk, hop)[
-            begin - start : end - start
-        ]
+        total[begin:end] += weights[begin - start : end - start]
     # Up to 500 float32 terms of size 1 / 250.
     np.testing.assert_allclose(total, 1, rtol=0, atol=1e-6)
 
@@ -242,6 +240,19 @@ def test_every_chunk_touches_the_recording_and_none_is_left_out(
     ]
     chunks = chunks_of(HannChunks(60, hop), num_samples)
     assert [start for start, _ in chunks] == expected
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_long_hops_need_as_few_chunks_as_can_be(data):
+    chunk = data.draw(st.integers(1, 60), label="chunk")
+    hop = data.draw(st.integers(chunk // 2 + 1, chunk), label="hop")
+    num_samples = data.draw(st.integers(1, 300), label="samples")
+    starts = [
+        start for start, _ in chunks_of(HannChunks(chunk, hop), num_samples)
+    ]
+    count = 1 + max(-(-(num_samples - chunk) // hop), 0)
+    assert starts == [k * hop for k in range(count)]
 
 
 def test_model_sees_one_shape_and_one_batch_at_a_time():

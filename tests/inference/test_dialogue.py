@@ -11,7 +11,7 @@ import soundfile
 from keras_bandit.common.loudness import LoudnessMeter
 from keras_bandit.inference import separate_file
 from keras_bandit.inference.dialogue import dialogue_share, dialogue_spans
-from keras_bandit.media.film import FilmTrack
+from keras_bandit.media.film_track import FilmTrack
 from keras_bandit.media.timecode import clock_of
 
 from ..gains import Gains

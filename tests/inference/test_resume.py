@@ -1,6 +1,8 @@
 """`resume`: killed at any time, the files are the same to the bit."""
 
+import contextlib
 import hashlib
+import itertools
 import pathlib
 import subprocess
 import sys
@@ -10,6 +12,12 @@ import pytest
 import soundfile
 
 from keras_bandit.inference import files, resume
+from keras_bandit.inference.crossfade import (
+    Crossfade,
+    HannChunks,
+    MiddleChunks,
+    TriangleChunks,
+)
 from keras_bandit.inference.files import JOB_FOLDER
 
 from . import resumed
@@ -58,7 +66,7 @@ def test_what_is_finished_is_not_computed_again(crossfade, shifts):
     separate("whole", whole, shifts=shifts)
     calls = starts = 0
     while True:
-        part = model(15)
+        part = model(9)
         starts += 1
         try:
             separate("parts", part, shifts=shifts, resume=True)
@@ -72,6 +80,44 @@ def test_what_is_finished_is_not_computed_again(crossfade, shifts):
     calls += len(part.shapes)
     # What is lost are batches that share a chunk, and the next, of each shift.
     assert calls <= len(whole.shapes) + 3 * (starts - 1) * (shifts or 1)
+
+
+@pytest.mark.parametrize("plan", [HannChunks, MiddleChunks, TriangleChunks])
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_blocks_after_a_kill(batch_size, plan):
+    """A recording is pushed in blocks, shorter than chunks or longer."""
+    audio = np.random.default_rng(0).uniform(-1, 1, (1, 1, 1001))
+
+    def run(folder, hop, block, calls):
+        def predict(batch):
+            nonlocal calls
+            if not calls:
+                raise Killed
+            calls -= 1
+            ramp = np.linspace(0.5, 1.5, batch.shape[-1], dtype="float32")
+            return {"speech": np.tanh(batch) * ramp}
+
+        with resume.Job(pathlib.Path(folder), {}) as job:
+            chunks = Crossfade(predict, ["speech"], plan(100, hop), batch_size)
+            crossfade = job.keep(chunks)
+            parts = [
+                crossfade.push(audio[..., start : start + block])
+                for start in range(0, 1001, block)
+            ]
+            parts.append(crossfade.finish())
+        return np.concatenate([part["speech"] for part in parts], axis=-1)
+
+    for hop, block in itertools.product([50, 83], [37, 400]):
+        name = f"{hop}_{block}"
+        whole = run(f"whole_{name}", hop, block, calls=1000)
+        for _ in range(1000):
+            with contextlib.suppress(Killed):
+                estimate = run(name, hop, block, calls=4)
+                break
+        np.testing.assert_array_equal(estimate, whole)
+        # Killed when all is computed.
+        again = run(name, hop, block, calls=4)
+        np.testing.assert_array_equal(again, whole)
 
 
 def test_twenty_kills():

@@ -178,13 +178,15 @@ def test_mixture_consistency_needs_more_than_one_stem():
         separate(model, noise(800), 8000, mixture_consistency=True)
 
 
-def test_the_model_s_chunk_and_half_of_it_are_the_defaults():
+def test_the_model_s_chunk_and_five_sixths_of_it_are_the_defaults():
     model = Gains()
     separate(model, noise(800), 8000, batch_size=1)
-    assert model.shapes == [(1, 1, 800)] * 3  # at -400, 0 and 400
+    assert model.shapes == [(1, 1, 800)]
+    separate(model, noise(801), 8000, batch_size=1)
+    assert model.shapes[1:] == [(1, 1, 800)] * 2  # at 0 and 667
     model.chunk_seconds = 0.2
-    assert chunk_and_hop(model) == (1600, 800)
-    assert chunk_and_hop(model, 6.0, None) == (48000, 24000)
+    assert chunk_and_hop(model) == (1600, 1333)
+    assert chunk_and_hop(model, 6.0, None) == (48000, 40000)
     assert chunk_and_hop(model, 6.0, 0.5) == (48000, 4000)
 
 
@@ -236,7 +238,7 @@ def test_silence_gives_silent_stems():
     assert not any(stem.any() for stem in stems.values())
     assert model.shapes == []
     model.silent_in_silent_out = False
-    separate(model, np.zeros((2, 800)), 8000)
+    separate(model, np.zeros((2, 1601)), 8000)
     assert len(model.shapes) == 3  # twice three chunks
 
 
@@ -319,7 +321,7 @@ def test_hop_must_be_positive_and_at_most_the_chunk(
 
 
 def test_chunk_must_be_as_long_as_the_model_needs():
-    assert chunk_and_hop(Gains(), 0.032, None) == (256, 128)
+    assert chunk_and_hop(Gains(), 0.032, None) == (256, 213)
     with pytest.raises(ValueError, match=r"at least 256 samples, 0\.032 s"):
         chunk_and_hop(Gains(), 0.0318, None)
 

@@ -126,7 +126,7 @@ def test_whole_file_of_the_authors_runs_once(benchmark, tmp_path, monkeypatch):
     fails.clear()
     result = main.run_model(second, config, known, *folders)
     assert result["ratio"] == 1.0
-    assert [hop["ratio"] for hop in result["hops"]] == [1.0] * 3
+    assert [hop["ratio"] for hop in result["hops"]] == [1.0] * 4
     assert all(side == "ours" for side, _ in runs)
 
 
