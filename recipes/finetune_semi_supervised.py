@@ -21,10 +21,12 @@ Time: not measured here; a round is a separation of FOLDER and `--epochs`
 Expected score: not yet measured with this recipe.
 """
 
-from recipe import PAPER, Recipe, WavTrack, compile_model, run
+import soundfile
+from recipe import PAPER, Recipe, compile_model, run
 
 from keras_bandit.common.files import complete_files
 from keras_bandit.data import Gain
+from keras_bandit.data.track import Track
 from keras_bandit.media import AudioFileError, WavWriter, open_source
 from keras_bandit.models import AudioSeparator
 
@@ -78,6 +80,27 @@ def label_mixture(teacher, path, paths, hop_seconds):
             written = temporary[paths[stem]]
             with WavWriter(written, rate, len(audio), "FLOAT") as file:
                 file.write(audio)
+
+
+class WavTrack(Track):
+    """A track whose stems are audio files of one format, `{stem: path}`."""
+
+    def __init__(self, name, paths):
+        info = soundfile.info(next(iter(paths.values())))
+        super().__init__(
+            name, info.samplerate, info.channels, info.frames, paths
+        )
+        self.paths = paths
+
+    def _read(self, stem, start, stop):
+        audio, _ = soundfile.read(
+            self.paths[stem],
+            start=start,
+            stop=stop,
+            dtype="float32",
+            always_2d=True,
+        )
+        return audio.T
 
 
 def label(recipe, teacher, output):
