@@ -266,8 +266,8 @@ def problem(audio, kind):
         return "silent"
     if len(audio) < SHORTEST_SECONDS[kind] * SAMPLE_RATE:
         return "short"
-    # Loud music touches full scale; a clipped recording stays there. Of 338
-    # files that this leaves out, 336 have four such samples and more in a row
+    # Loud music touches full scale; a clipped recording stays there. Of 337
+    # files that this leaves out, 335 have four such samples and more in a row
     # (most are KLettres' Malayalam, clipped before they were encoded).
     if (np.abs(audio) > LOUD).mean() > MOST_LOUD:
         return "clipped"
