@@ -11,7 +11,12 @@ import uuid
 
 import numpy as np
 import ray
-from ray.exceptions import RayError, RayTaskError, TaskCancelledError
+from ray.exceptions import (
+    GetTimeoutError,
+    RayError,
+    RayTaskError,
+    TaskCancelledError,
+)
 
 from keras_bandit.common.one_line import one_line
 from keras_bandit.export.description import HOW_TO_SEPARATE
@@ -23,6 +28,7 @@ BATCHES_AT_A_MODEL = 2
 """Of one film: one is computed while the next one comes."""
 
 _DEATHS = 3
+_SECONDS_UNTIL_ASKED = 10.0
 _LOSSES = 20  # of a batch, for whatever reason: minutes, as pauses grow
 _NEEDED = (
     "sample_rate",
@@ -106,6 +112,10 @@ class Model:
         node = ray.get_runtime_context().get_node_id()
         return found, describe_separator(separator), node
 
+    def is_idle(self):
+        """True, when all that was asked before is done."""
+        return True
+
     def predict(self, batch_id, batch):
         """Estimates of `(batch, channels, samples)`, a dict of such arrays."""
         separator = self._loaded()
@@ -172,6 +182,10 @@ class StandIn:
     def _is_there(self, name):
         return self._away.get(name, (0, 0))[0] <= time.monotonic()
 
+    def ask(self, name):
+        """A reference to an answer that comes when a model has no more to do."""
+        return self._models[name].is_idle.remote()
+
     def came(self, name):
         """A model has answered."""
         self._waiting[name] -= 1
@@ -194,12 +208,28 @@ class _Answer:
         self._batch = ray.put(batch)
         self._model, self._output = owner.send(self._id, self._batch)
 
+    def _get(self):
+        """What the model answers; `RayError` if that is lost.
+
+        Ray can wait for ever for what was on a node that is gone. So the model
+        is asked: it works in order, and if it is idle it has answered.
+        """
+        idle = None
+        while True:
+            try:
+                return ray.get(self._output, timeout=_SECONDS_UNTIL_ASKED)
+            except GetTimeoutError:
+                if idle is None:
+                    idle = self._owner.ask(self._model)
+                elif ray.wait([idle], timeout=0)[0] and ray.get(idle):
+                    raise
+
     def result(self):
         """Waits for the estimates, a dict of each stem's array."""
         owner, deaths = self._owner, 0
         for _ in range(_LOSSES):
             try:
-                outputs = ray.get(self._output)
+                outputs = self._get()
                 owner.came(self._model)
                 return outputs
             except LoadingError as error:

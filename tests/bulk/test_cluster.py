@@ -68,7 +68,9 @@ def separate(films, seconds=0.0, meanwhile=None, output="out", **options):
     bulk = run.Bulk(films, plan, load, **options)
     thread = None
     found = {}
+    deadline = time.monotonic() + 300
     for result in bulk.results():
+        assert time.monotonic() < deadline, f"done: {found}"
         there = len(os.listdir(pids))
         working = there and there == len(bulk.models())
         if meanwhile and thread is None and working:
