@@ -244,8 +244,13 @@ class Bulk:
         self._cpus_of_film = cpus if gpus else 0
         # By name, since a reference would not outlive a model's restart.
         board_name = f"board {uuid.uuid4().hex}"
+        # Where this process is: without it there is nothing to tell.
+        here = ray.get_runtime_context().get_node_id()
         board = ray.remote(Board).options(
-            name=board_name, num_cpus=0, max_restarts=-1
+            name=board_name,
+            num_cpus=0,
+            max_restarts=-1,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=True),
         )
         self._board = board.remote()
         stem_options = {
