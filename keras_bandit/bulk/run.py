@@ -348,9 +348,13 @@ class Bulk:
             self._models.actors[name].films -= 1
         try:
             return Result(film, ray.get(ref))
-        except RayTaskError as error:
-            return Result(film, reason=_reason(error.cause))
         except RayError as error:
+            cause = getattr(error, "cause", None)
+            # In a task, Ray's own errors are those of processes that died.
+            if isinstance(error, RayTaskError) and not isinstance(
+                cause, RayError
+            ):
+                return Result(film, reason=_reason(cause))
             if deaths < self._retries:
                 self._waiting.appendleft((film, deaths + 1))
                 return None
