@@ -7,6 +7,7 @@ import pathlib
 from urllib.parse import unquote, urlsplit
 
 from keras_bandit.bulk.places import local_path, open_place
+from keras_bandit.media.opening import parse_tracks
 
 _COLUMNS = "path", "name", "audio_track"
 
@@ -18,12 +19,12 @@ class Film:
     Args:
         source: str. Absolute path or URI of the film.
         name: str. Folder of its stems, in the output's.
-        audio_track: int, from 1; `None`: that of all films.
+        audio_track: int from 1, or a list of them; `None`: that of all films.
     """
 
     source: str
     name: str
-    audio_track: int | None = None
+    audio_track: int | list | None = None
 
 
 def file_name(source):
@@ -108,9 +109,8 @@ def _film(row):
             f"{name!r} for {source}"
         )
     if track is not None:
-        if not track.isdecimal() or int(track) < 1:
-            raise ValueError(
-                f"audio_track must be a positive integer; got {track!r}"
-            )
-        track = int(track)
+        try:
+            track = parse_tracks(track)
+        except ValueError as error:
+            raise ValueError(f"audio_track {error}") from None
     return Film(source, name, track)

@@ -72,21 +72,13 @@ def names(text):
 
 
 def tracks(text):
-    """Parses "2" as a number, and "1-6" or "1,2,5" as a list of numbers."""
-    found = []
-    for part in text.split(","):
-        first, dash, last = (n.strip() for n in part.partition("-"))
-        numbers = [first, last if dash else first]
-        if not all(n.isdecimal() and 1 <= int(n) <= 999 for n in numbers):
-            raise argparse.ArgumentTypeError(
-                f"must be tracks, such as 2, 1-6 or 1,2,5; got {text!r}"
-            )
-        found += range(int(numbers[0]), int(numbers[1]) + 1)
-    if not found or len(set(found)) < len(found):
-        raise argparse.ArgumentTypeError(
-            f"must be tracks in ascending ranges, each once; got {text!r}"
-        )
-    return found if len(found) > 1 else found[0]
+    """Parses `--audio-track` as `parse_tracks` does."""
+    from keras_bandit.media.opening import parse_tracks
+
+    try:
+        return parse_tracks(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 class SetChunking(argparse.Action):

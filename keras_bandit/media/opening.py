@@ -58,3 +58,24 @@ def open_source(path, audio_track=None, damaged="error"):
             f"{path}: no audio track {max(tracks)}; there is 1 ({source.codec})"
         )
     return source
+
+
+def parse_tracks(text):
+    """Parses "2" as a number, and "1-6" or "1,2,5" as a list of numbers.
+
+    `ValueError` if it is neither, or has a track twice.
+    """
+    found = []
+    for part in text.split(","):
+        first, dash, last = (n.strip() for n in part.partition("-"))
+        numbers = [first, last if dash else first]
+        if not all(n.isdecimal() and 1 <= int(n) <= 999 for n in numbers):
+            raise ValueError(
+                f"must be tracks, such as 2, 1-6 or 1,2,5; got {text!r}"
+            )
+        found += range(int(numbers[0]), int(numbers[1]) + 1)
+    if not found or len(set(found)) < len(found):
+        raise ValueError(
+            f"must be tracks in ascending ranges, each once; got {text!r}"
+        )
+    return found if len(found) > 1 else found[0]

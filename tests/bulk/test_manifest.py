@@ -35,9 +35,11 @@ def test_a_line_a_film(tmp_path):
 
 def test_columns():
     text = 'name,path,audio_track\n,"/a/1,2.wav",\nother,/b/x.wav, 3\n'
+    text += "six,/c/x.mxf,1-6\n"
     assert read(text, "films.CSV") == [
         Film("/a/1,2.wav", "1,2"),
         Film("/b/x.wav", "other", 3),
+        Film("/c/x.mxf", "six", [1, 2, 3, 4, 5, 6]),
     ]
 
 
