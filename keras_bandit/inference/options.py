@@ -42,8 +42,8 @@ class SeparationOptions:
     What is computed:
 
     Args:
-        mixture_consistency, chunk_seconds, hop_seconds, batch_size, shifts,
-            seed: see `separate`.
+        mixture_consistency, chunk_seconds, hop_seconds: see `separate`.
+        batch_size, shifts, seed: likewise.
 
     What is written:
 

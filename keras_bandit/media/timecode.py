@@ -36,9 +36,17 @@ class FrameClock:
         ValueError: if `start` is no timecode of that rate.
 
     Example:
-        >>> clock = FrameClock(Fraction(30000, 1001), "01:00:00;00")
-        >>> [clock.timecode(frame) for frame in clock.frames(1, 60.1)]
-        ['01:00:00;29', '01:01:00;04']
+
+    ```python
+    from fractions import Fraction
+
+    from keras_bandit.media.timecode import FrameClock
+
+    clock = FrameClock(Fraction(30000, 1001), "01:00:00;00")
+    first, last = clock.frames(1, 60.1)
+    assert clock.timecode(first) == "01:00:00;29"
+    assert clock.timecode(last) == "01:01:00;04"
+    ```
     """
 
     def __init__(self, frame_rate, start="00:00:00:00"):
