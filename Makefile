@@ -1,7 +1,7 @@
 # For a newcomer, with Python 3.11 to 3.13 alone:
-#   make demo                     separate a clip it has not heard, draw it
+#   make demo                     separate a clip of recorded sounds, draw it
 #   make demo BACKEND=torch       the same on another backend
-#   make train                    the same with a tiny BandIt trained before
+#   make train                    train a tiny BandIt, separate generated scenes
 #   make test                     every test on all three backends
 #   make test TEST_ARGS="tests/data -q"  BACKENDS=jax
 # All that is installed goes to .venv; `make clean` removes it.
@@ -10,6 +10,7 @@ PYTHON ?= python3
 BACKEND ?= tensorflow
 BACKENDS ?= tensorflow jax torch
 DEMO_ARGS ?=
+TRAIN_ARGS ?=
 TEST_ARGS ?=
 JOBS ?= 2
 
@@ -25,9 +26,7 @@ demo: .venv/.dev
 train: .venv/.dev
 	rm -rf demo_output/tiny
 	KERAS_BACKEND=$(BACKEND) $(BIN)/python recipes/train_tiny.py \
-		--output demo_output/tiny
-	KERAS_BACKEND=$(BACKEND) $(BIN)/python recipes/demo.py \
-		--preset demo_output/tiny $(DEMO_ARGS)
+		--output demo_output/tiny $(TRAIN_ARGS)
 
 # One process per backend and one for the tests that need no Keras, JOBS of them
 # at a time, all of them even if one fails; their output comes when all are

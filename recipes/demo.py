@@ -4,7 +4,8 @@ Paper: Watcharasupat et al. 2023, "A Generalized Bandsplit Neural Network for
     Cinematic Audio Source Separation", arXiv:2309.02539; the small preset of
     recipes/bandit_demo.py. A demonstration, not film-grade.
 Command: make demo, or python recipes/demo.py --clip FOLDER for a clip of your
-    own: mix, speech, music and effects (or sfx) as audio files.
+    own: speech, music and effects (or sfx) as audio files, and mix, if it is
+    not their sum. The default, demo_clip/, has recorded sounds (CREDITS.md).
 Hardware: 2 CPU cores, 4 GiB.
 Time: under a minute, most of it imports and compilation.
 Expected score: docs/training.md, "The demonstration preset".
@@ -14,7 +15,6 @@ import argparse
 import pathlib
 import sys
 
-import numpy as np
 import soundfile
 from matplotlib.figure import Figure
 from recipe import run
@@ -23,55 +23,40 @@ from tabulate import tabulate
 # isort: split
 import keras
 
-from keras_bandit.data import film_clip
 from keras_bandit.evaluation.scores import si_snr, snr
-from keras_bandit.media.audio import read_audio
+from keras_bandit.media import open_source
 from keras_bandit.models import AudioSeparator
 from keras_bandit.training.event_log import spectrogram_image
 
-CONFIG = {
-    "preset": "bandit_demo",
-    "stems": ["speech", "music", "effects"],
-    "sample_rate": 44100,
-    "scenes": 3,
-    "scene_seconds": 12.0,
-    # Half of the default: chunks of 6 s, each sample computed four times.
-    "hop_seconds": 1.5,
-}
+CLIP = pathlib.Path(__file__).with_name("demo_clip")
+STEMS = ["speech", "music", "effects"]
+# Of chunks of 6 s: each sample is computed four times.
+HOP_SECONDS = 1.5
 
 
-def generated_clip(config, seed):
-    """`{stem: audio}` of scenes on none of which the preset was trained."""
-    seconds, rate = config["scene_seconds"], config["sample_rate"]
-    scenes = [
-        film_clip(seconds, rate, seed=[0, seed, scene])
-        for scene in range(config["scenes"])
-    ]
-    return {
-        stem: np.concatenate([scene[stem] for scene in scenes], axis=-1)
-        for stem in config["stems"]
-    }
-
-
-def read_clip(folder, stems):
-    """Mixture, `{stem: audio}` and rate of a folder's `mix` and stems."""
-    names = {"mix": ["mix", "mixture"], **{stem: [stem] for stem in stems}}
+def read_clip(folder):
+    """Mixture, `{stem: audio}` and rate of a folder's stems and `mix`."""
+    names = {stem: [stem] for stem in STEMS} | {"mix": ["mix", "mixture"]}
     names["effects"] = ["effects", "sfx"]
-    audio, rates = {}, {}
+    audio, rate = {}, None
     for name, choices in names.items():
         found = [p for n in choices for p in sorted(folder.glob(f"{n}.*"))]
+        if not found and name == "mix":
+            audio["mix"] = sum(audio.values())
+            break
         if not found:
             known = " or ".join(choices)
             raise ValueError(f"--clip must hold {known}; got {folder}")
-        audio[name], audio_format = read_audio(found[0])
-        rates[name] = audio_format.sample_rate
-        has = rates[name], audio[name].shape
-        if has != (rates["mix"], audio["mix"].shape):
+        source = open_source(found[0])
+        audio[name] = source.read()
+        has = source.sample_rate, audio[name].shape
+        rate = rate or has[0]
+        if has != (rate, audio["speech"].shape):
             raise ValueError(
-                f"{found[0]} must have the rate and shape of the mixture; got "
+                f"{found[0]} must have the rate and shape of speech; got "
                 f"{has[0]} Hz, {has[1]}"
             )
-    return audio.pop("mix"), audio, rates["mix"]
+    return audio.pop("mix"), audio, rate
 
 
 def score(mixture, targets, estimates):
@@ -129,39 +114,33 @@ def save(output, mixture, targets, estimates, sample_rate):
     figure.savefig(output / "spectrograms.png", dpi=80)
 
 
-def main(argv=None, config=CONFIG):
-    """Runs the demo; returns the exit status, 1 if a stem gains no SI-SNR."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    path = pathlib.Path
-    parser.add_argument(
-        "--clip", type=path, metavar="FOLDER", help="default: a generated one"
-    )
-    parser.add_argument("--preset", default=config["preset"])
-    parser.add_argument("--output", type=path, default=path("demo_output"))
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args(argv)
-
-    stems = config["stems"]
-    if arguments.clip:
-        mixture, targets, sample_rate = read_clip(arguments.clip, stems)
-    else:
-        print(f"rendering {config['scenes']} scenes", flush=True)
-        targets = generated_clip(config, arguments.seed)
-        mixture, sample_rate = sum(targets.values()), config["sample_rate"]
-    separator = AudioSeparator.from_preset(arguments.preset, stems=stems)
+def report(separator, mixture, targets, sample_rate, output):
+    """Separates, saves, prints; the exit status, 1 if a stem gains no SI-SNR."""
     seconds = mixture.shape[-1] / sample_rate
     print(f"separating {seconds:g} s on {keras.config.backend()}", flush=True)
     estimates = separator.separate(
-        mixture, sample_rate, hop_seconds=config["hop_seconds"]
+        mixture, sample_rate, hop_seconds=HOP_SECONDS
     )
-    save(arguments.output, mixture, targets, estimates, sample_rate)
+    save(output, mixture, targets, estimates, sample_rate)
     scores = score(mixture, targets, estimates)
     print(table(scores))
-    print(f"stems and spectrograms.png are in {arguments.output}/")
+    print(f"stems and spectrograms.png are in {output}/")
     worse = [stem for stem, values in scores.items() if not values[-1] > 0]
     if worse:
         print(f"no gain in SI-SNR: {', '.join(worse)}", file=sys.stderr)
     return 1 if worse else 0
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    path = pathlib.Path
+    parser.add_argument("--clip", type=path, metavar="FOLDER", default=CLIP)
+    parser.add_argument("--preset", default="bandit_demo")
+    parser.add_argument("--output", type=path, default=path("demo_output"))
+    arguments = parser.parse_args(argv)
+    mixture, targets, sample_rate = read_clip(arguments.clip)
+    separator = AudioSeparator.from_preset(arguments.preset, stems=STEMS)
+    return report(separator, mixture, targets, sample_rate, arguments.output)
 
 
 if __name__ == "__main__":

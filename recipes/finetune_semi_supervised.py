@@ -21,15 +21,13 @@ Time: not measured here; a round is a separation of FOLDER and `--epochs`
 Expected score: not yet measured with this recipe.
 """
 
-from recipe import PAPER, Recipe, WavTrack, compile_model, run
+import soundfile
+from recipe import PAPER, Recipe, compile_model, run
 
 from keras_bandit.common.files import complete_files
 from keras_bandit.data import Gain
-from keras_bandit.media.audio import (
-    AudioFileError,
-    read_audio,
-    write_audio,
-)
+from keras_bandit.data.track import Track
+from keras_bandit.media import AudioFileError, WavWriter, open_source
 from keras_bandit.models import AudioSeparator
 
 CONFIG = {
@@ -61,16 +59,17 @@ def label_mixture(teacher, path, paths, hop_seconds):
     The last stem is what the others leave of the mixture, so that the
     estimates sum to it.
     """
-    mixture, audio_format = read_audio(path)
-    if audio_format.sample_rate != teacher.sample_rate:
+    source, rate = open_source(path), teacher.sample_rate
+    if source.sample_rate != rate:
         raise AudioFileError(
-            f"{path}: the model's rate is {teacher.sample_rate} Hz; got "
-            f"{audio_format.sample_rate} Hz (nothing is resampled here)"
+            f"{path}: the model's rate is {rate} Hz; got "
+            f"{source.sample_rate} Hz (nothing is resampled here)"
         )
+    mixture = source.read()
     *others, last = paths
     estimates = teacher.separate(
         mixture,
-        teacher.sample_rate,
+        rate,
         hop_seconds=hop_seconds,
         stems=others or [last],
     )
@@ -79,7 +78,29 @@ def label_mixture(teacher, path, paths, hop_seconds):
     with complete_files(list(paths.values()), overwrite=True) as temporary:
         for stem, audio in estimates.items():
             written = temporary[paths[stem]]
-            write_audio(written, audio, teacher.sample_rate, "wav", "FLOAT")
+            with WavWriter(written, rate, len(audio), "FLOAT") as file:
+                file.write(audio)
+
+
+class WavTrack(Track):
+    """A track whose stems are audio files of one format, `{stem: path}`."""
+
+    def __init__(self, name, paths):
+        info = soundfile.info(next(iter(paths.values())))
+        super().__init__(
+            name, info.samplerate, info.channels, info.frames, paths
+        )
+        self.paths = paths
+
+    def _read(self, stem, start, stop):
+        audio, _ = soundfile.read(
+            self.paths[stem],
+            start=start,
+            stop=stop,
+            dtype="float32",
+            always_2d=True,
+        )
+        return audio.T
 
 
 def label(recipe, teacher, output):

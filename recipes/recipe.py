@@ -17,16 +17,9 @@ with quiet_tensorflow():
     import tensorflow  # noqa: F401
 
 import keras
-import soundfile
 
 from keras_bandit import losses
-from keras_bandit.data import (
-    film_clip,
-    open_tracks,
-    random_crops,
-    validation_chunks,
-)
-from keras_bandit.data.track import ArrayTrack, Track
+from keras_bandit.data import open_tracks, random_crops, validation_chunks
 from keras_bandit.metrics import SISNR, SNR
 from keras_bandit.models import AudioSeparator, BSRNNAudioSeparator
 from keras_bandit.training import (
@@ -58,8 +51,7 @@ PAPER = {
 }
 # In `config`, between the starts of a run; older recipes wrote `num_workers`.
 MAY_CHANGE = ("epochs", "devices", "num_workers")
-MAY_BE_ZERO = ("gain_db", "generated_clips", "warmup_steps")
-MAY_BE_ZERO += ("reverse_probability",)
+MAY_BE_ZERO = ("gain_db", "reverse_probability")
 # Values of runs from before there were these options; left out of `config.json`,
 # so that such runs go on.
 FORMERLY = {
@@ -193,42 +185,6 @@ class Recipe:
         """Saves what `make()` returns as `--output/NAME`, in one process."""
         if self.devices.process_index == 0:
             make().save_to_preset(self.arguments.output / name)
-
-
-class WavTrack(Track):
-    """A track whose stems are audio files of one format, `{stem: path}`."""
-
-    def __init__(self, name, paths):
-        info = soundfile.info(next(iter(paths.values())))
-        super().__init__(
-            name, info.samplerate, info.channels, info.frames, paths
-        )
-        self.paths = paths
-
-    def _read(self, stem, start, stop):
-        audio, _ = soundfile.read(
-            self.paths[stem],
-            start=start,
-            stop=stop,
-            dtype="float32",
-            always_2d=True,
-        )
-        return audio.T
-
-
-def generated_tracks(count, seconds, sample_rate, seed):
-    """Clips of the package's own generators, list of `Track`.
-
-    `demo.py` separates clips with seeds `[0, …]`, which are not among them.
-    """
-    return [
-        ArrayTrack(
-            f"generated_{number}",
-            sample_rate,
-            film_clip(seconds, sample_rate, seed=[number, seed]),
-        )
-        for number in range(1, count + 1)
-    ]
 
 
 def compile_model(model, config, metrics=()):

@@ -1,21 +1,23 @@
-"""Does a frozen encoder serve stems it was not trained for? On rendered clips.
+"""Does a frozen encoder serve a stem it was not trained for? On natural sound.
 
 Paper: Watcharasupat et al. 2023, "A Generalized Bandsplit Neural Network for
-    Cinematic Audio Source Separation", arXiv:2309.02539, Sec. V-E (music and
-    effects in one decoder, against the sum of two) and Table 2 (stems of
-    another kind); here with `bandit_demo`, music and effects in one, and drums
-    out of music. With --retrain-parts decoders for music and for effects are
-    trained from the start beside the one for both, so that what is compared
-    has learnt from the same data for as long; `curve.png` has their validation
-    SI-SNR by epoch.
-Command:
-    python recipes/render_film_clips.py CLIPS --train 400 --validation 16 \
-        --test 24 --drums
-    python recipes/transfer_demo.py --clips CLIPS --output RUN --epochs 4
+    Cinematic Audio Source Separation", arXiv:2309.02539, Sec. V-E: music and
+    effects in one decoder, against the sum of two; here with `bandit_demo`.
+    With --retrain-parts decoders for music and for effects are trained from
+    the start beside the one for both, so that what is compared has learnt from
+    the same data for as long; `curve.png` has their validation SI-SNR by epoch.
+Command, SOUNDS of natural_sounds.py:
+    keras-bandit prepare film_mix --manual-dir SOUNDS/train --data-dir DATA \
+        --num-tracks 160,8,0 --seconds 30
+    keras-bandit prepare film_mix --manual-dir SOUNDS/test --data-dir TEST \
+        --num-tracks 0,0,20 --seconds 30
+    python recipes/transfer_demo.py --data-dir DATA --test-dir TEST \
+        --output RUN --epochs 4
 Hardware: 2 CPU cores, 8 GiB, 1 GB of disk for features.
 Time: features two minutes, an epoch seven, on one busy core of an AMD EPYC;
     with --retrain-parts twice as long.
-Expected score: docs/training.md, "Does transfer work?".
+Expected score: not yet measured on natural sound; docs/training.md, "Does
+    transfer work?", has what it was on rendered clips.
 """
 
 import json
@@ -23,9 +25,10 @@ import json
 import numpy as np
 from frozen_encoder import train_decoders
 from matplotlib.figure import Figure
-from recipe import Recipe, WavTrack, run
+from recipe import Recipe, run
 from tabulate import tabulate
 
+from keras_bandit.data import open_tracks
 from keras_bandit.evaluation.scores import si_snr, snr
 from keras_bandit.metrics import SISNR
 from keras_bandit.models import AudioSeparator
@@ -33,9 +36,11 @@ from keras_bandit.training import paper_schedule
 
 CONFIG = {
     "preset": "bandit_demo",
+    "dataset": "film_mix",
+    "storage": "paths",
     # For comparison: the encoder with its initial weights.
     "untrained_encoder": False,
-    "targets": {"mne": ["music", "effects"], "drums": ["drums"]},
+    "targets": {"mne": ["music", "effects"]},
     "retrain_parts": False,
     "crop_seconds": 6.0,
     # As `bandit_demo` itself was trained in the end.
@@ -55,9 +60,6 @@ CONFIG = {
     # RMS of a target below this, -60 dB, is no target to be judged by.
     "silence": 1e-3,
 }
-FILES = {"mixture": "mix", "effects": "sfx"}
-FILES |= {stem: stem for stem in ("speech", "music", "drums", "melody")}
-
 
 AGAIN = "_again"
 SUMS = {"stems of the preset": "", "retrained stems": AGAIN}
@@ -71,17 +73,6 @@ class SumSISNR(SISNR):
 
     def result(self):
         return super().result()[self.name]
-
-
-def clips(folder, split):
-    """Clips of a split, `"tr"`, `"cv"` or `"tt"`."""
-    found = sorted(path for path in (folder / split).iterdir() if path.is_dir())
-    if not found:
-        raise ValueError(f"--clips must hold clips in {split}/; got {folder}")
-    return [
-        WavTrack(path.name, {k: path / f"{v}.wav" for k, v in FILES.items()})
-        for path in found
-    ]
 
 
 def scores(config, separator, targets, tracks):
@@ -154,15 +145,15 @@ def draw_curve(path, history, target, level):
 
 def main(argv=None, config=CONFIG):
     """Trains, or goes on; prints and writes the table."""
-    recipe = Recipe(argv, __doc__, config, data="clips", seed=0)
+    recipe = Recipe(argv, __doc__, config, "test-dir", seed=0)
     config, arguments = recipe.config, recipe.arguments
     targets, metrics = dict(config["targets"]), ()
     (sums,) = [name for name, parts in targets.items() if len(parts) > 1]
     if config["retrain_parts"]:
         targets |= {part + AGAIN: [part] for part in targets[sums]}
         metrics = [SumSISNR(name="si_snr_of_sum")]
-    training, run = clips(arguments.clips, "tr"), recipe.open_run("run")
-    validation = clips(arguments.clips, "cv")
+    training, run = recipe.tracks("train"), recipe.open_run("run")
+    validation = recipe.tracks("validation")
     separator = train_decoders(
         recipe,
         run,
@@ -175,9 +166,7 @@ def main(argv=None, config=CONFIG):
         callbacks=[paper_schedule(config["learning_rate"], config["decay"], 1)],
         metrics=metrics,
         dtype="float16",
-        composites={k: v for k, v in targets.items() if [k] != v},
-        # Music is drums and melody already.
-        mixture_stems=["speech", "music", "effects"],
+        composites=targets,
     )
     if config["retrain_parts"]:
         parts = config["targets"][sums]
@@ -188,7 +177,8 @@ def main(argv=None, config=CONFIG):
             sums,
             own_sum(separator, parts, chunks),
         )
-    rows = scores(config, separator, targets, clips(arguments.clips, "tt"))
+    tests = open_tracks(config["dataset"], "test", arguments.test_dir)
+    rows = scores(config, separator, targets, tests)
     print(tabulate(rows, headers="keys", tablefmt="pipe", floatfmt=".1f"))
     path = arguments.output / "scores.json"
     path.write_text(json.dumps(rows, indent=2) + "\n")

@@ -15,9 +15,11 @@ CACHE = pathlib.Path(__file__).parents[1] / ".pytest_cache" / "jax"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
-# LLVM's passes are most of that time; XLA's own are as users have them.
+# LLVM's passes and the lowering through MLIR are most of that time; XLA's own
+# passes are as users have them.
 FLAGS = "--xla_backend_optimization_level=0"
 FLAGS += " --xla_llvm_disable_expensive_passes=true"
+FLAGS += " --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("XLA_FLAGS", FLAGS)
 
 # The user's own cache of exported cores is not for tests.
@@ -29,10 +31,27 @@ sys.modules.setdefault("openvino_telemetry", None)
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 
 
+def backend():
+    """Keras's backend; `None` without Keras."""
+    if "keras" in sys.modules:
+        return sys.modules["keras"].backend.backend()
+    return None
+
+
+def pytest_collection_finish():
+    """What is imported stays: the collector need not look at it each time.
+
+    Nor so often: tracing makes objects by the million.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000)
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     """Initial weights do not depend on which tests ran before."""
-    if "keras" in sys.modules:
+    if backend() is not None:
         sys.modules["keras"].utils.set_random_seed(0)
 
 
@@ -66,10 +85,9 @@ def gradients_forgotten():
 def freed():
     """Models of one file do not stay in memory during the next ones."""
     yield
-    if "keras" in sys.modules:
-        keras = sys.modules["keras"]
-        keras.backend.clear_session()
-        if keras.backend.backend() == "jax":
+    if backend() is not None:
+        sys.modules["keras"].backend.clear_session()
+        if backend() == "jax":
             # Compiled for shapes that come no more: gigabytes in all.
             sys.modules["jax"].clear_caches()
         gc.collect()

@@ -24,7 +24,7 @@ LEVELS = [
     {"models"},
     {"export"},
     {"convert", "inference", "data"},
-    {"evaluation", "training"},
+    {"bulk", "evaluation", "training"},
     {"serve"},
     {"cli"},
     {"__main__"},
@@ -34,8 +34,9 @@ LEVELS = [
 CLI_LEVELS = [
     {"console"},
     {"arguments", "backend"},
-    {"model"},
+    {"model", "separation_options"},
     {
+        "bulk",
         "convert",
         "evaluate",
         "export",

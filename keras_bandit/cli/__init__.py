@@ -11,6 +11,7 @@ import signal
 import sys
 
 from keras_bandit.cli.arguments import Parser
+from keras_bandit.cli.bulk import add_bulk
 from keras_bandit.cli.console import CommandError, failed_prints, report
 from keras_bandit.cli.convert import add_convert
 from keras_bandit.cli.evaluate import add_evaluate
@@ -33,6 +34,7 @@ def build_parser():
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_separate(commands)
     add_serve(commands)
+    add_bulk(commands)
     add_info(commands)
     add_presets(commands)
     add_fetch(commands)

@@ -71,6 +71,16 @@ def names(text):
     return list(dict.fromkeys(found))
 
 
+def tracks(text):
+    """Parses `--audio-track` as `parse_tracks` does."""
+    from keras_bandit.media.opening import parse_tracks
+
+    try:
+        return parse_tracks(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 class SetChunking(argparse.Action):
     """Sets `--chunk-seconds` and `--hop-seconds` by one name."""
 
@@ -137,7 +147,7 @@ class Parser(argparse.ArgumentParser):
             choices=CHUNKINGS,
             action=SetChunking,
             default=argparse.SUPPRESS,
-            help="both lengths as authors chose them: "
+            help="both lengths by a name: "
             + ", ".join(
                 f"{name} {x['chunk_seconds']:g} and {x['hop_seconds']:g} s"
                 for name, x in CHUNKINGS.items()

@@ -21,6 +21,13 @@ def _line(kind, *parts):
     return f"  {kind}: {', '.join(str(part) for part in parts if part)}"
 
 
+def _count_mono(tracks):
+    """How many mono tracks of one rate there are; 0 if there are others."""
+    kinds = {(t.get("num_channels"), t.get("sample_rate")) for t in tracks}
+    alike = len(kinds) == 1 and kinds.pop()[0] == 1
+    return len(tracks) if alike else 0
+
+
 def _lines(found):
     """The lines of what `describe` found."""
     from keras_bandit.media.source import clock
@@ -52,6 +59,11 @@ def _lines(found):
             rate and f"{rate} Hz",
             length(track["duration_seconds"]),
             start and f"begins {start:+.3f} s from the picture",
+        )
+    if (count := _count_mono(found["audio"])) > 1:
+        yield (
+            f"  mono tracks, all alike: if they are the {count} channels of one "
+            f"recording, --audio-track 1-{count} joins them"
         )
     for stream in found["video"]:
         rate = stream["frames_per_second"]

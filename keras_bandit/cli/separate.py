@@ -1,12 +1,11 @@
 """`keras-bandit separate`: files in, one file per stem out."""
 
-import dataclasses
 import json
 import pathlib
 import sys
 import time
 
-from keras_bandit.cli.arguments import count, names, path, whole
+from keras_bandit.cli.arguments import path
 from keras_bandit.cli.backend import choose_backend
 from keras_bandit.cli.console import (
     CommandError,
@@ -16,16 +15,13 @@ from keras_bandit.cli.console import (
     user_errors,
 )
 from keras_bandit.cli.model import load_on_engine, resolve_engine
+from keras_bandit.cli.separation_options import (
+    add_separation_options,
+    chosen_options,
+)
 from keras_bandit.common.files import check_writable
-from keras_bandit.inference.options import SeparationOptions
 
 _SECONDS_BETWEEN_LINES = 60.0
-
-
-def gains(text):
-    """`{stem: dB}` of `speech=6,music=-3`."""
-    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
-    return {stem.strip(): float(value) for stem, _, value in pairs}
 
 
 def add_separate(commands):
@@ -41,19 +37,6 @@ def add_separate(commands):
     parser.set_defaults(command=separate_command)
     option, flag = parser.option, parser.flag
     parser.add_argument("files", type=path, nargs="+", metavar="FILE")
-    option(
-        "--audio-track",
-        "N",
-        count,
-        "which sound track of a film, from 1 (the one it prefers); "
-        "keras-bandit info lists them",
-    )
-    parser.add_argument(
-        "--damaged",
-        choices=["error", "silence"],
-        default="error",
-        help="what to do where a file is damaged (%(default)s)",
-    )
     parser.add_preset()
     option(
         "--output",
@@ -62,103 +45,7 @@ def add_separate(commands):
         "directory of the results (%(default)s)",
         default="separated",
     )
-    option(
-        "--stems", "A,B", names, "stems to write, such as speech,music (all)"
-    )
-    flag(
-        "--residual",
-        "also write residual: the mixture minus the stems that are written",
-    )
-    flag("--mne", "also write mne: music plus effects")
-    option(
-        "--without",
-        "A,B",
-        names,
-        "also write mix: the recording without these stems",
-        default=(),
-    )
-    option(
-        "--only", "A,B", names, "also write mix: these stems alone", default=()
-    )
-    option(
-        "--gain",
-        "A=DB,B=DB",
-        gains,
-        "also write mix: the recording, or what --without or --only leave of it, "
-        "with these stems so many dB louder",
-        dest="gains_db",
-    )
-    option(
-        "--deliver",
-        "A,B",
-        names,
-        "write me (music plus effects), dialogue, optionals (singing), and of "
-        "the stems only those of --stems",
-        default=(),
-    )
-    flag(
-        "--split-channels",
-        "write a mono file for each channel, such as speech.L.wav",
-    )
-    parser.add_argument(
-        "--lfe",
-        choices=["effects", "separate", "drop"],
-        default="effects",
-        help="channel of low effects: to the effects as it is, separated like "
-        "any channel, or silent in all stems (%(default)s)",
-    )
-    parser.add_argument(
-        "--remux",
-        choices=["mkv", "mov", "mp4"],
-        help="also write film: the film with what is written as further sound "
-        "tracks; players choose the mix, if there is one",
-    )
-    flag(
-        "--report",
-        "also write report.json: loudness, true peaks, whether the stems add up",
-    )
-    option(
-        "--name",
-        "TEMPLATE",
-        str,
-        "names of the files, of {stem}, {title}, {layout} and {rate} "
-        "(%(default)s)",
-        default="{stem}",
-    )
-    parser.add_mixture_consistency()
-    parser.add_chunks(
-        hop_help="from chunk to chunk; smaller is smoother and slower (half a "
-        "chunk, three quarters for Demucs; BandIt's authors take 0.5)",
-    )
-    option(
-        "--shifts",
-        "N",
-        whole,
-        "average so many separations at random offsets of up to 0.5 s, as "
-        "Demucs's authors do (none)",
-        default=0,
-    )
-    option("--seed", "N", whole, "seed of the offsets (%(default)s)", default=0)
-    parser.add_engine()
-    option(
-        "--engine-cache",
-        "DIR",
-        path,
-        "keep OpenVINO's compiled models here, for a quicker start (nowhere)",
-    )
-    parser.add_argument(
-        "--format",
-        dest="file_format",
-        choices=["wav", "flac"],
-        default="wav",
-        help="file format (%(default)s)",
-    )
-    parser.add_argument(
-        "--subtype",
-        choices=["PCM_16", "PCM_24", "FLOAT"],
-        help="sample format (the input's if it is PCM_16 or PCM_24, else "
-        "FLOAT for wav and PCM_24 for flac)",
-    )
+    add_separation_options(parser)
     flag("--overwrite", "replace existing files")
     flag(
         "--resume",
@@ -269,11 +156,7 @@ def separate_command(args):
     choose_backend(args.backend)
     from keras_bandit.inference.files import check_file, separate_file
 
-    args.inputs = list(folders)
-    options = {
-        field.name: getattr(args, field.name)
-        for field in dataclasses.fields(SeparationOptions)
-    }
+    options = chosen_options(args) | {"inputs": list(folders)}
 
     def show(name):
         if args.quiet:

@@ -53,6 +53,19 @@ class LoudnessMeter:
         self._num_samples = 0
         self._energies = []  # `(channels,)`, of each step
 
+    @classmethod
+    def of(cls, source):
+        """A meter for a `Source`, whose speakers weigh if they are known."""
+        weights = channel_weights(source.speakers) or None
+        if weights is None and source.num_channels > len(_CHANNEL_WEIGHTS):
+            weights = [1.0] * source.num_channels
+        return cls(source.sample_rate, weights)
+
+    @property
+    def seconds(self):
+        """How much was pushed."""
+        return self._num_samples / self._sample_rate
+
     def push(self, audio):
         """Takes `(channels, samples)`, full scale ±1."""
         from scipy.signal import lfilter
@@ -106,7 +119,7 @@ class LoudnessMeter:
         """
         energies = (self._weights[: len(self._energies[0])].T) * self._energies
         energies = energies.sum(axis=1)
-        seconds = self._num_samples / self._sample_rate
+        seconds = self.seconds
         size = steps * _STEP_SECONDS
         count = max(int(np.round((seconds - size) / _STEP_SECONDS)) + 1, 1)
         size = min(size, seconds) * self._sample_rate

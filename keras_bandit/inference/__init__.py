@@ -16,9 +16,11 @@ CHUNKINGS = {
     "bandit": {"chunk_seconds": 6.0, "hop_seconds": 0.5},
     "bandit_v2": {"chunk_seconds": 8.0, "hop_seconds": 1.0},
     "mdx23": {"chunk_seconds": 3.0, "hop_seconds": 2.5},
+    "long": {"chunk_seconds": 12.0, "hop_seconds": 10.0},
 }
-"""Arguments of `separate` that authors chose: of BandIt (arXiv:2309.02539) and
-BandIt v2, and of a BSRNN for MDX-23 (slides by Landschoot)."""
+"""Arguments of `separate`. Authors chose those of BandIt (arXiv:2309.02539),
+BandIt v2 and a BSRNN for MDX-23 (slides by Landschoot). `"long"` is ours: 40 %
+less work than the default of BandIt's models; docs/inference.md measures it."""
 
 _HOME = {
     "separate": "separation",

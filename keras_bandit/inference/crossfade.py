@@ -1,5 +1,8 @@
 """Crossfade: a stream of sound in chunks through a model and back together."""
 
+import collections
+import dataclasses
+
 import numpy as np
 
 # Where chunks do not overlap (hop = chunk) the Hann window's first sample,
@@ -44,6 +47,11 @@ class HannChunks:
     multiples of the hop too, so that each sample lies under as many chunks as
     any other.
 
+    With a hop above half a chunk, where most samples lie under one chunk
+    anyway, the first chunk begins at the recording's first sample and the last
+    is the one that reaches its end: a recording that fits in a chunk is
+    computed once.
+
     Args:
         chunk_length: int. Samples of a chunk.
         hop: int. Samples from chunk to chunk, 1 to `chunk_length`.
@@ -68,13 +76,26 @@ class HannChunks:
     def __init__(self, chunk_length, hop):
         self.chunk_length, self.hop = chunk_length, hop
         self.first = hop - -(-chunk_length // hop) * hop
+        self.overlap = chunk_length - hop
         self.window = crossfade_window(chunk_length, hop)
+        if self.overlap < hop:
+            self.first = 0
 
     def __call__(self, index, num_samples):
-        start = self.first + index * self.hop
-        if num_samples is not None and start >= num_samples:
-            return None
-        return start, self.window
+        start, weights = self.first + index * self.hop, self.window
+        if self.overlap >= self.hop:  # two chunks or more over every sample
+            ended = num_samples is not None and start >= num_samples
+            return None if ended else (start, weights)
+        if index == 0:
+            weights = weights.copy()
+            weights[: self.overlap] = 1
+        if num_samples is not None:
+            if index and start + self.overlap >= num_samples:
+                return None  # the one before was the last
+            if start + self.chunk_length >= num_samples:
+                weights = weights.copy()
+                weights[self.hop :] = 1
+        return start, weights
 
 
 def middle_weights(length, chunk_length, hop, first, last):
@@ -188,6 +209,15 @@ class TriangleChunks:
         return start, weights
 
 
+@dataclasses.dataclass
+class _Batch:
+    """Chunks that `predict` was given."""
+
+    rows: list  # (item, start, weights)
+    answer: object  # what `predict` returned
+    rest: int | None = None  # `Crossfade._rest` once it is added
+
+
 class Crossfade:
     """Separates recordings chunk by chunk and crossfades the estimates.
 
@@ -206,21 +236,36 @@ class Crossfade:
         batch_size: int. Chunks per call.
         skip_silence: bool. Whether exactly silent chunks are not computed,
             for models that separate silence into silence.
+        batches_ahead: int. If above 0, `predict` computes elsewhere and
+            returns at once an object whose `result()` waits for the dict. So
+            many batches are under way beside the one that is waited for. They
+            are added in their order: estimates are the same to the bit.
 
     Attributes:
         on_rest: function without arguments that is called when `state` may be
             asked for, after some chunk or other; or `None`.
     """
 
-    def __init__(self, predict, stems, plan, batch_size, skip_silence=False):
+    def __init__(
+        self,
+        predict,
+        stems,
+        plan,
+        batch_size,
+        skip_silence=False,
+        batches_ahead=0,
+    ):
         self._predict, self.stems, self._plan = predict, list(stems), plan
         self._batch_size, self._skip_silence = batch_size, skip_silence
+        self._batches_ahead = batches_ahead
         self.on_rest = None
         self._num_samples = None  # while more may come
         self._audio = None  # from sample `_first` on
         self._first = 0
         self._index = 0  # of the next chunk
         self._rows = []  # (item, start, weights, chunk), not yet computed
+        self._under_way = collections.deque()  # `_Batch`, the oldest first
+        self._rest = 0  # chunks before this one are all added, none after it
         self._lengths = set()  # of chunks that filled a batch
         self._estimates = None  # {stem: from sample `_finished` on}
         self._finished = 0
@@ -254,7 +299,7 @@ class Crossfade:
     def state(self):
         """What `restore` takes, a dict of arrays."""
         return {
-            "index": self._index,
+            "index": self._rest,
             "finished": self._finished,
             "lengths": sorted(self._lengths),
             "estimates": np.stack([self._estimates[s] for s in self.stems]),
@@ -266,10 +311,8 @@ class Crossfade:
         The recording is pushed from its beginning; what had been returned is
         neither computed nor returned again.
         """
-        self._index, self._finished = (
-            int(state["index"]),
-            int(state["finished"]),
-        )
+        self._index = self._rest = int(state["index"])
+        self._finished = int(state["finished"])
         self._lengths = set(state["lengths"].tolist())
         estimates = state["estimates"]
         self._estimates = dict(zip(self.stems, estimates, strict=True))
@@ -289,17 +332,30 @@ class Crossfade:
                 break
             self._take(start, weights)
             self._index += 1
-            if self.on_rest and not self._rows:
-                self.on_rest()
+            if self._rows:
+                continue
+            if self._under_way:
+                self._under_way[-1].rest = self._index
+            else:
+                self._come_to_rest(self._index)
         if self._num_samples is not None:
             self._flush()
+            self._add_batches(ahead=0)
         # The end is reflected: its last chunk needs as much before it.
         kept = min(start, available - self._plan.chunk_length)
         cut = max(kept - self._first, 0)
         self._audio, self._first = self._audio[..., cut:], self._first + cut
-        if self._rows:
+        if self._under_way:
+            start = self._under_way[0].rows[0][1]
+        elif self._rows:
             start = self._rows[0][1]
-        return self._cut(max(start, self._finished))
+        # After `restore` more may be finished than was pushed again.
+        return self._cut(max(min(start, available), self._finished))
+
+    def _come_to_rest(self, index):
+        self._rest = index
+        if self.on_rest:
+            self.on_rest()
 
     def _take(self, start, weights):
         chunks = self._read(start, len(weights))
@@ -335,7 +391,7 @@ class Crossfade:
         return self._audio[..., position - self._first]
 
     def _flush(self):
-        """Computes the rows, a batch, and adds them to the estimates."""
+        """Has the rows computed, a batch, and adds what is computed."""
         if not self._rows:
             return
         chunk = self._rows[0][3]
@@ -348,20 +404,30 @@ class Crossfade:
         batch = np.zeros((size, *chunk.shape), "float32")
         for row, (*_, chunk) in zip(batch, self._rows, strict=False):
             row[:] = chunk
-        outputs = {
-            stem: np.asarray(output)
-            for stem, output in self._predict(batch).items()
-        }
-        for row, (item, start, weights, _) in enumerate(self._rows):
-            for stem in self.stems:
-                output = outputs[stem][row]
-                if not np.isfinite(output).all():
-                    raise FloatingPointError(
-                        f"the model's estimate of {stem} is not finite in "
-                        f"the chunk that starts at sample {max(start, 0)}"
-                    )
-                self._add(stem, item, start, weights, output)
+        rows = [row[:3] for row in self._rows]
         self._rows.clear()
+        self._under_way.append(_Batch(rows, self._predict(batch)))
+        self._add_batches(self._batches_ahead)
+
+    def _add_batches(self, ahead):
+        """Adds batches to the estimates until `ahead` are under way."""
+        while len(self._under_way) > ahead:
+            batch = self._under_way.popleft()
+            answer = batch.answer
+            if hasattr(answer, "result"):
+                answer = answer.result()
+            outputs = {stem: np.asarray(x) for stem, x in answer.items()}
+            for row, (item, start, weights) in enumerate(batch.rows):
+                for stem in self.stems:
+                    output = outputs[stem][row]
+                    if not np.isfinite(output).all():
+                        raise FloatingPointError(
+                            f"the model's estimate of {stem} is not finite in "
+                            f"the chunk that starts at sample {max(start, 0)}"
+                        )
+                    self._add(stem, item, start, weights, output)
+            if batch.rest is not None:
+                self._come_to_rest(batch.rest)
 
     def _lengthen(self, stop):
         """Makes room for estimates up to the sample `stop`."""

@@ -11,21 +11,21 @@ import time
 import numpy as np
 
 from keras_bandit.common.checks import check_choice
-from keras_bandit.common.files import check_writable, write_json
-from keras_bandit.common.loudness import require_pyloudnorm
+from keras_bandit.common.files import check_writable
+from keras_bandit.common.loudness import LoudnessMeter, require_pyloudnorm
 from keras_bandit.inference import resume as resuming
 from keras_bandit.inference import separation
+from keras_bandit.inference.dialogue import dialogue_spans, write_markers
 from keras_bandit.inference.lfe import leave_out_lfe
 from keras_bandit.inference.options import (
     COMPUTE_OPTIONS,
     STEM_OPTIONS,
     SeparationOptions,
 )
-from keras_bandit.inference.report import Report
+from keras_bandit.inference.report import Report, model_name
 from keras_bandit.inference.stem_choice import StemChoice, choose_stems
 from keras_bandit.media import AudioFileError, Source, open_source, remuxing
 from keras_bandit.media.audio import choose_subtype
-from keras_bandit.media.film import open_container
 from keras_bandit.media.layouts import film_names
 from keras_bandit.media.riff import bytes_per_sample
 from keras_bandit.media.sound_file import SoundFile
@@ -165,6 +165,13 @@ def _check_room(file, kept_rate):
         )
 
 
+def _heard(blocks, meter):
+    """The blocks, whose speech a `LoudnessMeter` hears."""
+    for mixture, estimates in blocks:
+        meter.push(estimates["speech"])
+        yield mixture, estimates
+
+
 def _write(blocks, file, options, overwrite, folder, report):
     """Writes the stems of a `SeparatedFile` as they come, all or none.
 
@@ -245,13 +252,17 @@ def check_file(source, output, separator=None, **options):
     if options.remux is not None:
         with _named(source, ValueError):
             check_choice("remux", options.remux, ("mkv", "mov", "mp4"))
-        with open_container(source):
-            pass  # FFmpeg reads it, too
         film = _file_name(options.name, "film", recording)
         paths["film"] = output / f"{film}.{options.remux}"
-    if options.report:
+        stem = dataclasses.replace(recording, subtype=subtype)
+        remuxing.check_remux(source, stem, paths["film"], options.audio_track)
+    if options.report or options.markers:
         require_pyloudnorm()
+    if options.report:
         paths["report"] = output / "report.json"
+        paths["page"] = output / "report.html"
+    for form in options.markers:
+        paths[f"markers_{form}"] = output / f"markers.{form}"
     # Killed between two renames, some stems of the job are there.
     resumed = options.resume and (output / JOB_FOLDER / resuming.JOB).exists()
     overwrite = options.overwrite or resumed
@@ -301,7 +312,9 @@ def separate_file(source, output, separator, progress=False, **options):
     computed = {"stems": choice.computed, **options.some(*COMPUTE_OPTIONS)}
     job = measured = None
     if options.report:
-        measured = Report(recording, choice.written, choice.parts)
+        model = model_name(separator)
+        measured = Report(recording, choice.written, choice.parts, model)
+    speech = LoudnessMeter.of(recording) if options.markers else None
     with contextlib.ExitStack() as stack:
         if options.resume:
             settings = {
@@ -325,13 +338,18 @@ def separate_file(source, output, separator, progress=False, **options):
             )
             if for_model is not recording:
                 blocks = for_model.put_back(blocks)
+            if speech:
+                blocks = _heard(blocks, speech)
             overwrite = options.overwrite or bool(job and job.resumed)
             hidden = folder if options.resume else None
             warnings = _write(
                 blocks, file, options, overwrite, hidden, measured
             )
     if measured:
-        write_json(file.paths["report"], measured.result())
+        measured.write(file.paths)
+    for form in options.markers:
+        path = file.paths[f"markers_{form}"]
+        write_markers(path, dialogue_spans(speech), recording)
     if options.remux is not None:
         warnings += remuxing.remux(
             source,

@@ -13,6 +13,7 @@ STEM_OPTIONS = (
     "only",
     "gains_db",
     "mixture_consistency",
+    "markers",
 )
 """Those that say which stems are computed and what is made of them."""
 
@@ -41,8 +42,8 @@ class SeparationOptions:
     What is computed:
 
     Args:
-        mixture_consistency, chunk_seconds, hop_seconds, batch_size, shifts,
-            seed: see `separate`.
+        mixture_consistency, chunk_seconds, hop_seconds: see `separate`.
+        batch_size, shifts, seed: likewise.
 
     What is written:
 
@@ -71,8 +72,12 @@ class SeparationOptions:
             film with all that is written as further sound tracks (`remux` of
             `keras_bandit.media.remuxing`); players choose the mix, if there is
             one.
-        report: bool. Also writes `report.json`: loudness, peaks and whether
-            the stems add up; see `keras_bandit.inference.report.Report`.
+        report: bool. Also writes `report.json` and the page `report.html`:
+            loudness, peaks, whether the stems add up, and how they look; see
+            `keras_bandit.inference.report.Report`.
+        markers: list of `"csv"` and `"edl"`. Also writes `markers.csv` and
+            `markers.edl`: where dialogue is; see
+            `keras_bandit.inference.dialogue.write_markers`.
         overwrite: bool. Whether to replace files that exist.
         inputs: list of paths that are never replaced, beside the source.
         resume: bool. Whether to go on where a former call of the same
@@ -81,7 +86,7 @@ class SeparationOptions:
             room as the stems in FLOAT. The files are the same to the bit.
     """
 
-    audio_track: int | None = None
+    audio_track: int | list | None = None
     damaged: str = "error"
     lfe: str = "effects"
     mixture_consistency: bool = False
@@ -103,6 +108,7 @@ class SeparationOptions:
     name: str = "{stem}"
     remux: str | None = None
     report: bool = False
+    markers: list = ()
     overwrite: bool = False
     inputs: list = ()
     resume: bool = False

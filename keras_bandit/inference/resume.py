@@ -45,6 +45,8 @@ def describe_file(path):
 
 def describe_separator(separator):
     """What tells a separator and its engine from others: a dict for JSON."""
+    if hasattr(separator, "identity"):  # computes elsewhere, and was told
+        return separator.identity
     if hasattr(separator, "engine"):
         names = "engine", "precision", "description"
         found = {name: getattr(separator, name) for name in names}

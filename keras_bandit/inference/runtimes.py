@@ -17,6 +17,9 @@ from keras_bandit.export.description import DamagedExportError
 
 DEVICE = "CPU"
 
+THREADS = "KERAS_BANDIT_THREADS"
+"""Environment variable: threads of a runtime; all processors without it."""
+
 # What onnxruntime prefers, where its package and the machine have it.
 _PROVIDERS = (
     "CUDAExecutionProvider",
@@ -92,6 +95,8 @@ class OpenVINORuntime:
             "INFERENCE_PRECISION_HINT": "f32",
             "PERFORMANCE_HINT": "LATENCY",
         }
+        if THREADS in os.environ:
+            options["INFERENCE_NUM_THREADS"] = int(os.environ[THREADS])
         if self._cache_dir is None:
             return core.compile_model(model, DEVICE, options)
         with _staged(os.path.abspath(self._cache_dir)) as staging:
@@ -200,6 +205,7 @@ class ONNXRuntime:
         options = onnxruntime.SessionOptions()
         # It warns of nodes that it leaves to the processor, as it should.
         options.log_severity_level = 3
+        options.intra_op_num_threads = int(os.environ.get(THREADS, 0))
         providers = [name for name in _PROVIDERS if name in available]
         with _reading(core, "ONNX Runtime"):
             session = onnxruntime.InferenceSession(core, options, providers)

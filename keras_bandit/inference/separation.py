@@ -335,6 +335,7 @@ def separate_blocks(
             _plan(separator, chunk, hop),
             batch_size,
             separator.silent_in_silent_out,
+            getattr(separator, "batches_ahead", 0),
         )
         return job.keep(made) if job else made
 

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from keras_bandit.inference.dialogue import check_markers
 from keras_bandit.inference.separation import check_adds_up
 from keras_bandit.inference.stem_names import stem_of
 
@@ -130,6 +131,7 @@ def choose_stems(
     only=(),
     gains_db=None,
     deliver=(),
+    markers=(),
 ):
     """The `StemChoice` of a model with the stems `available`.
 
@@ -153,7 +155,9 @@ def choose_stems(
     if mix:
         mixes["mix"] = mix
     made = [stem for mix in mixes.values() for stem in mix.factors]
-    computed = list(dict.fromkeys([*stems, *made]))
+    computed = list(
+        dict.fromkeys([*stems, *made, *check_markers(markers, available)])
+    )
     if mixture_consistency:
         check_adds_up(available)
         computed = available

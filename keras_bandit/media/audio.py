@@ -1,6 +1,5 @@
-"""Audio files: read whole, written exactly."""
+"""What audio files take, and what libsndfile tells of them."""
 
-import dataclasses
 import io
 import math
 import os
@@ -20,30 +19,12 @@ SUBTYPES = {
 """Sample formats that each file format takes."""
 
 
-# RIFF counts bytes with 32 bits; RF64 (EBU Tech 3306) with 64. The margin is
-# for the header.
-_LARGEST_RIFF = 2**32 - 2**16
-
-_BLOCK = 2**20  # samples per channel converted and written at a time
-
-
 class AudioFileError(ValueError):
     """A file that cannot be read or written; the message says which, why."""
 
 
 class NotAudioError(AudioFileError):
     """A file of no format that libsndfile knows: perhaps a film."""
-
-
-@dataclasses.dataclass(frozen=True)
-class AudioFormat:
-    """What a file holds."""
-
-    sample_rate: int  # Hz
-    num_channels: int
-    num_samples: int  # per channel
-    subtype: str  # libsndfile's name of the sample format, "PCM_24"
-    damage: str = ""  # what an MP3 decoder passed over while reading, one line
 
 
 def soundfile_name(path):
@@ -111,52 +92,6 @@ def sound_file_info(path):
     return info
 
 
-def probe(path):
-    """Reads the `AudioFormat` of a file from its header.
-
-    Errors are those of `sound_file_info`.
-    """
-    info = sound_file_info(path)
-    return AudioFormat(
-        info.samplerate, info.channels, info.frames, info.subtype
-    )
-
-
-def read_audio(path):
-    """Reads a whole file: `(channels, samples)` float32, and its `AudioFormat`.
-
-    Full scale is ±1. Errors are those of `probe`, also for a file that breaks
-    off.
-    """
-    audio_format, notes = probe(path), []
-    options = {"dtype": "float32", "always_2d": True}
-    try:
-        file, _ = call_quietly(soundfile.SoundFile, soundfile_name(path))
-        with file:
-            if audio_format.subtype.startswith("MPEG"):
-                audio, notes = call_quietly(file.read, **options)
-            else:
-                audio = file.read(**options)
-    except soundfile.LibsndfileError as error:
-        reason = error.error_string.rstrip(".")
-        raise AudioFileError(f"{path}: damaged ({reason})") from error
-    except (MemoryError, ValueError) as error:
-        # NumPy cannot make the array. A damaged header may be the reason.
-        raise AudioFileError(
-            f"{path}: announces {audio_format.num_samples} samples, more than "
-            "memory can hold"
-        ) from error
-    if len(audio) < audio_format.num_samples:
-        raise AudioFileError(
-            f"{path}: damaged (breaks off after {len(audio)} of "
-            f"{audio_format.num_samples} samples)"
-        )
-    audio_format = dataclasses.replace(
-        audio_format, damage=describe_notes(notes)
-    )
-    return np.ascontiguousarray(audio.T), audio_format
-
-
 def choose_subtype(file_format, subtype, source):
     """Chooses a sample format and checks that the file format takes it.
 
@@ -165,7 +100,7 @@ def choose_subtype(file_format, subtype, source):
         subtype: one of `SUBTYPES[file_format]`; `None` keeps the depth of a
             source in PCM_16 or PCM_24 and otherwise loses nothing (wav:
             FLOAT) or the least (flac: PCM_24).
-        source: `AudioFormat` of the recording.
+        source: `Source`, the recording.
 
     Raises:
         AudioFileError: if there is no such format, or it does not take the
@@ -227,34 +162,3 @@ def to_samples(audio, subtype):
     if subtype == "PCM_16":
         return steps.astype("int16")
     return steps.astype("int32") << 8
-
-
-def write_audio(path, audio, sample_rate, file_format, subtype):
-    """Writes `(channels, samples)`, as RF64 where a wav would pass 4 GiB.
-
-    PCM clips what lies beyond ±1. `OSError` if the file cannot be written, or
-    not to its end.
-    """
-    num_bytes = audio.size * bytes_per_sample(subtype)
-    if file_format == "wav" and num_bytes > _LARGEST_RIFF:
-        file_format = "rf64"
-    # Opened by Python first, whose errors name the reason.
-    with open(path, "wb"):
-        pass
-    with soundfile.SoundFile(
-        soundfile_name(path),
-        "w",
-        sample_rate,
-        len(audio),
-        subtype,
-        format=file_format,
-    ) as file:
-        for start in range(0, audio.shape[-1], _BLOCK):
-            block = audio[:, start : start + _BLOCK].T
-            try:
-                file.write(to_samples(block, subtype))
-            except (AssertionError, soundfile.LibsndfileError) as error:
-                # soundfile asserts that all samples were taken.
-                raise OSError(
-                    f"{path}: writing broke off; is the disk full?"
-                ) from error

@@ -102,7 +102,7 @@ def _describe_audio(stream, track, default, film):
         found["num_channels"] = stream.channels
         found["sample_rate"] = stream.sample_rate
     start = stream_time(stream, stream.start_time or 0)
-    end, picture = announced_end(stream), picture_start(film)
+    end, picture = announced_end(stream), picture_start(film, stream)
     found["duration_seconds"] = float(end - start) if end else None
     late = start - picture if picture is not None else Fraction(0)
     return {**found, "start_seconds": float(late)}

@@ -2,6 +2,8 @@
 
 import contextlib
 import heapq
+import io
+import math
 import os
 import pathlib
 from fractions import Fraction
@@ -15,14 +17,17 @@ from keras_bandit.media.film import (
     TOLERATED_END,
     film_end,
     find_track,
+    is_cover,
     open_container,
     picture,
     picture_start,
+    planes,
     stream_time,
     timecode,
 )
 from keras_bandit.media.opening import open_source
 from keras_bandit.media.source import Source, clock
+from keras_bandit.media.timecode import near_common
 
 CONTAINERS = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4"}
 """FFmpeg's name of each container that is written, by ending."""
@@ -36,6 +41,9 @@ _AAC_BIT_RATE = 96_000  # a channel
 _COMMON_IN_AAC = {"5.1(side)": "5.1", "5.0(side)": "5.0"}
 _MOST_IN_FLAC = 8  # channels
 _PIECE = 4096  # samples of a packet of PCM
+_ROUNDED = Fraction(11, 10_000)  # seconds: Matroska's start and time, rounded
+# Codecs whose packets do not depend on those before.
+_ALONE = ("pcm_", "flac", "alac")
 
 
 def remux(
@@ -60,7 +68,8 @@ def remux(
         stems: dict of name (the track's title) to a path or a `Source`.
         output: path that ends in .mkv, .mov or .mp4.
         audio_track: int. The sound track that the stems are of, from 1 on;
-            `None` for the one that the film prefers. Stems have its language.
+            `None` for the one that the film prefers; a list of those that were
+            joined. Stems have its (the first's) language.
         codec: "pcm", "flac", "aac" or `None`: in .mkv FLAC, or PCM for stems in
             FLOAT and of more than 8 channels; in .mov PCM; in .mp4 AAC.
         language: str. Three letters, in place of the track's.
@@ -102,16 +111,10 @@ def remux(
         complete_files([output], overwrite) as temporary,
         open_container(source) as film,
     ):
-        job = _Remux(source, film, output, damaged, warnings)
-        _, track = find_track(source, film, audio_track)
-        language = language or track.metadata.get("language", "und")
-        rate = max((stem.sample_rate for stem in stems.values()), default=48000)
-        with job.writing(temporary[output], rate) as out:
+        job = _Remux(source, film, audio_track, output, damaged, warnings)
+        with job.writing(temporary[output], stems) as out:
             copies = job.copy_streams(out)
-            tracks = {
-                name: job.add_track(out, name, stem, codec, language)
-                for name, stem in stems.items()
-            }
+            tracks = job.add_tracks(out, stems, codec, language)
             if default is not None:
                 _choose_default(copies.values(), tracks[default])
             out.start_encoding()
@@ -121,6 +124,21 @@ def remux(
             for _, packet in heapq.merge(*packets, key=lambda pair: pair[0]):
                 out.mux(packet)
     return warnings
+
+
+def check_remux(source, stem, output, audio_track=None):
+    """Raises what `remux` would, as far as that is known without reading on.
+
+    Arguments are those of `remux`, but for a `Source` like the stems; nothing
+    is written.
+    """
+    output, stems = pathlib.Path(output), {"stem": stem}
+    with open_container(source) as film:
+        job = _Remux(source, film, audio_track, output, "error", [])
+        with job.writing(io.BytesIO(), stems) as out:
+            job.copy_streams(out)
+            job.add_tracks(out, stems, None, None)
+            out.start_encoding()
 
 
 def _choose_default(copies, track):
@@ -134,10 +152,54 @@ def _choose_default(copies, track):
     track.disposition |= flag
 
 
+class _Frames:
+    """Frames of equal length, whose times Matroska rounds to milliseconds.
+
+    Programs for cutting need them equal in MOV and MP4, and timecode counts
+    them. The first frame stays where it is: sound is rounded as it is.
+    """
+
+    def __init__(self, stream, rate):
+        self.stream, self.rate = stream, rate
+        self.time_scale = math.lcm(rate.numerator, 1000)
+        while self.time_scale < 10_000:
+            self.time_scale *= 2
+
+    def snap(self, packet):
+        """Moves a packet of the picture by a millisecond at most."""
+        if packet.stream is not self.stream:
+            return
+        base, first = packet.time_base, self.stream.start_time
+
+        def scaled(ticks):
+            time = ticks * base
+            frames = round(time * self.rate) / self.rate
+            near = abs(frames - time) <= _ROUNDED
+            return round((frames if near else time) * self.time_scale)
+
+        start = round(first * base * self.time_scale)
+        if packet.pts is not None:
+            packet.pts = start + scaled(packet.pts - first)
+        if packet.dts is not None:
+            packet.dts = start + scaled(packet.dts - first)
+        packet.duration = scaled(packet.duration or 0)
+        packet.time_base = Fraction(1, self.time_scale)
+
+
+def _frames(film, sound):
+    """The `_Frames` of a film that needs them, or `None`."""
+    stream = picture(film, sound)
+    if stream is None or stream.start_time is None or not stream.average_rate:
+        return None
+    rate = near_common(stream.average_rate)
+    needed = rate and stream.time_base == Fraction(1, 1000)
+    return _Frames(stream, rate) if needed else None
+
+
 class _Remux:
     """What the steps of `remux` share."""
 
-    def __init__(self, source, film, output, damaged, warnings):
+    def __init__(self, source, film, audio_track, output, damaged, warnings):
         self.source, self.film, self.output = source, film, output
         self.damaged, self.warnings = damaged, warnings
         self.container = output.suffix.lower()
@@ -148,22 +210,29 @@ class _Remux:
         ]
         # Transport streams may begin at any time: what is written begins at 0.
         self.shift = max(Fraction(0), min(starts, default=Fraction(0)))
-        begin = picture_start(film)
+        if isinstance(audio_track, (list, tuple)):
+            audio_track = audio_track[0]
+        _, self.track = find_track(source, film, audio_track)
+        self.frames = _frames(film, self.track)
+        begin = picture_start(film, self.track)
         self.begin = self.shift if begin is None else begin
 
     @contextlib.contextmanager
-    def writing(self, path, sample_rate):
-        """Opens the output, and names the file in errors of FFmpeg's."""
+    def writing(self, file, stems):
+        """Opens the output, and names it in errors of FFmpeg's."""
         import av
 
         options = {}
         if self.container != ".mkv":
             # Edit lists, which say where tracks begin, count in these units:
             # FFmpeg's milliseconds are too coarse.
-            options["movie_timescale"] = str(sample_rate)
+            rates = [stem.sample_rate for stem in stems.values()]
+            options["movie_timescale"] = str(max(rates, default=48000))
+            if self.frames:
+                options["video_track_timescale"] = str(self.frames.time_scale)
         try:
             with av.open(
-                os.path.abspath(path),
+                file if isinstance(file, io.BytesIO) else os.path.abspath(file),
                 "w",
                 format=CONTAINERS[self.container],
                 container_options=options,
@@ -215,7 +284,8 @@ class _Remux:
         context = stream.codec_context
         kind = f"{stream.type} stream {stream.index}"
         kind += f" ({context.name})" if context else ""
-        if stream.type in ("video", "audio"):
+        cover = stream.type == "video" and is_cover(stream)
+        if stream.type in ("video", "audio") and not cover:
             raise AudioFileError(
                 f"{self.source}: {self.container} cannot hold its {kind}; "
                 "choose another container"
@@ -226,7 +296,15 @@ class _Remux:
         )
         return None
 
-    def add_track(self, out, name, stem, codec, language):
+    def add_tracks(self, out, stems, codec, language):
+        """Adds a track for each stem, `{name: stream}`."""
+        language = language or self.track.metadata.get("language", "und")
+        return {
+            name: self._add_track(out, name, stem, codec, language)
+            for name, stem in stems.items()
+        }
+
+    def _add_track(self, out, name, stem, codec, language):
         """Adds a stem's track, and chooses its encoder."""
         subtype = stem.subtype if stem.subtype in _PCM else "FLOAT"
         if codec is None:
@@ -256,14 +334,16 @@ class _Remux:
         import av
 
         end, now, heard = film_end(self.film), Fraction(0), Fraction(0)
+        last = {}  # timestamp of each stream
         try:
             for packet in self.film.demux():
                 copy = copies.get(packet.stream.index)
                 if copy is None or not packet.size:
                     continue
-                start = packet.stream.start_time or 0
-                if packet.is_discard and (packet.pts or 0) >= start:
-                    continue  # hidden by an edit list in the midst of the film
+                if packet.is_discard and not _is_needed(packet):
+                    continue
+                if self.frames and self.container != ".mkv":
+                    self.frames.snap(packet)
                 shift = round(self.shift / packet.time_base)
                 if packet.pts is not None:
                     shown = packet.pts + (packet.duration or 0)
@@ -272,6 +352,13 @@ class _Remux:
                 if packet.dts is not None:
                     packet.dts -= shift
                     now = packet.dts * packet.time_base
+                    if packet.dts < last.get(copy, packet.dts):
+                        raise AudioFileError(
+                            f"{self.source}: timestamps jump back to "
+                            f"{clock(now)} after {clock(heard)}; such a film "
+                            "cannot be copied"
+                        )
+                    last[copy] = packet.dts
                 packet.stream = copy
                 yield now, packet
         except av.FFmpegError as error:
@@ -302,9 +389,9 @@ class _Remux:
             samples = to_samples(block, subtype)
             if not kind.endswith("p"):
                 samples = samples.T.reshape(1, -1)
-            frame = av.AudioFrame.from_ndarray(
-                np.ascontiguousarray(samples), kind, stream.layout.name
-            )
+            frame = av.AudioFrame(kind, stream.layout.name, block.shape[1])
+            for plane, values in zip(planes(frame), samples, strict=True):
+                plane.update(np.ascontiguousarray(values))
             frame.sample_rate, frame.time_base = rate, Fraction(1, rate)
             frame.pts = place
             place += block.shape[1]
@@ -316,6 +403,17 @@ class _Remux:
             self.warnings.append(
                 f"{self.output}: {name}: {clipped} samples clipped to full scale"
             )
+
+
+def _is_needed(packet):
+    """Whether a packet that an edit list hides is needed by those shown.
+
+    In the midst of the film none is. Before its start decoders need pictures
+    and lossy sound, which MOV and MP4 hide again if they lie before time 0.
+    """
+    codec, start = packet.stream.codec_context, packet.stream.start_time or 0
+    alone = codec is not None and codec.name.startswith(_ALONE)
+    return (packet.pts or 0) < start and not alone
 
 
 def _layout_name(stem, codec):

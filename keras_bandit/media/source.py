@@ -1,6 +1,7 @@
 """The sound of a file, read in blocks: what every kind of file has alike."""
 
 import dataclasses
+import fractions
 import pathlib
 
 import numpy as np
@@ -62,11 +63,14 @@ class Source:
         start_offset: int. Samples by which the track begins after the picture
             (there is silence before) or, if negative, before (the sound before
             the picture is cut).
-        track: int. Which of the file's sound tracks, from 1 on.
+        track: int. Which of the file's sound tracks, from 1 on; a list of
+            those that are joined.
         num_tracks: int. How many it has.
         title, language: str. Of the track; empty if not told. Languages have
             three letters as in ISO 639-2.
         timecode: str. Of the first frame, "01:00:00:00"; empty if not told.
+        frame_rate: Fraction. Frames a second of the picture; `None` if there is
+            none, or it is not told.
         time_reference: int. Samples from midnight to the start, of `bext`;
             `None` if not told.
         chunks: tuple of `riff.Chunk`. What stems take over from a WAV file.
@@ -86,11 +90,12 @@ class Source:
     num_samples: int | None = None
     duration_seconds: float | None = None
     start_offset: int = 0
-    track: int = 1
+    track: int | list = 1
     num_tracks: int = 1
     title: str = ""
     language: str = ""
     timecode: str = ""
+    frame_rate: fractions.Fraction | None = None
     time_reference: int | None = None
     chunks: tuple = ()
     damaged: str = "error"
@@ -118,6 +123,11 @@ class Source:
         """
         start = check_integer("start", start, 0)
         return cut(self._pieces(start), check_integer("size", size, 1))
+
+    def read(self):
+        """All samples at once, `(channels, samples)`; see `blocks`."""
+        nothing = np.zeros((self.num_channels, 0), "float32")
+        return np.concatenate([nothing, *self.blocks()], axis=1)
 
     def _pieces(self, start):
         """Yields arrays `(channels, any number of samples)` from `start` on."""

@@ -10,6 +10,8 @@ from keras import ops
 from keras_bandit import backend
 from keras_bandit.backend import generic
 
+from ..called import compiled
+
 NUM_GATES = {"gru": 3, "lstm": 4}
 FEW_ITEMS = (6, 2, 64, 5)
 # (steps, batch, features, units): odd, one step, batch 1, one of each, few items
@@ -71,7 +73,7 @@ def function_of(module, kind):
 def run(module, kind, arguments, dtype="float32"):
     function = function_of(module, kind)
     tensors = [ops.convert_to_tensor(a, dtype=dtype) for a in arguments]
-    outputs = function(*tensors)
+    outputs = compiled(function)(*tensors)
     assert keras.backend.standardize_dtype(outputs.dtype) == dtype
     return ops.convert_to_numpy(ops.cast(outputs, "float32"))
 

@@ -3,6 +3,7 @@
 import pytest
 
 from keras_bandit import cli
+from keras_bandit.cli.arguments import tracks
 
 from .command_line import error_line, found, separate, write
 
@@ -28,6 +29,11 @@ pytestmark = pytest.mark.once
         (["--output", "film.wav"], "film.wav: not a directory"),
         (["--output", ""], "--output: must be a path; got ''"),
         (["--output", "a\0b"], "--output: must be a path; got 'a\\x00b'"),
+        (["--audio-track", "0"], "must be tracks, such as 2, 1-6 or 1,2,5"),
+        (["--audio-track", "2-x"], "must be tracks, such as 2, 1-6 or 1,2,5"),
+        (["--audio-track", "6-1"], "must be tracks in ascending ranges"),
+        (["--audio-track", "1-3,2"], "must be tracks in ascending ranges"),
+        (["--audio-track", "1-6"], "no audio track 6; there is 1 (WAV"),
         (["--colour"], "unrecognized arguments: --colour"),
     ],
 )
@@ -37,6 +43,12 @@ def test_bad_arguments_are_one_line_and_status_2(model, capsys, args, message):
     assert message in error_line(capsys)
     assert found() == ["film.wav"]
     assert model.computed == []
+
+
+def test_tracks_are_a_number_or_several():
+    assert tracks("2") == 2
+    assert tracks("1-6") == [1, 2, 3, 4, 5, 6]
+    assert tracks("1, 2,5-6") == [1, 2, 5, 6]
 
 
 @pytest.mark.parametrize(

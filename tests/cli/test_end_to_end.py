@@ -12,15 +12,15 @@ from .command_line import found, python, write
 CODE = """
 from keras_bandit import cli, data
 from keras_bandit.data.track import ArrayTrack
-from keras_bandit.media.audio import read_audio
+from keras_bandit.media import open_source
 
 common = ["--preset", "preset", "--engine", "keras", "--chunk-seconds", "0.2"]
 assert cli.main(["presets"]) == 0
 assert cli.main(["convert", {checkpoint!r}, "preset"]) == 0
 assert cli.main(["separate", "film.mp3", *common]) == 0
-audio, found = read_audio("film.mp3")
-stems = dict.fromkeys(["speech", "music", "effects", "mixture"], audio)
-track = ArrayTrack("film", found.sample_rate, stems)
+film = open_source("film.mp3")
+stems = dict.fromkeys(["speech", "music", "effects", "mixture"], film.read())
+track = ArrayTrack("film", film.sample_rate, stems)
 data.open_tracks = lambda *args: [track]
 arguments = ["--data-dir", "data", "--oracles", "mixture", "--hop-seconds", "0.2"]
 assert cli.main(["evaluate", *common, *arguments]) == 0

@@ -73,3 +73,14 @@ def test_bad_file(tmp_path, capsys):
     path.write_text("no film")
     assert main(["info", str(path)]) == 2
     assert error_line(capsys) == f"{path}: not a media file"
+
+
+def test_mono_tracks_that_may_be_channels(tmp_path, capsys):
+    path = tmp_path / "film.mxf"
+    tracks = {str(i): channel[None] for i, channel in enumerate(clicks(1))}
+    make_film(path, tracks, layout="mono", video="mpeg2video")
+    assert main(["info", str(path)]) == 0
+    assert (
+        "  mono tracks, all alike: if they are the 2 channels of one recording, "
+        "--audio-track 1-2 joins them"
+    ) in capsys.readouterr().out.splitlines()

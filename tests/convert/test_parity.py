@@ -23,6 +23,8 @@ from keras_bandit.models.band_split_checkpoint import (
 from keras_bandit.models.bandit.bandit_checkpoint import v1_names
 from keras_bandit.models.bsrnn.bsrnn_checkpoint import split_stems
 
+from ..called import compiled
+
 SHARED_ENCODER = ["bandit_v1_mel16", "bandit_v1_musical12", "bandit_v1_vox7"]
 SEPARATE_ENCODERS = ["bsrnn_gru_musdb_stereo", "bsrnn_lstm_vox7_speech"]
 TRAINED = [*SHARED_ENCODER, *SEPARATE_ENCODERS]
@@ -42,15 +44,6 @@ def assert_close(ours, reference):
 def bins_last(spectrogram):
     """The authors' `(…, bins, frames, 2)` as our `(…, frames, bins, 2)`."""
     return np.swapaxes(spectrogram, -2, -3)
-
-
-def compiled(function):
-    """In one graph on JAX, which compiles an eager band's operations alone."""
-    if keras.config.backend() != "jax":
-        return function
-    import jax
-
-    return jax.jit(function)
 
 
 @pytest.fixture(scope="module")

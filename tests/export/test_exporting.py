@@ -1,5 +1,6 @@
 """What is exported equals Keras, run by a program that cannot import it."""
 
+import functools
 import json
 import pathlib
 import subprocess
@@ -41,20 +42,30 @@ def core_of(separator):
     return onnx_core(separator.core_model(), transforms)
 
 
+@pytest.fixture(scope="module")
+def computed():
+    """Finds a model, a waveform and what Keras makes of it, computed once."""
+
+    @functools.cache
+    def compute(model):
+        separator, waveform = MODELS[model](), noise(2, 2, 777)
+        return separator, waveform, separator.predict_on_batch(waveform)
+
+    return compute
+
+
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(
     ("runtime", "format"),
     [("onnxruntime", "onnx"), ("openvino", "onnx"), ("openvino", "openvino")],
 )
-def test_cores_equal_keras(model, runtime, format, tmp_path):
+def test_cores_equal_keras(model, runtime, format, computed, tmp_path):
     pytest.importorskip(runtime)
     if format == "openvino" and model != "bsrnn_lstm":
         pytest.skip("one model is enough for what OpenVINO writes itself")
-    separator = MODELS[model]()
-    waveform = noise(2, 2, 777)
+    separator, waveform, expected = computed(model)
     separator.export_core(tmp_path / "core", format)
     estimates = run_outside(runtime, tmp_path / "core", waveform, tmp_path)
-    expected = separator.predict_on_batch(waveform)
     assert np.all(distances(estimates, expected) > EXACT)
 
 

@@ -1,6 +1,7 @@
 """Engines that run exported cores give Keras's estimates."""
 
 import collections
+import functools
 import json
 import os
 import re
@@ -55,6 +56,22 @@ def cache(tmp_path, monkeypatch):
     """A cache directory of the test's own."""
     monkeypatch.setenv("KERAS_BANDIT_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A function that copies a core, exported once, to a path."""
+    core = tmp_path_factory.mktemp("exported") / "core"
+    bandit().export_core(core)
+    return functools.partial(shutil.copytree, core)
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory):
+    """A preset's directory; tests leave it as it is."""
+    directory = tmp_path_factory.mktemp("saved") / "preset"
+    bandit().save_to_preset(directory)
+    return directory
 
 
 def assert_equal_to_keras(separator, *waveforms):
@@ -289,8 +306,8 @@ def value(key, other):
         ),
     ],
 )
-def test_damaged_description_is_named(tmp_path, damage, message):
-    bandit().export_core(tmp_path / "core")
+def test_damaged_description_is_named(tmp_path, exported, damage, message):
+    exported(tmp_path / "core")
     path = tmp_path / "core" / "separator.json"
     path.write_text(damage(path.read_text()))
     with pytest.raises(ValueError, match=rf"separator\.json.*{message}"):
@@ -298,8 +315,8 @@ def test_damaged_description_is_named(tmp_path, damage, message):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_damaged_core_is_named(tmp_path, engine):
-    bandit().export_core(tmp_path / "core")
+def test_damaged_core_is_named(tmp_path, exported, engine):
+    exported(tmp_path / "core")
     path = tmp_path / "core" / "core.onnx"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ValueError, match=r"cannot read .*core\.onnx"):
@@ -353,47 +370,42 @@ def test_presets_are_exported_once(tmp_path):
 
 @pytest.mark.parametrize("name", ["core.onnx", "separator.json"])
 @pytest.mark.parametrize("damage", ["cut", "gone"])
-def test_damaged_cache_is_written_anew(tmp_path, name, damage):
-    bandit().save_to_preset(tmp_path / "preset")
-    CoreSeparator.from_preset(tmp_path / "preset")
+def test_damaged_cache_is_written_anew(preset, name, damage):
+    CoreSeparator.from_preset(preset)
     (core,) = core_cache().iterdir()
     whole = (core / name).read_bytes()
     (core / name).unlink()
     if damage == "cut":
         (core / name).write_bytes(whole[:200])
-    CoreSeparator.from_preset(tmp_path / "preset")
+    CoreSeparator.from_preset(preset)
     assert (core / name).read_bytes() == whole
     assert list(core_cache().iterdir()) == [core]
 
 
-def test_cache_that_cannot_be_written_costs_a_note(tmp_path, cache):
-    bandit().save_to_preset(tmp_path / "preset")
+def test_cache_that_cannot_be_written_costs_a_note(preset, cache):
     cache.write_text("a file where the directory should be")
     with pytest.warns(RuntimeWarning, match="exported core is not kept: .*"):
-        core = CoreSeparator.from_preset(tmp_path / "preset")
+        core = CoreSeparator.from_preset(preset)
     assert core.predict_on_batch(noise(1, 1, 100))
     notes = []
-    CoreSeparator.from_preset(tmp_path / "preset", note=notes.append)
+    CoreSeparator.from_preset(preset, note=notes.append)
     assert len(notes) == 1
 
 
-def test_interrupted_export_leaves_nothing(tmp_path, monkeypatch):
-    bandit().save_to_preset(tmp_path / "preset")
-
+def test_interrupted_export_leaves_nothing(preset, monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("keras_bandit.export.exporting.write_json", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        CoreSeparator.from_preset(tmp_path / "preset")
+        CoreSeparator.from_preset(preset)
     assert list(core_cache().iterdir()) == []
 
 
-def test_presets_that_no_core_holds(tmp_path, cache):
-    bandit().save_to_preset(tmp_path / "preset")
+def test_presets_that_no_core_holds(preset, cache):
     mixed = bandit(dtype="mixed_bfloat16")
     with pytest.raises(UnsupportedModelError, match="mixed_bfloat16"):
-        CoreSeparator.from_preset(tmp_path / "preset", lambda path: mixed)
+        CoreSeparator.from_preset(preset, lambda path: mixed)
     assert list(core_cache().iterdir()) == []
 
 
@@ -487,6 +499,18 @@ def test_compiled_cores_are_kept(tmp_path, monkeypatch, hard_links):
     expected = first.predict_on_batch(waveform)
     for stem, estimate in again.predict_on_batch(waveform).items():
         np.testing.assert_array_equal(estimate, expected[stem])
+
+
+def test_threads_are_those_of_the_environment(monkeypatch):
+    monkeypatch.setenv("KERAS_BANDIT_THREADS", "1")
+    separator = CoreSeparator.from_preset("bandit_demo")
+    separator.predict_on_batch(np.zeros((1, 1, 4096), "float32"))
+    (request,) = separator._core._requests.values()
+    compiled = request.get_compiled_model()
+    assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
+    other = CoreSeparator.from_preset("bandit_demo", engine="onnxruntime")
+    options = other._core._session.get_session_options()
+    assert options.intra_op_num_threads == 1
 
 
 def test_interrupted_compilation_leaves_no_file(tmp_path, monkeypatch):

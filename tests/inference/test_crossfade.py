@@ -173,11 +173,9 @@ def test_windows_sum_to_one(data):
     chunk = data.draw(st.integers(1, 500), label="chunk")
     hop = data.draw(st.integers(1, chunk), label="hop")
     total = np.zeros(3 * chunk)
-    for start, _ in chunks_of(HannChunks(chunk, hop), len(total)):
+    for start, weights in chunks_of(HannChunks(chunk, hop), len(total)):
         begin, end = max(start, 0), min(start + chunk, len(total))
-        total[begin:end] += crossfade_window(chunk, hop)[
-            begin - start : end - start
-        ]
+        total[begin:end] += weights[begin - start : end - start]
     # Up to 500 float32 terms of size 1 / 250.
     np.testing.assert_allclose(total, 1, rtol=0, atol=1e-6)
 
@@ -242,6 +240,19 @@ def test_every_chunk_touches_the_recording_and_none_is_left_out(
     ]
     chunks = chunks_of(HannChunks(60, hop), num_samples)
     assert [start for start, _ in chunks] == expected
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_long_hops_need_as_few_chunks_as_can_be(data):
+    chunk = data.draw(st.integers(1, 60), label="chunk")
+    hop = data.draw(st.integers(chunk // 2 + 1, chunk), label="hop")
+    num_samples = data.draw(st.integers(1, 300), label="samples")
+    starts = [
+        start for start, _ in chunks_of(HannChunks(chunk, hop), num_samples)
+    ]
+    count = 1 + max(-(-(num_samples - chunk) // hop), 0)
+    assert starts == [k * hop for k in range(count)]
 
 
 def test_model_sees_one_shape_and_one_batch_at_a_time():
@@ -412,3 +423,73 @@ def test_memory_does_not_grow():
         return peak
 
     assert peak(100) < 1.1 * peak(10)
+
+
+class Later:
+    """`distort`, elsewhere: notes what is asked for and what is waited for."""
+
+    def __init__(self):
+        self.log = []
+
+    def __call__(self, batch):
+        number = self.log.count("asked")
+        self.log.append("asked")
+        return _Answer(self.log, number, distort(batch))
+
+
+class _Answer:
+    def __init__(self, log, number, outputs):
+        self.log, self.number, self.outputs = log, number, outputs
+
+    def result(self):
+        self.log.append(self.number)
+        return self.outputs
+
+
+@pytest.mark.parametrize("plan", [HannChunks, MiddleChunks, TriangleChunks])
+@pytest.mark.parametrize("ahead", [0, 1, 5, 100])
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_batches_under_way_change_nothing(plan, ahead, batch_size):
+    audio = noise(3, 1, 2000)
+    audio[1, :, 500:900] = 0  # skipped
+    arguments = audio, ["speech", "music"], 96, 40, batch_size, plan
+    expected = crossfade_chunks(distort, *arguments, skip_silence=True)
+    later = Later()
+    found = crossfade_chunks(
+        later, *arguments, skip_silence=True, batches_ahead=ahead
+    )
+    for stem, estimate in expected.items():
+        np.testing.assert_array_equal(found[stem], estimate)
+    waited = [entry for entry in later.log if entry != "asked"]
+    assert waited == list(range(later.log.count("asked")))  # in their order
+    under_way = np.cumsum([1 if e == "asked" else -1 for e in later.log])
+    assert under_way.max() == min(ahead + 1, len(waited))
+
+
+@pytest.mark.parametrize("plan", [HannChunks, MiddleChunks, TriangleChunks])
+@pytest.mark.parametrize("items", [1, 3])
+def test_a_state_counts_what_is_added(plan, items):
+    audio = noise(items, 1, 2000)
+    expected = crossfade_chunks(
+        distort, audio, ["speech", "music"], 96, 40, 2, plan=plan
+    )
+
+    def make(on_rest=None):
+        crossfade = Crossfade(
+            Later(), ["speech", "music"], plan(96, 40), 2, batches_ahead=3
+        )
+        crossfade.on_rest = on_rest
+        return crossfade
+
+    states = []
+    first = make(lambda: states.append(first.state()))
+    push_all(first, audio)
+    assert len(states) > 5
+    for state in states:
+        state["lengths"] = np.array(state["lengths"])
+        again = make()
+        again.restore(state)
+        found = push_all(again, audio)
+        for stem, estimate in expected.items():
+            rest = estimate[..., int(state["finished"]) :]
+            np.testing.assert_array_equal(found[stem], rest)

@@ -104,7 +104,7 @@ def test_deliveries_are_written_alone(gains, expected):
     options = {"deliver": list(expected), "residual": True, "report": True}
     name = "{title}_{stem}_{layout}_{rate}"
     done = separate_file("film.wav", "out", model, name=name, **options)
-    assert list(done.paths) == [*expected, "residual", "report"]
+    assert list(done.paths) == [*expected, "residual", "report", "page"]
     expected["residual"] = 1 - sum(expected.values())
     for stem, gain in expected.items():
         path = f"out/film_{stem}_stereo_8000.wav"
@@ -215,6 +215,47 @@ def test_a_film_with_its_stems(container):
     heard = np.concatenate(list(mix.blocks()), axis=1)
     assert lag(heard[:, : sound.shape[1]], -sound) == [0, 0]
     assert mix.timecode == "01:00:00:00"
+
+
+@pytest.mark.parametrize("mono", [True, False])
+@pytest.mark.parametrize("container", ["mkv", "mov"])
+def test_a_surround_film_with_its_stems(mono, container):
+    """One track of six channels, or a mono track for each."""
+    sound, model = on_grid(clicks(num_channels=6), 24), Gains()
+    tracks = {"eng": sound}
+    if mono:
+        tracks = {str(i): channel[None] for i, channel in enumerate(sound)}
+    layout = "mono" if mono else "5.1"
+    make_film("film.mov", tracks, "pcm_s24le", layout=layout)
+    model.sample_rate = 48000
+    done = separate_file(
+        "film.mov",
+        "out",
+        model,
+        audio_track=[1, 2, 3, 4, 5, 6] if mono else None,
+        remux=container,
+    )
+    for track, (stem, gain) in enumerate(model.gains.items(), len(tracks) + 1):
+        expected = gain * sound
+        expected[3] = sound[3] * (stem == "effects")
+        for path, number in (
+            (done.paths[stem], 1),
+            (done.paths["film"], track),
+        ):
+            found = open_source(path, number)
+            assert (found.layout, found.subtype) == ("5.1", "PCM_24")
+            heard = np.concatenate(list(found.blocks()), axis=1)
+            np.testing.assert_allclose(heard, expected, atol=2**-22)
+            np.testing.assert_array_equal(heard[3], expected[3])
+
+
+def test_a_container_that_cannot_hold_the_film_is_refused_first():
+    make_film("film.mkv", clicks(), codec="flac")
+    model = Gains()
+    with pytest.raises(AudioFileError, match=r"\.mov cannot hold these tracks"):
+        separate_file("film.mkv", "out", model, remux="mov")
+    assert not pathlib.Path("out").exists()
+    assert model.computed == []
 
 
 def test_a_stem_of_a_track_that_is_not_there():

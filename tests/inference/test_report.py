@@ -1,7 +1,10 @@
-"""`report.json` and the names of files."""
+"""`report.json`, `report.html` and the names of files."""
 
+import html.parser
 import json
 import pathlib
+import re
+import urllib.parse
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ import soundfile
 
 from keras_bandit.common.loudness import integrated_loudness
 from keras_bandit.inference import separate_file
+from keras_bandit.inference.report_page import CSS, _axis, _clock
 
 from ..gains import Gains
 
@@ -65,6 +69,159 @@ def test_silence_has_no_numbers():
 def test_more_channels_than_the_standard_has():
     write(np.random.default_rng(0).uniform(-0.1, 0.1, (7, 8000)))
     assert report(Gains())["stems"]["speech"]["loudness_lufs"] < 0
+
+
+class Page(html.parser.HTMLParser):
+    """What a page has: tags with attributes, text, and tags left open."""
+
+    EMPTY = ("meta", "img")
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open, self.text = [], [], ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.EMPTY and tag != "br":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def page():
+    return Page(pathlib.Path("out/report.html").read_text(encoding="utf-8"))
+
+
+def test_the_page_has_all_that_is_measured():
+    audio = np.random.default_rng(0).uniform(-0.1, 0.1, (2, 3 * RATE))
+    write(audio)
+    found = report(Gains(), mne=True, markers=["csv"])
+    made = page()
+    assert not made.open
+    sounds = ["mixture", "speech", "music", "effects", "mne"]
+    heads = made.all("th")
+    assert [h["scope"] for h in heads] == ["col"] * 4 + ["row"] * len(sounds)
+    alts = [svg["aria-label"] for svg in made.all("svg")]
+    assert alts[0] == "Dialogue in 1 place, 0:03 in all"
+    for i, name in enumerate(sounds):
+        wave, spectrum = alts[1 + 2 * i : 3 + 2 * i]
+        assert wave.startswith(f"Waveform of {name}: \N{MINUS SIGN}")
+        assert spectrum == f"Spectrogram of {name}, 0 to 4 kHz"
+    loudness = found["stems"]["music"]["loudness_lufs"]
+    assert f"{loudness:.1f}".replace("-", "\N{MINUS SIGN}") in made.text
+    assert "mne is a draft of an M&E, not a fully-filled one" in made.text
+    played = [player["src"] for player in made.all("audio")]
+    assert played == [f"./{name}.wav" for name in sounds[1:]]
+    linked = [link["href"] for link in made.all("a")]
+    assert linked == ["./report.json", "./markers.csv"]
+    assert len({svg["viewbox"].split()[2] for svg in made.all("svg")[1:]}) == 1
+
+
+def test_the_page_needs_no_other_file():
+    write(np.full((2, 4000), 0.1))
+    report(Gains())
+    text = pathlib.Path("out/report.html").read_text(encoding="utf-8")
+    tags = {tag for tag, _ in Page(text).tags}
+    assert not tags & {"script", "link", "iframe", "object"}
+    assert not re.search(r"https?:|@import|url\(", text)
+    images = [image["href"] for image in Page(text).all("image")]
+    assert all(url.startswith("data:image/png;base64,") for url in images)
+
+
+def test_names_of_files_are_escaped():
+    name = """<b>"it's" & 100%#?.wav"""
+    write(np.full((2, 4000), 0.1))
+    pathlib.Path("film.wav").rename(name)
+    separate_file(name, "out", Gains(), report=True, name="{title} {stem}")
+    made = page()
+    assert not made.all("b")
+    assert f"{name}: stems" in made.text
+    sources = [player["src"] for player in made.all("audio")]
+    for source in sources:
+        assert pathlib.Path("out", urllib.parse.unquote(source)).exists()
+        assert not set(source) & set("\"'<>#? ")
+    assert len(sources) == 3
+
+
+def test_a_model_and_its_licence_are_named():
+    write(np.full((2, 4000), 0.1))
+    model = Gains()
+    model.metadata = {"preset": "some", "license": "CC BY-NC 4.0"}
+    found = report(model, deliver=["me", "dialogue"])
+    assert found["recording"] == {
+        "source": "film.wav",
+        "seconds": 0.5,
+        "sample_rate": RATE,
+        "channels": 2,
+        "layout": "stereo",
+        "model": "some (CC BY-NC 4.0)",
+    }
+    assert "dialogue_share" in found
+    made = page()
+    assert "some (CC BY-NC 4.0)" in made.text
+    assert "me is a draft of an M&E" in made.text
+    assert len(made.all("audio")) == 2
+
+
+def test_silence_and_mono_files_have_a_page():
+    write(np.zeros((2, 8000)))
+    report(Gains(), split_channels=True, stems=["speech", "music"])
+    made = page()
+    assert not made.all("audio")
+    linked = [link["href"] for link in made.all("a")]
+    assert linked[:2] == ["./speech.L.wav", "./speech.R.wav"]
+    assert "silent" in made.text
+
+
+def contrast(first, second):
+    """WCAG 2.2's contrast of two colours, "#rrggbb"."""
+
+    def luminance(color):
+        values = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [
+            v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4
+            for v in values
+        ]
+        return np.dot([0.2126, 0.7152, 0.0722], linear)
+
+    dark, light = sorted([luminance(first), luminance(second)])
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_colours_of_text_can_be_read():
+    light, dark = CSS.split("@media")
+    for theme in (light, dark):
+        colors = dict(re.findall(r"--(\w+): (#\w{6})", theme))
+        for text in ("text", "quiet", "accent", "s0", "s1", "s2", "s3", "s4"):
+            for under in ("page", "card"):
+                assert contrast(colors[text], colors[under]) >= 4.5
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0.5, ["0:00.0", "0:00.1", "0:00.2", "0:00.3", "0:00.4"]),
+        (61, ["0:00", "0:15", "0:30", "0:45", ""]),
+        (7200, ["0:00", "30:00", "1:00:00", "1:30:00"]),
+        (90_000, ["0:00", "5:00:00", "10:00:00", "15:00:00", "20:00:00"]),
+    ],
+)
+def test_time_axis(seconds, expected):
+    assert re.findall(r">([^<>]*)</span>", _axis(seconds)) == expected
+    assert _clock(3723.46, 1) == "1:02:03.5"
+    assert _clock(59.96, 1) == "1:00.0"
 
 
 def test_names_by_a_template():

@@ -1,6 +1,8 @@
 """`resume`: killed at any time, the files are the same to the bit."""
 
+import contextlib
 import hashlib
+import itertools
 import pathlib
 import subprocess
 import sys
@@ -10,6 +12,12 @@ import pytest
 import soundfile
 
 from keras_bandit.inference import files, resume
+from keras_bandit.inference.crossfade import (
+    Crossfade,
+    HannChunks,
+    MiddleChunks,
+    TriangleChunks,
+)
 from keras_bandit.inference.files import JOB_FOLDER
 
 from . import resumed
@@ -74,6 +82,44 @@ def test_what_is_finished_is_not_computed_again(crossfade, shifts):
     assert calls <= len(whole.shapes) + 3 * (starts - 1) * (shifts or 1)
 
 
+@pytest.mark.parametrize("plan", [HannChunks, MiddleChunks, TriangleChunks])
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_blocks_after_a_kill(batch_size, plan):
+    """A recording is pushed in blocks, shorter than chunks or longer."""
+    audio = np.random.default_rng(0).uniform(-1, 1, (1, 1, 1001))
+
+    def run(folder, hop, block, calls):
+        def predict(batch):
+            nonlocal calls
+            if not calls:
+                raise Killed
+            calls -= 1
+            ramp = np.linspace(0.5, 1.5, batch.shape[-1], dtype="float32")
+            return {"speech": np.tanh(batch) * ramp}
+
+        with resume.Job(pathlib.Path(folder), {}) as job:
+            chunks = Crossfade(predict, ["speech"], plan(100, hop), batch_size)
+            crossfade = job.keep(chunks)
+            parts = [
+                crossfade.push(audio[..., start : start + block])
+                for start in range(0, 1001, block)
+            ]
+            parts.append(crossfade.finish())
+        return np.concatenate([part["speech"] for part in parts], axis=-1)
+
+    for hop, block in itertools.product([50, 83], [37, 400]):
+        name = f"{hop}_{block}"
+        whole = run(f"whole_{name}", hop, block, calls=1000)
+        for _ in range(1000):
+            with contextlib.suppress(Killed):
+                estimate = run(name, hop, block, calls=4)
+                break
+        np.testing.assert_array_equal(estimate, whole)
+        # Killed when all is computed.
+        again = run(name, hop, block, calls=4)
+        np.testing.assert_array_equal(again, whole)
+
+
 def test_twenty_kills():
     separate("whole")
     root = pathlib.Path(__file__).parents[2]
@@ -93,6 +139,27 @@ def test_twenty_kills():
                 kills += 1
     assert kills == 20
     assert hashes("parts") == hashes("whole")
+
+
+def test_report_and_markers_are_the_same():
+    options = {"report": True, "markers": ["csv", "edl"], "mne": True}
+    separate("whole", **options)
+    part, calls = Model(), []
+    compute = part.predict_on_batch
+
+    def predict(batch):
+        calls.append(batch)
+        if len(calls) == 15:
+            raise Killed
+        return compute(batch)
+
+    part.predict_on_batch = predict
+    with pytest.raises(Killed):
+        separate("parts", part, resume=True, **options)
+    separate("parts", part, resume=True, **options)
+    whole = hashes("whole")
+    assert {"report.html", "markers.csv", "markers.edl"} <= set(whole)
+    assert hashes("parts") == whole
 
 
 @pytest.mark.parametrize(

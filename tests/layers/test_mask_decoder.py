@@ -7,6 +7,8 @@ from keras import ops
 from keras_bandit.bands import band_layout
 from keras_bandit.layers import MaskDecoder
 
+from ..called import called
+
 # Ragged and overlapping; widths from 1 to 11 make several groups.
 BANDS = [(0, 1), (0, 3), (1, 3), (2, 9), (6, 17)]
 TOTAL_WIDTH = 1 + 3 + 2 + 7 + 11
@@ -27,7 +29,7 @@ def with_random_weights(layer, features):
 
 
 def run(layer, features):
-    return ops.convert_to_numpy(layer(features))
+    return ops.convert_to_numpy(called(layer, features))
 
 
 def numpy_mask_decoder(layer, features):

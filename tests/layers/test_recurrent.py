@@ -7,6 +7,8 @@ from keras import ops
 
 from keras_bandit.layers import BidirectionalGRU, BidirectionalLSTM
 
+from ..called import called
+
 UNITS = 5
 
 
@@ -16,7 +18,7 @@ def noise(*shape, seed=0):
 
 
 def run(layer, inputs):
-    return ops.convert_to_numpy(layer(inputs))
+    return ops.convert_to_numpy(called(layer, inputs))
 
 
 def swap_gates(array):

@@ -1,9 +1,13 @@
 """Small films, made by PyAV: a few grey frames and a given sound."""
 
+import re
+import struct
 from fractions import Fraction
 
 import av
 import numpy as np
+
+from keras_bandit.media.film import planes
 
 WIDTH, HEIGHT, FPS = 64, 48, 25
 
@@ -29,7 +33,7 @@ def _frames(audio, sample_rate, layout, sample_format, size, first):
     """The sound as frames of so many samples."""
     for start in range(0, audio.shape[1], size):
         piece = audio[:, start : start + size]
-        planar = sample_format.endswith("p")
+        planar, count = sample_format.endswith("p"), piece.shape[1]
         kind = sample_format.removesuffix("p")
         if kind == "s16":
             piece = np.rint(piece * 2**15).astype("int16")
@@ -37,8 +41,9 @@ def _frames(audio, sample_rate, layout, sample_format, size, first):
             piece = np.rint(piece.astype("float64") * 2**31).astype("int32")
         if not planar:
             piece = piece.T.reshape(1, -1)
-        piece = np.ascontiguousarray(piece)
-        frame = av.AudioFrame.from_ndarray(piece, sample_format, layout)
+        frame = av.AudioFrame(sample_format, layout, count)
+        for plane, values in zip(planes(frame), piece, strict=True):
+            plane.update(np.ascontiguousarray(values))
         frame.sample_rate = sample_rate
         frame.time_base = Fraction(1, sample_rate)
         frame.pts = first + start
@@ -63,14 +68,19 @@ def make_film(
     skip=(),
     options=None,
     bit_rate=0,
+    pause=0,
+    fps=FPS,
 ):
     """Writes a film.
 
     Args:
         tracks: `(channels, samples)`, or a dict of language to that.
+        sample_rate, layout, audio_start: for all tracks, or lists of one for
+            each.
         video: encoder of the picture; `None` for none.
         video_start, audio_start: seconds at which picture and sound begin.
         skip: numbers of audio packets that are left out.
+        pause: frames for which the picture in the middle stands still.
     """
     if not isinstance(tracks, dict):
         tracks = {"eng": tracks}
@@ -78,44 +88,52 @@ def make_film(
     with av.open(str(path), "w", format=format, options=options or {}) as film:
         streams = []
         if video:
-            picture = film.add_stream(video, rate=FPS)
+            picture = film.add_stream(video, rate=fps)
             picture.width, picture.height = WIDTH, HEIGHT
             picture.pix_fmt = "yuv420p"
-            picture.codec_context.time_base = Fraction(1, FPS)
+            picture.codec_context.time_base = 1 / Fraction(fps)
             picture.codec_context.options = video_options or {}
             if timecode:
                 picture.metadata["timecode"] = timecode
-        for language, audio in tracks.items():
-            stream = film.add_stream(codec, rate=sample_rate)
-            stream.layout = layout
+        kinds = zip(
+            *(
+                value if isinstance(value, list) else [value] * len(tracks)
+                for value in (sample_rate, layout, audio_start)
+            ),
+            strict=True,
+        )
+        for (language, audio), kind in zip(tracks.items(), kinds, strict=True):
+            stream = film.add_stream(codec, rate=kind[0])
+            stream.layout = kind[1]
             if bit_rate:
                 stream.bit_rate = bit_rate
             stream.metadata["language"] = language
             stream.metadata["title"] = f"sound {language}"
-            streams.append((stream, audio))
+            streams.append((stream, audio, *kind))
         film.start_encoding()
         if video:
             grey = np.random.default_rng(1).integers(0, 255, (HEIGHT, WIDTH, 1))
             grey = np.repeat(grey, 3, axis=2).astype("uint8")
-            for i in range(int(video_seconds * FPS)):
+            for i in range(int(video_seconds * fps)):
                 moved = np.roll(grey, i, axis=1)
                 frame = av.VideoFrame.from_ndarray(moved, "rgb24")
                 frame = frame.reformat(format="yuv420p")
-                frame.pts = i + round(video_start * FPS)
-                frame.time_base = Fraction(1, FPS)
+                frame.pts = i + round(video_start * fps)
+                frame.pts += pause * (i >= video_seconds * fps / 2)
+                frame.time_base = 1 / Fraction(fps)
                 packets += picture.encode(frame)
             packets += picture.encode()
-        for stream, audio in streams:
+        for stream, audio, rate, speakers, start in streams:
             context = stream.codec_context
             fixed = context.frame_size or size
             sound = []
             for frame in _frames(
                 audio,
-                sample_rate,
-                layout,
+                rate,
+                speakers,
                 context.format.name,
                 fixed,
-                round(audio_start * sample_rate),
+                round(start * rate),
             ):
                 sound += stream.encode(frame)
             sound += stream.encode()
@@ -124,6 +142,24 @@ def make_film(
         for packet in packets:
             film.mux(packet)
     return path
+
+
+def skip_start(path, track, units, movie_units):
+    """Lets the edit list of a MOV's track, from 0 on, begin later in it.
+
+    Args:
+        units: how much later, in units of the track: of 1 / sample rate, or of
+            1/512 frames.
+        movie_units: the same in units of the film.
+    """
+    data = bytearray(path.read_bytes())
+    lists = [match.start() for match in re.finditer(b"elst", data)]
+    (count,) = struct.unpack_from(">I", data, lists[track] + 8)
+    entry = lists[track] + 12 * count  # the last
+    duration, begin = struct.unpack_from(">Ii", data, entry)
+    new = duration - movie_units, begin + units
+    struct.pack_into(">Ii", data, entry, *new)
+    path.write_bytes(data)
 
 
 def lag(audio, expected):

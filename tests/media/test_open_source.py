@@ -11,11 +11,11 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keras_bandit.media import AudioFileError, open_source
+from keras_bandit.media import AudioFileError, describe, open_source
 from keras_bandit.media.layouts import LAYOUTS
 from keras_bandit.media.source import clock, cut
 
-from .films import clicks, lag, make_film, on_grid
+from .films import clicks, lag, make_film, on_grid, skip_start
 
 pytestmark = pytest.mark.once
 
@@ -92,6 +92,9 @@ def test_sound_begins_with_the_picture(tmp_path, container, codec, lossless):
         ("ts", "eac3", "5.1(side)", "5.1(side)"),
         ("mkv", "libopus", "5.1", "5.1"),
         ("mov", "pcm_s16le", "mono", "mono"),
+        # Eight planes and more, of which PyAV does not count the end.
+        ("mp4", "aac", "7.1", "7.1"),
+        ("mov", "pcm_s24le", "7.1.4", "7.1.4"),
         # These do not tell.
         ("mkv", "pcm_s16le", "5.1", "unknown"),
         ("mxf", "pcm_s24le", "5.1", "unknown"),
@@ -178,6 +181,100 @@ def test_edit_list_that_ends_early(tmp_path, codec):
     assert not source.warnings
     if codec != "aac":
         np.testing.assert_array_equal(audio, CLICKS[:, :70_001])
+
+
+@pytest.mark.parametrize("picture", [0, 0.48])
+def test_edit_lists_that_skip_the_start(tmp_path, picture):
+    """Of the sound or of the picture, after an empty edit or without."""
+    path = tmp_path / "film.mov"
+    late = round(48000 * picture)
+    times = {"audio_start": 0.25, "video_start": picture}
+    options = {"movie_timescale": "48000"}
+    make_film(path, CLICKS, "pcm_s16le", options=options, **times)
+    skip_start(path, 1, 5001, 5001)
+    skip_start(path, 0, 3 * 512, 3 * 1920)
+    heard = np.pad(CLICKS[:, 5001:], ((0, 0), (12_000, 0)))[:, late:]
+    source = open_source(path)
+    assert source.start_offset == 12_000 - late
+    np.testing.assert_array_equal(read(source), heard)
+    assert not source.warnings
+
+
+def test_edit_list_that_joins_pieces(tmp_path):
+    """FFmpeg places what follows only to a packet: that is told."""
+    path = tmp_path / "film.mov"
+    options = {"movie_timescale": "48000"}
+    make_film(path, CLICKS, "pcm_s24le", options=options, audio_start=0.25)
+    data = bytearray(path.read_bytes())
+    place = data.rindex(b"elst") + 12
+    assert struct.unpack_from(">Ii", data, place) == (12_000, -1)
+    struct.pack_into(">IiIIi", data, place, 24_000, 0, 1 << 16, 24_000, 50_001)
+    path.write_bytes(data)
+    source = open_source(path)
+    audio = read(source)
+    np.testing.assert_array_equal(audio[:, :23_000], CLICKS[:, :23_000])
+    off = lag(audio[:, 24_000:], CLICKS[:, 50_001 : 50_001 + 24_000])
+    assert max(map(abs, off)) <= 1024
+    assert "at 0:00:00.500 an edit list leaves out" in source.warnings[0]
+
+
+def crc(data):
+    """CRC-32 as in MPEG."""
+    rest = 0xFFFFFFFF
+    for byte in data:
+        rest ^= byte << 24
+        for _ in range(8):
+            rest = (rest << 1) ^ (0x104C11DB7 if rest >> 31 else 0)
+    return struct.pack(">I", rest)
+
+
+def test_programs_of_a_transport_stream(tmp_path):
+    """Each sound begins with the picture of its own program."""
+    packets, programs = [], b""
+    for number, start in ((1, 0), (2, 1)):
+        path = tmp_path / f"{number}.ts"
+        table = 0x1000 + number
+        options = {
+            "mpegts_service_id": str(number),
+            "mpegts_pmt_start_pid": str(table),
+            "mpegts_start_pid": str(0x100 * number),
+        }
+        times = {"video_start": start, "audio_start": start + 0.1}
+        audio = CLICKS if number == 1 else -CLICKS[::-1]
+        make_film(path, audio, "ac3", options=options, **times)
+        data = path.read_bytes()
+        found = [data[i : i + 188] for i in range(0, len(data), 188)]
+        # Without the table of programs, which has one.
+        packets += [p for p in found if p[1:3] != b"\x40\0"]
+        programs += struct.pack(">HH", number, 0xE000 | table)
+    table = struct.pack(">BHHBBB", 0, 0xB000 | 17, 1, 0xC1, 0, 0) + programs
+    table = b"\x47\x40\0\x10\0" + table + crc(table)
+    both = tmp_path / "both.ts"
+    both.write_bytes(table.ljust(188, b"\xff") + b"".join(packets))
+    for track, audio in ((1, CLICKS), (2, -CLICKS[::-1])):
+        source = open_source(both, audio_track=track)
+        assert source.start_offset == 4800 - 256
+        late = np.pad(audio, ((0, 0), (4800, 0)))
+        assert lag(read(source), late) == [0, 0]
+    found = [track["start_seconds"] for track in describe(both)["audio"]]
+    assert found == [pytest.approx(0.1 - 256 / 48000, abs=1e-4)] * 2
+
+
+def test_gap_before_the_picture_is_not_told(tmp_path):
+    path = tmp_path / "film.mov"
+    make_film(path, CLICKS, "alac", size=4096, video_start=0.48, skip=[1, 2])
+    source = open_source(path)
+    np.testing.assert_array_equal(read(source), CLICKS[:, 23_040:])
+    assert not source.warnings
+
+
+def test_pictures_of_uneven_length(tmp_path):
+    """Variable frame rate: the sound does not care."""
+    path = tmp_path / "film.mkv"
+    make_film(path, CLICKS, "flac", pause=7)
+    source = open_source(path)
+    np.testing.assert_array_equal(read(source), CLICKS)
+    assert not source.warnings
 
 
 def test_tracks(tmp_path):

@@ -1,5 +1,6 @@
 """A model small enough for any test."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -11,6 +12,9 @@ from keras_bandit.models import (
 )
 
 STEMS = ["speech", "music", "effects"]
+# Tracing takes TensorFlow longer than all steps do without. For tests of what
+# training does; that it can be traced, others show.
+EAGERLY = keras.config.backend() == "tensorflow"
 
 
 def small_bandit(stems=STEMS, dtype=None, **kwargs):

@@ -126,11 +126,22 @@ MODELS = {
 }
 
 
+@pytest.fixture(scope="module")
+def computed():
+    """Finds a model, a waveform and what Keras makes of it, computed once."""
+
+    @functools.cache
+    def compute(model):
+        separator, waveform = MODELS[model](), noise(2, 2, 1500)
+        return separator, waveform, separator.predict_on_batch(waveform)
+
+    return compute
+
+
 @pytest.mark.parametrize("model", ["mrx", "open_unmix"])
 @pytest.mark.parametrize("engine", ENGINES)
-def test_cores_equal_keras(model, engine):
-    separator, waveform = MODELS[model](), noise(2, 2, 1500)
-    expected = separator.predict_on_batch(waveform)
+def test_cores_equal_keras(model, engine, computed):
+    separator, waveform, expected = computed(model)
     core = CoreSeparator.from_separator(separator, engine=engine)
     estimates = core.predict_on_batch(waveform)
     assert list(estimates) == separator.stems

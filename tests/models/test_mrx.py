@@ -15,6 +15,8 @@ from keras_bandit.losses import NegativeSISNR, NegativeSNR
 from keras_bandit.models import AudioSeparator, MRXAudioSeparator
 from keras_bandit.models.mrx.mrx_checkpoint import separator_pairs
 
+from ..called import called
+
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 as_numpy = keras.ops.convert_to_numpy
 NAMES = ["mrx_small", "mrx_default_windows"]
@@ -61,7 +63,7 @@ def targets_of(separator, data):
 def test_estimates_features_and_losses(name, golden, converted):
     data = golden(name)
     separator = converted(name)
-    estimates = separator(data["mixture"])
+    estimates = called(separator, data["mixture"])
     for stem in separator.stems:
         reference = data[f"estimate_every_2th_sample/{stem}"]
         assert_close(as_numpy(estimates[stem])[..., ::2], reference)
@@ -73,17 +75,18 @@ def test_estimates_features_and_losses(name, golden, converted):
     layer = separator.get_layer
     found, encoded = {}, []
     for r in range(len(separator.window_lengths)):
-        x = layer(f"magnitude_{r}")(layer(f"stft_{r}")(data["mixture"]))
-        encoded.append(layer(f"encoder_{r}")(x))
+        x = called(layer(f"stft_{r}"), data["mixture"])
+        x = called(layer(f"magnitude_{r}"), x)
+        encoded.append(called(layer(f"encoder_{r}"), x))
         found[f"_encoders.{r}"] = encoded[r]
     shared = sum(encoded) / len(encoded)
-    lstms = [layer(f"lstm_{i}")(shared) for i in range(len(targets))]
+    lstms = [called(layer(f"lstm_{i}"), shared) for i in range(len(targets))]
     across = sum(lstms) / len(lstms)
     features = keras.ops.concatenate([shared, across], axis=-1)
     found["_cross_net"] = features
     for i, stem in enumerate(separator.stems):
         for r in range(len(encoded)):
-            mask = layer(f"{stem}_mask_{r}")(features)
+            mask = called(layer(f"{stem}_mask_{r}"), features)
             found[f"_decoders.{i}.{r}"] = mask
     for place, ours in found.items():
         (key,) = (
@@ -102,7 +105,8 @@ def test_estimates_features_and_losses(name, golden, converted):
 def test_mixture_consistency(mode, golden, converted):
     data = golden("mrx_default_windows")
     separator = consistent(converted("mrx_default_windows"), mode)
-    estimates = {k: as_numpy(v) for k, v in separator(data["mixture"]).items()}
+    estimates = called(separator, data["mixture"])
+    estimates = {k: as_numpy(v) for k, v in estimates.items()}
     for stem, estimate in estimates.items():
         reference = data[f"consistency_{mode}_every_6th_sample/{stem}"]
         assert_close(estimate[..., ::6], reference)
@@ -199,7 +203,7 @@ def test_preset_and_selection(tmp_path):
     separator = small(mixture_consistency="music_sfx")
     mixture = np.random.default_rng(0).normal(0, 0.1, (1, 2, 1000))
     mixture = mixture.astype("float32")
-    estimates = separator(mixture)
+    estimates = called(separator, mixture)
     separator.save_to_preset(tmp_path / "preset")
     copy = AudioSeparator.from_preset(tmp_path / "preset")
     assert copy.get_config() == separator.get_config()
@@ -207,7 +211,7 @@ def test_preset_and_selection(tmp_path):
     assert only.target_lufs == -27.0
     for other in (copy, only):
         np.testing.assert_array_equal(
-            as_numpy(other(mixture)["sfx"]), as_numpy(estimates["sfx"])
+            as_numpy(called(other, mixture)["sfx"]), as_numpy(estimates["sfx"])
         )
 
 

@@ -12,7 +12,8 @@ from keras_bandit.models.record import describe_model
 from keras_bandit.training import FeatureLearner
 from keras_bandit.training.feature_cache import encoder_of
 
-from .conftest import small_bandit, small_bsrnn
+from ..called import called
+from .conftest import EAGERLY, small_bandit, small_bsrnn
 
 OPTIONS = {"normalize_recording": "rms_peak", "standardize_spectrogram": True}
 MODELS = {"bandit": small_bandit, "bsrnn": small_bsrnn}
@@ -50,9 +51,9 @@ def estimates_of(separator, audio, scale=1.0, **options):
 def test_masks_of_ones_return_the_mixture(model, batch):
     separator = with_masks_of_ones(MODELS[model](**OPTIONS))
     mixture = batch[0]
-    for stem, estimate in separator(mixture).items():  # as in training
+    for stem, estimate in called(separator, mixture).items():  # as in training
         np.testing.assert_allclose(as_numpy(estimate), mixture, atol=1e-6)
-        masked = separator([mixture])["spectrogram"][stem]
+        masked = called(separator, [mixture])["spectrogram"][stem]
         target = separator.domains({stem: mixture})["spectrogram"][stem]
         np.testing.assert_allclose(
             as_numpy(masked), as_numpy(target), atol=1e-6
@@ -81,7 +82,7 @@ def test_stems_scale_with_the_recording(model):
 def test_silence_is_silent(model):
     separator = MODELS[model](**OPTIONS)
     silence = np.zeros((2, 1000), "float32")
-    for estimate in separator(silence[None]).values():
+    for estimate in called(separator, silence[None]).values():
         assert not as_numpy(estimate).any()
     for estimate in estimates_of(separator, silence).values():
         assert not estimate.any()
@@ -90,9 +91,10 @@ def test_silence_is_silent(model):
 def test_bandit_still_separates_channels_independently():
     separator, audio = small_bandit(**OPTIONS), noise()
     audio[1] *= 0.01
-    stereo = as_numpy(separator(audio[None])["music"])[0]
+    stereo = as_numpy(called(separator, audio[None])["music"])[0]
     for channel in range(2):
-        mono = as_numpy(separator(audio[None, channel : channel + 1])["music"])
+        one = audio[None, channel : channel + 1]
+        mono = as_numpy(called(separator, one)["music"])
         np.testing.assert_allclose(mono[0, 0], stereo[channel], atol=1e-6)
 
 
@@ -100,7 +102,8 @@ def test_bandit_still_separates_channels_independently():
 def test_a_model_learns_and_comes_back(model, batch, tmp_path):
     separator = MODELS[model](**OPTIONS)
     before = separator.get_weights()
-    separator.compile(keras.optimizers.SGD(0.1), loss=L1())
+    # TensorFlow's functions of these options: the multitask recipe's test.
+    separator.compile(keras.optimizers.SGD(0.1), loss=L1(), run_eagerly=EAGERLY)
     separator.fit(*batch, verbose=0)
     after = separator.get_weights()
     assert all(np.isfinite(x).all() for x in after)
@@ -110,11 +113,11 @@ def test_a_model_learns_and_comes_back(model, batch, tmp_path):
     assert copy.get_config() == separator.get_config()
     stem = separator.stems[-1]
     only = separator.with_stems([stem])
-    expected = as_numpy(separator(batch[0])[stem])
+    expected = as_numpy(called(separator, batch[0])[stem])
     for other in (copy, only):
         assert other.normalize_recording == "rms_peak"
         np.testing.assert_allclose(
-            as_numpy(other(batch[0])[stem]), expected, atol=1e-6
+            as_numpy(called(other, batch[0])[stem]), expected, atol=1e-6
         )
     # Options of a preset from before, and off by default.
     plain = AudioSeparator.from_preset(
@@ -132,17 +135,18 @@ def test_a_model_learns_and_comes_back(model, batch, tmp_path):
     assert "normalize_recording" not in describe_model(former)
     assert OPTIONS.items() <= describe_model(copy).items()
     np.testing.assert_array_equal(
-        as_numpy(former(batch[0])[stem]), as_numpy(plain(batch[0])[stem])
+        as_numpy(called(former, batch[0])[stem]),
+        as_numpy(called(plain, batch[0])[stem]),
     )
 
 
 def test_features_that_are_cached_are_standardized(batch):
     separator, mixture = small_bandit(**OPTIONS), batch[0]
-    features = as_numpy(encoder_of(separator)(mixture))
+    features = as_numpy(called(encoder_of(separator), mixture))
     features = features.reshape(len(mixture), -1, *features.shape[1:])
     learner = FeatureLearner(separator)
-    estimates = learner({"features": features, "waveform": mixture})
-    for stem, expected in separator(mixture).items():
+    estimates = called(learner, {"features": features, "waveform": mixture})
+    for stem, expected in called(separator, mixture).items():
         np.testing.assert_allclose(
             as_numpy(estimates[stem]), as_numpy(expected), atol=1e-6
         )

@@ -13,14 +13,19 @@ from keras_bandit.models import (
     BSRNNBackbone,
 )
 
-from .conftest import STEMS, small_bandit, small_bsrnn
+from ..called import called
+from .conftest import EAGERLY, STEMS, small_bandit, small_bsrnn
 
 
 def outputs(separator, mixture):
-    """`{stem: NumPy array}`."""
+    """`{stem: NumPy array}`, the same to the bit whatever else is computed."""
+    return as_arrays(separator(mixture))
+
+
+def as_arrays(estimates):
     return {
         stem: keras.ops.convert_to_numpy(estimate)
-        for stem, estimate in separator(mixture).items()
+        for stem, estimate in estimates.items()
     }
 
 
@@ -52,23 +57,25 @@ def test_outputs_have_the_inputs_shape(make, batch):
     assert set(separator.output["waveform"]) == set(separator.stems)
     for samples in (1, 63, 64, 1000):
         mixture = batch[0][..., :samples]
-        for estimate in outputs(separator, mixture).values():
+        for estimate in as_arrays(called(separator, mixture)).values():
             assert estimate.shape == mixture.shape
             assert np.isfinite(estimate).all()
 
 
 def test_bandit_separates_channels_independently(bandit, batch):
     mixture, _ = batch
-    stereo = outputs(bandit, mixture)
+    stereo = as_arrays(called(bandit, mixture))
     for channel in range(2):
-        mono = outputs(bandit, mixture[:, channel : channel + 1])
+        alone = mixture[:, channel : channel + 1]
+        mono = as_arrays(called(bandit, alone))
         for stem in STEMS:
             error = mono[stem][:, 0] - stereo[stem][:, channel]
             assert np.abs(error).max() < 1e-6  # other products, same values
 
 
 def test_silence_stays_silent(bandit):
-    for estimate in outputs(bandit, np.zeros((1, 1, 700), "float32")).values():
+    silence = np.zeros((1, 1, 700), "float32")
+    for estimate in as_arrays(called(bandit, silence)).values():
         assert not estimate.any()
 
 
@@ -85,7 +92,7 @@ def test_mixed_precision_keeps_spectra_in_float32(dtype, batch):
     separator = small_bandit(dtype=dtype)
     reference = small_bandit()
     reference.set_weights(weights(separator))
-    estimates = separator([batch[0]])
+    estimates = called(separator, [batch[0]])
     for values in estimates.values():
         for value in values.values():
             assert keras.backend.standardize_dtype(value.dtype) == "float32"
@@ -268,7 +275,7 @@ def test_fit_lowers_the_loss_and_logs_each_stem(bandit, batch):
 
 def test_evaluate_is_the_loss_of_the_masked_spectrograms(bandit, batch):
     mixture, targets = batch
-    compile_(bandit)
+    compile_(bandit, run_eagerly=EAGERLY)
     estimates = bandit([mixture])
     waveforms = {stem: targets[stem] for stem in STEMS}
     truth = {
@@ -293,7 +300,8 @@ def test_one_batch_methods(bandit, batch):
 
 
 def test_an_ordinary_keras_loss_sees_waveforms(bandit, batch):
-    compile_(bandit, loss="mse", metrics={"speech": ["mae"]})
+    metrics = {"speech": ["mae"]}
+    compile_(bandit, loss="mse", metrics=metrics, run_eagerly=EAGERLY)
     value = bandit.evaluate(*batch, batch_size=4, verbose=0, return_dict=True)
     expected = sum(
         np.mean((estimate - batch[1][stem]) ** 2)
@@ -311,7 +319,7 @@ def test_custom_separation_loss(bandit, batch):
         def spectrogram_distance(self, target, estimate):
             return keras.ops.zeros_like(target[:, 0, 0, 0, 0])
 
-    compile_(bandit, loss=WaveformPeak())
+    compile_(bandit, loss=WaveformPeak(), run_eagerly=EAGERLY)
     value = bandit.evaluate(*batch, batch_size=4, verbose=0)
     expected = sum(
         np.abs(estimate - batch[1][stem]).max((1, 2)).mean()
@@ -475,7 +483,7 @@ def test_few_predictions_are_not_traced(bandit, batch):
 def test_frozen_encoder_does_not_move(make, batch):
     separator = make()
     separator.backbone.trainable = False
-    compile_(separator)
+    compile_(separator, run_eagerly=EAGERLY)
     before = weights(separator.backbone)
     decoders = weights(separator)[len(before) :]
     separator.fit(*batch, epochs=2, verbose=0)
@@ -510,7 +518,7 @@ def test_gradient_of_a_frozen_encoder_is_not_computed(trainable, batch):
     project = block.projection.call
     block.projection.call = lambda x, **_: CountBackward()(project(x))
     bandit.backbone.trainable = trainable
-    compile_(bandit)
+    compile_(bandit, run_eagerly=EAGERLY)
     CountBackward.reached = 0
     bandit.train_on_batch(*batch)
     assert bool(CountBackward.reached) == trainable
@@ -577,7 +585,7 @@ def test_keras_file_of_a_model_that_was_never_fitted(bandit, tmp_path):
 
 
 def test_keras_file_round_trip_with_compilation(bandit, batch, tmp_path):
-    compile_(bandit, metrics=[SNR()])
+    compile_(bandit, metrics=[SNR()], run_eagerly=EAGERLY)
     bandit.fit(*batch, verbose=0)
     bandit.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")

@@ -1,5 +1,6 @@
 """Recipes as modules, and the tiny presets that several of them begin with."""
 
+import functools
 import importlib.util
 import sys
 import types
@@ -32,6 +33,21 @@ def load(monkeypatch):
 
     monkeypatch.setattr(recipe, "open_tracks", small.prepared)
     return importlib.import_module
+
+
+@pytest.fixture
+def eagerly(monkeypatch):
+    """Recipes run without tracing on TensorFlow: most of their time.
+
+    For tests of what a recipe does: those without it trace the same training.
+    """
+    import keras
+
+    if keras.config.backend() == "tensorflow":
+        compile_ = functools.partialmethod(
+            keras.Model.compile, run_eagerly=True
+        )
+        monkeypatch.setattr(keras.Model, "compile", compile_)
 
 
 @pytest.fixture(scope="session")

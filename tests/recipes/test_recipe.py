@@ -17,7 +17,7 @@ CONFIG = {
     "preset": "p",
     "batch_size": 16,
     "learning_rate": 1e-3,
-    "warmup_steps": 0,
+    "gain_db": 6.0,
     "initial": None,
     "stems": ["speech", "music"],
     "mixed": False,
@@ -47,9 +47,9 @@ def test_what_is_given_replaces_the_defaults():
 
 
 def test_none_and_zero():
-    config = start("--preset", "none", "--warmup-steps", "0").config
+    config = start("--preset", "none", "--gain-db", "0").config
     assert config["preset"] is None
-    assert config["warmup_steps"] == 0
+    assert config["gain_db"] == 0
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_none_and_zero():
         ("--learning-rate=nan", "must be positive; got nan"),
         ("--learning-rate=inf", "must be positive; got inf"),
         ("--learning-rate=-1", "must be positive; got -1"),
-        ("--warmup-steps=-1", "--warmup-steps: must be at least 0; got -1"),
+        ("--gain-db=-1", "--gain-db: must be at least 0; got -1"),
     ],
 )
 def test_numbers_out_of_range(option, message, capsys):

@@ -15,6 +15,7 @@ STEMS = ["speech", "music", "effects"]
 @pytest.fixture(scope="module")
 def recipe():
     pytest.importorskip("grain")
+    pytest.importorskip("matplotlib")  # the extra `plot`
     return importlib.import_module("train_tiny")
 
 
@@ -52,10 +53,12 @@ def test_training_clips_have_seeds_of_their_own(recipe, config, monkeypatch):
         seeds.append(tuple(seed))
         return dict.fromkeys(STEMS, np.zeros((1, 33075)))
 
-    monkeypatch.setattr("recipe.film_clip", clip)
+    monkeypatch.setattr("train_tiny.film_clip", clip)
     recipe.training_data(config | {"clips": 3}, seed=5)
-    # The demo separates [0, …].
     assert seeds == [(1, 5), (2, 5), (3, 5)]
+    seeds.clear()
+    recipe.scenes(config | {"scenes": 2}, seed=5)
+    assert seeds == [(0, 5, 0), (0, 5, 1)]
 
 
 def test_schedule_stops_on_time_and_ends_on_small_steps(recipe, monkeypatch):
@@ -85,8 +88,12 @@ def test_schedule_stops_on_time_and_ends_on_small_steps(recipe, monkeypatch):
 
 def test_short_run_writes_a_preset(recipe, config, tmp_path, capsys):
     output = tmp_path / "tiny"
-    recipe.main(["--seconds", "1", "--output", str(output)], config)
+    # It may have learnt nothing, status 1.
+    options = ["--seconds", "1", "--output", str(output)]
+    assert recipe.main(options, config) in (0, 1)
     assert AudioSeparator.from_preset(output).stems == STEMS
+    assert (output / "scenes" / "spectrograms.png").exists()
+    assert "estimate_speech.wav" in {p.name for p in output.rglob("*.wav")}
     with pytest.raises(SystemExit, match="2"):
         recipe.main(["--seconds", "1", "--output", str(output)], config)
     assert "must be new" in capsys.readouterr().err

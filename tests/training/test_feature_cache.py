@@ -44,7 +44,10 @@ class Batches(tiny.keras.utils.PyDataset):
 def compiled(model):
     # SGD: Adam makes the smallest differences large.
     model.compile(
-        tiny.keras.optimizers.SGD(0.1), loss=L1SNR(), metrics=[SISNR()]
+        tiny.keras.optimizers.SGD(0.1),
+        loss=L1SNR(),
+        metrics=[SISNR()],
+        run_eagerly=tiny.EAGERLY,
     )
     return model
 

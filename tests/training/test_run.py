@@ -143,7 +143,9 @@ def dense(units=3):
     model = keras.Sequential(
         [keras.Input((2,)), keras.layers.Dense(units), keras.layers.Dense(1)]
     )
-    model.compile(keras.optimizers.Adam(0.1), loss="mse")
+    model.compile(
+        keras.optimizers.Adam(0.1), loss="mse", run_eagerly=tiny.EAGERLY
+    )
     return model
 
 

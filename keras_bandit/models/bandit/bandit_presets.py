@@ -140,7 +140,7 @@ BANDIT_PRESETS = [
     # Made by `recipes/bandit_demo.py`.
     _bandit(
         "bandit_demo",
-        "A demonstration trained on rendered clips, not for films.",
+        "A demonstration trained on natural sounds, not for films.",
         "musical",
         24,
         separator={"mlp_dim": 32},

@@ -52,8 +52,8 @@ class BSRNNBackbone(StopsGradientWhenFrozen, keras_hub.models.Backbone):
         num_channels: int. Channels of the spectrogram.
         encoders: `{stem: keras.Model}` to share, or `None`. Stems without one
             get a new encoder with initial weights.
-        num_bands, n_fft, sample_rate, embed_dim, rnn_dim, num_pairs, rnn_type,
-            dtype: as of `BanditBackbone`; BSRNN has `"lstm"`.
+        num_bands, n_fft, sample_rate, embed_dim: as of `BanditBackbone`.
+        rnn_dim, num_pairs, rnn_type, dtype: likewise; BSRNN has `"lstm"`.
 
     Call arguments:
         spectrogram: `(batch, num_channels, frames, bins, 2)` float32.

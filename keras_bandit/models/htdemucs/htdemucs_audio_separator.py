@@ -43,8 +43,8 @@ class HTDemucsAudioSeparator(HybridDemucsAudioSeparator):
         sample_rate: int. Hz.
         bottom_channels: int. Size of the transformer's tokens; 0: the last
             encoder layer's channels.
-        transformer_layers, transformer_heads, transformer_expansion,
-            transformer_dropout, cross_first: see `CrossTransformer`.
+        transformer_layers, transformer_heads: see `CrossTransformer`.
+        transformer_expansion, transformer_dropout, cross_first: likewise.
         depth, dconv_mode, dconv_compression: see `HybridNetwork`.
         chunk_seconds: float. The length that the network is trained at, 7.8
             in released models, and computes.
