@@ -43,7 +43,7 @@ class SeparationOptions:
 
     Args:
         mixture_consistency, chunk_seconds, hop_seconds: see `separate`.
-        batch_size, shifts, seed: likewise.
+        batch_size, shifts, seed: see `separate`.
 
     What is written:
 

@@ -97,6 +97,8 @@ class OpenVINORuntime:
         }
         if THREADS in os.environ:
             options["INFERENCE_NUM_THREADS"] = int(os.environ[THREADS])
+            # Else every process takes the first processor.
+            options["ENABLE_CPU_PINNING"] = False
         if self._cache_dir is None:
             return core.compile_model(model, DEVICE, options)
         with _staged(os.path.abspath(self._cache_dir)) as staging:

@@ -53,7 +53,7 @@ class BSRNNBackbone(StopsGradientWhenFrozen, keras_hub.models.Backbone):
         encoders: `{stem: keras.Model}` to share, or `None`. Stems without one
             get a new encoder with initial weights.
         num_bands, n_fft, sample_rate, embed_dim: as of `BanditBackbone`.
-        rnn_dim, num_pairs, rnn_type, dtype: likewise; BSRNN has `"lstm"`.
+        rnn_dim, num_pairs, rnn_type, dtype: as there; BSRNN has `"lstm"`.
 
     Call arguments:
         spectrogram: `(batch, num_channels, frames, bins, 2)` float32.

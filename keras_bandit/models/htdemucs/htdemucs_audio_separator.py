@@ -44,7 +44,7 @@ class HTDemucsAudioSeparator(HybridDemucsAudioSeparator):
         bottom_channels: int. Size of the transformer's tokens; 0: the last
             encoder layer's channels.
         transformer_layers, transformer_heads: see `CrossTransformer`.
-        transformer_expansion, transformer_dropout, cross_first: likewise.
+        transformer_expansion, transformer_dropout, cross_first: see it, too.
         depth, dconv_mode, dconv_compression: see `HybridNetwork`.
         chunk_seconds: float. The length that the network is trained at, 7.8
             in released models, and computes.

@@ -45,9 +45,9 @@ class HybridDemucsAudioSeparator(AudioSeparator):
         sample_rate: int. Hz.
         n_fft: int, power of two. Frame length; hops are a quarter of it.
         channels, growth, depth, norm_starts, norm_groups: see `HybridNetwork`.
-        dconv_mode, dconv_depth, dconv_compression, dconv_scale: likewise.
-        dconv_lstm, dconv_attention, embedding: likewise.
-        band_ratios, banded_depth, torchaudio_norm: likewise.
+        dconv_mode, dconv_depth, dconv_compression, dconv_scale: see it, too.
+        dconv_lstm, dconv_attention, embedding: see it, too.
+        band_ratios, banded_depth, torchaudio_norm: see it, too.
         complex_as_channels: bool. Whether the frequency branch sees and
             returns real and imaginary parts ("cac"); else magnitudes, which
             get the mixture's phase.
