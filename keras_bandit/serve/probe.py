@@ -35,7 +35,8 @@ def examine(path, max_seconds):
         ValueError: if it is more than is taken.
     """
     from keras_bandit.media import open_source
-    from keras_bandit.media.film import FilmTrack, open_container, picture
+    from keras_bandit.media.film import open_container, picture
+    from keras_bandit.media.film_track import FilmTrack
 
     source = open_source(path)
     seconds = source.duration_seconds

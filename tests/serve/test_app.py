@@ -56,7 +56,7 @@ def test_an_upload_becomes_stems(server, clip, tmp_path):
     assert job["title"] == "<b>film.wav"
     stems = ["speech", "music", "effects", "mne", "residual"]
     assert job["sounds"] == ["original", *stems]
-    assert list(job["files"]) == [*stems, "report"]
+    assert list(job["files"]) == [*stems, "report", "page"]
     options = {"mne": True, "residual": True, "report": True}
     done = separate_file(clip, tmp_path / "own", Quick(), **options)
     address = f"/api/jobs/{job['id']}"

@@ -21,7 +21,7 @@ const EXTRAS = {
   report: "Report of loudness and peaks",
   remux: "Of films: a copy with the stems as tracks",
 };
-const FILES = { film: "Film with the stems as tracks", report: "Report" };
+const FILES = { film: "Film with the stems as tracks", report: "Report (JSON)", page: "Report (page)" };
 const KEY = "keras-bandit-jobs";
 const SECONDS_BETWEEN_LOOKS = 0.7;
 
