@@ -25,6 +25,7 @@ LEVELS = [
     {"export"},
     {"convert", "inference", "data"},
     {"bulk", "evaluation", "training"},
+    {"serve"},
     {"cli"},
     {"__main__"},
 ]
@@ -44,6 +45,7 @@ CLI_LEVELS = [
         "prepare",
         "presets",
         "separate",
+        "serve",
     },
     {"__init__"},
 ]

@@ -21,6 +21,7 @@ from keras_bandit.cli.info import add_info
 from keras_bandit.cli.prepare import add_prepare
 from keras_bandit.cli.presets import add_presets
 from keras_bandit.cli.separate import add_separate
+from keras_bandit.cli.serve import add_serve
 
 
 def build_parser():
@@ -32,6 +33,7 @@ def build_parser():
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_separate(commands)
+    add_serve(commands)
     add_bulk(commands)
     add_info(commands)
     add_presets(commands)

@@ -1,0 +1,1 @@
+"""A web page on one's own machine: a film in, stems to hear, see and download."""

@@ -1,0 +1,61 @@
+"""What `keras-bandit serve` refuses before it listens."""
+
+import os
+import pathlib
+import socket
+
+import pytest
+
+from keras_bandit import cli
+
+from .command_line import error_line
+
+pytestmark = pytest.mark.once
+
+OWN = ["serve", "--preset", "bandit_demo", "--jobs", "jobs", "--port", "0"]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "a.example"])
+def test_the_network_is_not_let_in_by_accident(host, capsys):
+    assert cli.main([*OWN, "--host", host]) == 2
+    assert "--token new" in error_line(capsys)
+    assert not os.listdir()
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (["--preset", "bandit_musical64"], "no trained weights"),
+        (["--preset", "nothing"], "no such directory"),
+        (["--preset", "bandit_demo"], "two presets are called bandit_demo"),
+        (["--root", "nowhere"], "nowhere"),
+        (["--port", "65536"], "--port"),
+        (["--max-hours", "0"], "--max-hours"),
+        (["--keep-days", "nan"], "--keep-days"),
+        (["--auth", "user"], "USER:PASSWORD"),
+        (["--engine", "keras", "--precision", "bfloat16"], "bfloat16"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_bad_argument_is_one_line(args, line, capsys):
+    assert cli.main([*OWN, *args]) == 2
+    assert line in error_line(capsys)
+
+
+def test_a_port_that_is_taken_is_one_line(capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert cli.main([*OWN[:-1], port]) == 2
+    assert f"port {port}: " in error_line(capsys)
+
+
+def test_a_file_is_no_folder_of_jobs(capsys):
+    pathlib.Path("jobs").write_text("mine")
+    assert cli.main(OWN) == 2
+    assert "not a directory" in error_line(capsys)
+    assert pathlib.Path("jobs").read_text() == "mine"

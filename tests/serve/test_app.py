@@ -1,0 +1,416 @@
+"""The server's answers, of a model that is quick."""
+
+import concurrent.futures
+import io
+import json
+import statistics
+import time
+import urllib.parse
+import zipfile
+
+import numpy as np
+import pytest
+import requests
+import soundfile
+
+from ..media.films import clicks, make_film
+from .fakes import Quick, Running, write
+
+pytestmark = pytest.mark.once
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server that several tests share, with a folder to pick from."""
+    folder = tmp_path_factory.mktemp("serve")
+    root = folder / "root"
+    (root / "films").mkdir(parents=True)
+    write(root / "films" / "picked.wav")
+    (folder / "secret.wav").write_bytes(b"secret")
+    (root / "out.wav").symlink_to(folder / "secret.wav")
+    from keras_bandit.serve.safety import Root
+
+    jobs = folder / "jobs"
+    with Running(jobs, root=Root(root), max_seconds=3600.0) as running:
+        yield running
+
+
+def entries(server):
+    """Names in the folder of jobs."""
+    return {p.name for p in server.store.folder.iterdir()} - {".lock"}
+
+
+@pytest.fixture
+def clip(tmp_path):
+    return write(tmp_path / "clip.wav", seconds=1.0, channels=2)
+
+
+def test_an_upload_becomes_stems(server, clip, tmp_path):
+    from keras_bandit.inference import separate_file
+
+    extras = {"model": "quick", "extras": ["mne", "residual", "report"]}
+    answer = server.upload(clip, "../<b>film.wav", json.dumps(extras))
+    assert answer.status_code == 201, answer.text
+    job = server.wait(answer.json()["id"])
+    assert job["state"] == "done", job["error"]
+    assert job["title"] == "<b>film.wav"
+    stems = ["speech", "music", "effects", "mne", "residual"]
+    assert job["sounds"] == ["original", *stems]
+    assert list(job["files"]) == [*stems, "report", "page"]
+    options = {"mne": True, "residual": True, "report": True}
+    done = separate_file(clip, tmp_path / "own", Quick(), **options)
+    address = f"/api/jobs/{job['id']}"
+    for name, path in done.paths.items():
+        given = server.ask("GET", f"{address}/files/{name}")
+        assert given.content == path.read_bytes(), name
+        header = given.headers["content-disposition"]
+        assert header.startswith("attachment; filename*=utf-8''%3Cb%3Efilm_")
+    content = server.ask("GET", f"{address}/zip").content
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.testzip() is None
+        for name, path in done.paths.items():
+            inside = f"<b>film_{path.name}"
+            assert archive.read(inside) == path.read_bytes(), name
+
+
+def test_pieces_join_to_the_sound(server, tmp_path):
+    long = write(tmp_path / "long.wav", seconds=17.0, channels=2)
+    job = server.wait(server.upload(long).json()["id"])
+    for name, gain in (("original", 1.0), ("speech", 0.5)):
+        pieces = []
+        while True:
+            address = f"/api/jobs/{job['id']}/sounds/{name}/{len(pieces)}"
+            answer = server.ask("GET", address)
+            if answer.status_code == 404:
+                break
+            pieces.append(soundfile.read(io.BytesIO(answer.content))[0])
+        assert [len(piece) for piece in pieces] == [64000, 64000, 8000]
+        expected = gain * soundfile.read(long)[0]
+        np.testing.assert_allclose(
+            np.concatenate(pieces), expected, atol=2 / 2**15
+        )
+
+
+def test_a_file_of_the_server_can_be_picked(server):
+    listed = server.ask("GET", "/api/root").json()
+    assert [entry["name"] for entry in listed] == ["films"]
+    answer = server.ask(
+        "POST", "/api/jobs", params={"path": "films/picked.wav"}
+    )
+    job = server.wait(answer.json()["id"])
+    assert (job["state"], job["title"]) == ("done", "picked.wav")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../secret.wav", "out.wav", "/etc/passwd", "films/%2e%2e/x", "films", ""],
+)
+def test_nothing_else_can_be_picked(server, path):
+    before = entries(server)
+    answer = server.ask("POST", "/api/jobs", params={"path": path})
+    assert answer.status_code == 404
+    assert "secret" not in answer.text
+    assert entries(server) == before
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/page/../../../../pyproject.toml",
+        "/page/%2e%2e/app.py",
+        "/page/..%2fapp.py",
+        "/page//etc/passwd",
+        "/api/jobs/..",
+        "/api/jobs/%2e%2e%2f%2e%2e",
+        "/api/jobs/{id}/files/..%2f..%2fjob.json",
+        "/api/jobs/{id}/files/%2e%2e",
+        "/api/jobs/{id}/files/..%2finput",
+        "/api/jobs/{id}/files/%2fetc%2fpasswd",
+        "/api/jobs/{id}/files/job.json",
+        "/api/jobs/{id}/look/..%2f..%2fjob",
+        "/api/jobs/{id}/look/look.json",
+        "/api/jobs/{id}/sounds/..%2finput/0",
+        "/api/jobs/{id}/sounds/speech/-1",
+        "/api/jobs/{id}/sounds/speech/99999999999999999999",
+        "/api/jobs/{id}/picture",
+    ],
+)
+def test_no_other_path_can_be_read(server, clip, path):
+    job = server.wait(server.upload(clip).json()["id"])
+    # `requests` would resolve "..": the bytes go as they are.
+    request = requests.Request("GET", server.address).prepare()
+    request.url = server.address + path.replace("{id}", job["id"])
+    with requests.Session() as session:
+        answer = session.send(request, timeout=30)
+    assert answer.status_code in (400, 404), answer.text[:200]
+
+
+def test_a_link_in_a_jobs_folder_is_not_followed(server, clip, tmp_path):
+    job = server.wait(server.upload(clip).json()["id"])
+    stem = server.store.folder / job["id"] / "stems" / "speech.wav"
+    stem.unlink()
+    stem.symlink_to(clip)
+    answer = server.ask("GET", f"/api/jobs/{job['id']}/files/speech")
+    assert answer.status_code == 404
+
+
+def flac_of_zeros(path, seconds):
+    """A small file of a long silence."""
+    block = np.zeros(48000 * 60, "int16")
+    with soundfile.SoundFile(path, "w", 48000, 1, "PCM_16") as file:
+        for _ in range(round(seconds / 60)):
+            file.write(block)
+    return path
+
+
+def poisoned(kind, path):
+    """Writes a file that is not what it seems."""
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.txt", "a" * 10_000)
+    elif kind == "text":
+        path.write_text("not a film\n")
+    elif kind == "list":  # of another file, which its sender may not read
+        make_film(path.with_name("secret.ts"), clicks(), "mp2")
+        path.write_text(
+            "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n"
+            f"file://{path.with_name('secret.ts')}\n#EXT-X-ENDLIST\n"
+        )
+    elif kind == "ffconcat":
+        make_film(path.with_name("secret.ts"), clicks(), "mp2")
+        path.write_text("ffconcat version 1.0\nfile secret.ts\n")
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "header":  # 100 hours, all but the header missing
+        write(path, seconds=0.1)
+        content = bytearray(path.read_bytes())
+        size = 100 * 3600 * 8000 * 2
+        content[40:44] = (size % 2**32).to_bytes(4, "little")
+        path.write_bytes(content)
+    elif kind == "bomb":
+        flac = path.with_suffix(".flac")
+        flac_of_zeros(flac, 2 * 3600).rename(path)
+    elif kind == "nan":
+        audio = np.full(800, np.nan, "float32")
+        soundfile.write(path, audio, 8000, subtype="FLOAT")
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind", ["zip", "text", "list", "ffconcat", "empty", "header", "bomb"]
+)
+def test_a_poisoned_upload_is_one_clear_message(server, tmp_path, kind):
+    before = entries(server)
+    path = poisoned(kind, tmp_path / "poison.wav")
+    answer = server.upload(path, "poison.wav")
+    if answer.status_code == 201:  # only reading tells
+        job = server.wait(answer.json()["id"])
+        assert job["state"] == "failed"
+        error = job["error"]
+        server.ask("DELETE", f"/api/jobs/{job['id']}")
+    else:
+        assert answer.status_code == 422
+        error = answer.json()["error"]
+    assert error
+    assert "\n" not in error
+    assert str(server.store.folder) not in error
+    assert entries(server) == before
+
+
+def test_what_only_reading_tells_is_said_of_the_job(server, tmp_path):
+    path = poisoned("nan", tmp_path / "nan.wav")
+    job = server.wait(server.upload(path, "nan.wav").json()["id"])
+    assert job["state"] == "failed"
+    assert job["error"].startswith("nan.wav: audio must be finite")
+
+
+def test_the_length_and_the_size_are_limited(tmp_path, clip):
+    with Running(tmp_path / "jobs", max_bytes=1000, max_seconds=0.5) as server:
+        answer = server.upload(clip)
+        assert answer.status_code == 413
+        assert "too large" in answer.json()["error"]
+
+        def chunks():  # of no announced length
+            while True:
+                yield b"x" * 500
+
+        try:
+            answer = server.ask("POST", "/api/jobs", data=chunks())
+            assert answer.status_code == 413
+        except requests.ConnectionError:
+            pass  # closed before all was sent
+        short = write(tmp_path / "short.wav", seconds=0.6, rate=500)
+        answer = server.upload(short, "short.wav")
+        assert answer.status_code == 422
+        assert "hours long" in answer.json()["error"]
+        assert entries(server) == set()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        "{",
+        "[]",
+        "[" * 100_000,
+        '{"model": "../x"}',
+        '{"model": ["quick"]}',
+        '{"stems": ["speech", "../x"]}',
+        '{"stems": []}',
+        '{"stems": "speech"}',
+        '{"quality": "best"}',
+        '{"format": {"a": 1}}',
+        '{"extras": ["overwrite"]}',
+    ],
+    ids=lambda text: text[:20],
+)
+def test_a_request_is_checked(server, clip, request_):
+    before = entries(server)
+    # Too long for an address: refused before it is read.
+    answer = server.upload(clip, request=request_[:30_000])
+    assert answer.status_code == 400
+    assert entries(server) == before
+
+
+@pytest.mark.parametrize(
+    ("model", "error"),
+    [("dies", "the process that computes ended"), ("bad", "cannot load")],
+)
+def test_a_job_that_fails_says_why_and_the_next_one_runs(
+    server, clip, model, error
+):
+    request = json.dumps({"model": model})
+    failing = server.upload(clip, request=request).json()["id"]
+    after = server.upload(clip).json()["id"]
+    assert error in server.wait(failing)["error"]
+    assert server.wait(after)["state"] == "done"
+
+
+def test_cancel_works_at_once_and_leaves_nothing(server, tmp_path):
+    before = entries(server)
+    clip = write(tmp_path / "clip.wav", seconds=60.0)
+    slow = json.dumps({"model": "slow"})
+    runs = server.upload(clip, request=slow).json()["id"]
+    waits = server.upload(clip, request=slow).json()["id"]
+    last = server.upload(write(tmp_path / "last.wav")).json()["id"]
+    job = server.wait(runs, "running")
+    while job["stage"] != "separating" or not job["progress"]:
+        job = server.ask("GET", f"/api/jobs/{runs}").json()
+    assert server.ask("GET", f"/api/jobs/{waits}").json()["ahead"] == 1
+    began = time.monotonic()
+    assert server.ask("DELETE", f"/api/jobs/{runs}").status_code == 204
+    assert server.ask("DELETE", f"/api/jobs/{waits}").status_code == 204
+    assert time.monotonic() - began < 5
+    assert server.ask("GET", f"/api/jobs/{runs}").status_code == 404
+    assert server.wait(last)["state"] == "done"
+    assert entries(server) == before | {last}
+
+
+def test_a_server_that_ends_goes_on_where_it_was(tmp_path):
+    clip = write(tmp_path / "clip.wav", seconds=5.0)
+    folder = tmp_path / "jobs"
+    with Running(folder) as server:
+        slow = json.dumps({"model": "slow"})
+        name = server.upload(clip, request=slow).json()["id"]
+        second = server.upload(clip).json()["id"]
+        job = server.wait(name, "running")
+        while job["stage"] != "separating" or not job["progress"]:
+            job = server.ask("GET", f"/api/jobs/{name}").json()
+    with Running(folder) as server:
+        assert server.wait(name)["state"] == "done"
+        assert server.wait(second)["state"] == "done"
+        first, other = (
+            server.ask("GET", f"/api/jobs/{n}/files/speech").content
+            for n in (name, second)
+        )
+        assert first == other
+
+
+def test_fifty_jobs_of_twenty_clients_are_not_lost(tmp_path):
+    clip = write(tmp_path / "clip.wav", seconds=0.2)
+    with Running(tmp_path / "jobs") as server:
+        busy = server.upload(
+            write(tmp_path / "busy.wav", seconds=30.0),
+            request='{"model": "slow"}',
+        ).json()["id"]
+        server.wait(busy, "running")
+        with concurrent.futures.ThreadPoolExecutor(20) as pool:
+            answers = list(pool.map(lambda _: server.upload(clip), range(50)))
+        assert [a.status_code for a in answers] == 50 * [201]
+        names = [a.json()["id"] for a in answers]
+        assert len(set(names)) == 50
+
+        def look(name):
+            began = time.monotonic()
+            answer = server.ask("GET", f"/api/jobs/{name}")
+            return time.monotonic() - began, answer.json()["state"]
+
+        with concurrent.futures.ThreadPoolExecutor(20) as pool:
+            looks = list(pool.map(look, names))
+        assert statistics.median(seconds for seconds, _ in looks) < 0.2
+        server.ask("DELETE", f"/api/jobs/{busy}")
+        states = [server.wait(name)["state"] for name in names]
+        assert states == 50 * ["done"]
+
+
+# Who may ask.
+
+
+def test_other_sites_get_nothing(tmp_path, clip):
+    hosts = ["127.0.0.1", "localhost"]
+    with Running(tmp_path / "jobs", hosts=hosts) as server:
+        rebound = {"Host": f"evil.example:{server.port}"}
+        answer = server.ask("GET", "/api/choices", headers=rebound)
+        assert answer.status_code == 421
+        for origin, status in (
+            ("http://evil.example", 403),
+            ("null", 403),
+            (server.address, 422),
+        ):
+            headers = {"Origin": origin}
+            answer = server.ask("POST", "/api/jobs", headers=headers)
+            assert answer.status_code == status, origin
+        answer = server.ask("GET", "/")
+        policy = answer.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'")
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_token_opens_the_page_and_leaves_the_address(tmp_path):
+    with Running(tmp_path / "jobs", token="secret") as server:
+        for path in ("/", "/api/choices", "/page/page.js", "/?token=wrong"):
+            assert server.ask("GET", path).status_code == 401
+        cookie = {"keras_bandit": "wrong"}
+        assert server.ask("GET", "/", cookies=cookie).status_code == 401
+        with requests.Session() as session:
+            answer = session.get(f"{server.address}/?token=secret", timeout=30)
+            assert answer.status_code == 200
+            assert answer.url == f"{server.address}/"
+            answer = session.get(f"{server.address}/api/choices", timeout=30)
+            assert answer.status_code == 200
+
+
+def test_a_password_opens_the_page(tmp_path):
+    with Running(tmp_path / "jobs", auth="Zoë:pass:word") as server:
+        answer = server.ask("GET", "/")
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"].startswith("Basic")
+        right = ("Zoë".encode(), b"pass:word")
+        assert server.ask("GET", "/", auth=right).status_code == 200
+        for wrong in (("Zoë".encode(), b"pass"), ("", ""), ("a", "b")):
+            assert server.ask("GET", "/", auth=wrong).status_code == 401
+        for header in ("Basic !", "Basic", "Bearer Wm/DqzpwYXNzOndvcmQ="):
+            headers = {"Authorization": header}
+            answer = server.ask("GET", "/", headers=headers)
+            assert answer.status_code == 401
+
+
+def test_names_are_text_and_never_html(server, clip):
+    name = '"><img src=x onerror=alert(1)>.wav'
+    job = server.wait(server.upload(clip, name).json()["id"])
+    address = f"/api/jobs/{job['id']}"
+    answer = server.ask("GET", address)
+    assert answer.headers["content-type"] == "application/json"
+    header = server.ask("GET", f"{address}/zip").headers["content-disposition"]
+    assert urllib.parse.unquote(header.partition("''")[2]) == (
+        f"{name.removesuffix('.wav')}_stems.zip"
+    )
