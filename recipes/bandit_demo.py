@@ -2,8 +2,10 @@
 
 Command, with the runs in order, the last one's preset being what ships:
     KERAS_BACKEND=torch python recipes/bandit_demo.py --runs RUN NEXT \
-        --sounds SOUNDS --packages PACKAGES --scores EVALUATION
-    EVALUATION is what `keras-bandit evaluate --output` wrote of what ships: run
+        --sounds SOUNDS --packages PACKAGES --scores EVALUATION \
+        --decoders TRANSFER ...
+    TRANSFER is a run of transfer_demo.py: what it trained as STEM_again takes
+    the place of the decoder of STEM. EVALUATION is what `keras-bandit evaluate --output` wrote of what ships: run
     this without --scores first. SOUNDS and PACKAGES are those of natural_sounds.py.
 Writes: keras_bandit/weights/bandit_demo: weights in half precision, the core
     for other engines, metadata.json with the runs, the scores and the licence
@@ -87,7 +89,28 @@ def describe(folder):
     }
 
 
-def export(runs, sounds, packages, scores, directory):
+def load_decoders(separator, runs):
+    """Replaces decoders by those that were trained again; says by which."""
+    found = []
+    for run_ in runs:
+        best = run_ / "run" / "best"
+        training = json.loads((best / "training.json").read_text())
+        stems = []
+        for stem in separator.stems:
+            path = best / f"{stem}_again.weights.h5"
+            if path.exists():
+                separator.load_decoder(stem, path)
+                stems.append(stem)
+        if not stems:
+            raise FileNotFoundError(f"{best} has no STEM_again.weights.h5")
+        kept = {key: training[key] for key in ("config", "seed", "backend")}
+        found.append(
+            {"recipe": "recipes/transfer_demo.py", "stems": stems, **kept}
+        )
+    return found
+
+
+def export(runs, sounds, packages, scores, directory, decoders=()):
     """Writes the preset as it ships.
 
     Args:
@@ -95,6 +118,7 @@ def export(runs, sounds, packages, scores, directory):
         sounds, packages: paths, of natural_sounds.py.
         scores: path of an evaluation, or `None`.
         directory: path; what is there is replaced.
+        decoders: list of paths, runs of transfer_demo.py.
 
     Raises:
         ValueError: if the weights have more than 4 MB.
@@ -103,6 +127,7 @@ def export(runs, sounds, packages, scores, directory):
     separator = AudioSeparator.from_preset(
         runs[-1] / "preset", normalize_recording="rms"
     )
+    decoded = load_decoders(separator, decoders)
     described = [describe(run) for run in runs]
     heard = [
         row
@@ -119,6 +144,7 @@ def export(runs, sounds, packages, scores, directory):
         "purpose": "demonstration; not film-grade",
         "initial": INITIAL,
         "runs": described,
+        "decoders": decoded,
         "config": described[-1]["options"],
         "training_time": f"{seconds:.0f} s after {INITIAL.split(':')[0]}",
         "training_data": natural_sounds.licences(packages, heard),
@@ -147,10 +173,18 @@ def main(argv=None):
     parser.add_argument("--runs", type=path, nargs="+", required=True)
     parser.add_argument("--sounds", type=path, required=True)
     parser.add_argument("--packages", type=path, required=True)
+    parser.add_argument("--decoders", type=path, nargs="*", default=[])
     parser.add_argument("--scores", type=path)
     parser.add_argument("--output", type=path, default=shipped)
     given = parser.parse_args(argv)
-    export(given.runs, given.sounds, given.packages, given.scores, given.output)
+    export(
+        given.runs,
+        given.sounds,
+        given.packages,
+        given.scores,
+        given.output,
+        given.decoders,
+    )
 
 
 if __name__ == "__main__":
