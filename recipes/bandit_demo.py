@@ -3,8 +3,8 @@
 Command, with the runs in order, the last one's preset being what ships:
     KERAS_BACKEND=torch python recipes/bandit_demo.py --runs RUN NEXT \
         --sounds SOUNDS --packages PACKAGES --scores EVALUATION
-    EVALUATION is what `keras-bandit evaluate --output` wrote of that preset;
-    SOUNDS and PACKAGES are those of natural_sounds.py.
+    EVALUATION is what `keras-bandit evaluate --output` wrote of what ships: run
+    this without --scores first. SOUNDS and PACKAGES are those of natural_sounds.py.
 Writes: keras_bandit/weights/bandit_demo: weights in half precision, the core
     for other engines, metadata.json with the runs, the scores and the licence
     of every sound that was trained on, and CREDITS.md.
@@ -99,7 +99,10 @@ def export(runs, sounds, packages, scores, directory):
     Raises:
         ValueError: if the weights have more than 4 MB.
     """
-    separator = AudioSeparator.from_preset(runs[-1] / "preset")
+    # It was trained at one level: 20 dB below, it would find less speech.
+    separator = AudioSeparator.from_preset(
+        runs[-1] / "preset", normalize_recording="rms"
+    )
     described = [describe(run) for run in runs]
     heard = [
         row

@@ -54,3 +54,13 @@ def test_separates_the_clip_of_the_demo():
     for stem, target in targets.items():
         gain = si_snr(target, estimates[stem]) - si_snr(target, mixture)
         assert gain > 2, stem
+
+
+def test_a_quiet_recording_is_separated_alike():
+    rng = np.random.default_rng(0)
+    loud = 0.1 * rng.standard_normal((1, 44100)).astype("float32")
+    separator = AudioSeparator.from_preset("bandit_demo")
+    expected, found = (separator.separate(x, 44100) for x in (loud, loud / 8))
+    for stem, estimate in expected.items():
+        scale = np.abs(estimate).max()
+        np.testing.assert_allclose(8 * found[stem], estimate, atol=1e-4 * scale)

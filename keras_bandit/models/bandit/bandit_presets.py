@@ -143,7 +143,7 @@ BANDIT_PRESETS = [
         "A demonstration trained on natural sounds, not for films.",
         "musical",
         24,
-        separator={"mlp_dim": 32},
+        separator={"mlp_dim": 32, "normalize_recording": "rms"},
         weights="bandit_demo",
         embed_dim=40,
         rnn_dim=56,
