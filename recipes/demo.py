@@ -102,26 +102,40 @@ def draw(mixture, targets, estimates, sample_rate):
     return figure
 
 
-def save(output, mixture, targets, estimates, sample_rate):
-    """Writes mixture, targets, estimates (float WAV) and the picture."""
+def save(output, mixture, targets, estimates, sample_rate, mp3=None):
+    """Writes mixture, targets, estimates (float WAV) and the picture.
+
+    Args:
+        mp3: path of a folder for the same sounds as MP3, about 45 kbit/s a
+            channel, for web pages; `None` writes none.
+    """
     output.mkdir(parents=True, exist_ok=True)
     files = {f"target_{stem}": audio for stem, audio in targets.items()}
     files |= {f"estimate_{stem}": audio for stem, audio in estimates.items()}
     for name, audio in {"mixture": mixture, **files}.items():
         path = output / f"{name}.wav"
         soundfile.write(path, audio.T, sample_rate, subtype="FLOAT")
+        if mp3:
+            mp3.mkdir(parents=True, exist_ok=True)
+            soundfile.write(
+                mp3 / f"{name}.mp3",
+                audio.T,
+                sample_rate,
+                bitrate_mode="VARIABLE",
+                compression_level=0.9,
+            )
     figure = draw(mixture, targets, estimates, sample_rate)
     figure.savefig(output / "spectrograms.png", dpi=80)
 
 
-def report(separator, mixture, targets, sample_rate, output):
+def report(separator, mixture, targets, sample_rate, output, mp3=None):
     """Separates, saves, prints; the exit status, 1 if a stem gains no SI-SNR."""
     seconds = mixture.shape[-1] / sample_rate
     print(f"separating {seconds:g} s on {keras.config.backend()}", flush=True)
     estimates = separator.separate(
         mixture, sample_rate, hop_seconds=HOP_SECONDS
     )
-    save(output, mixture, targets, estimates, sample_rate)
+    save(output, mixture, targets, estimates, sample_rate, mp3)
     scores = score(mixture, targets, estimates)
     print(table(scores))
     print(f"stems and spectrograms.png are in {output}/")
@@ -137,10 +151,17 @@ def main(argv=None):
     parser.add_argument("--clip", type=path, metavar="FOLDER", default=CLIP)
     parser.add_argument("--preset", default="bandit_demo")
     parser.add_argument("--output", type=path, default=path("demo_output"))
+    parser.add_argument(
+        "--mp3",
+        type=path,
+        metavar="FOLDER",
+        help="also the sounds as MP3; docs/audio has them",
+    )
     arguments = parser.parse_args(argv)
     mixture, targets, sample_rate = read_clip(arguments.clip)
     separator = AudioSeparator.from_preset(arguments.preset, stems=STEMS)
-    return report(separator, mixture, targets, sample_rate, arguments.output)
+    places = arguments.output, arguments.mp3
+    return report(separator, mixture, targets, sample_rate, *places)
 
 
 if __name__ == "__main__":

@@ -111,9 +111,13 @@ def test_the_clip_of_the_project(demo):
 def test_run_writes_stems_and_picture(demo, tiny, tmp_path, capsys):
     clip = write_clip(tmp_path / "clip", ["speech", "music", "sfx"])
     options = ["--preset", tiny, "--output", str(tmp_path / "out")]
+    options += ["--mp3", str(tmp_path / "mp3")]
     # It has learnt nothing: status 1 is allowed here, an exception is not.
     assert demo.main(["--clip", str(clip), *options]) in (0, 1)
     check_output(tmp_path / "out", 9000, 8000, capsys.readouterr().out)
+    written = {path.stem for path in (tmp_path / "out").glob("*.wav")}
+    assert {path.stem for path in (tmp_path / "mp3").iterdir()} == written
+    assert soundfile.info(tmp_path / "mp3" / "mixture.mp3").format == "MP3"
 
 
 def test_clip_that_is_not_one(demo, tmp_path):
