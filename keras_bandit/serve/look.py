@@ -43,7 +43,7 @@ def stereo(audio, speakers):
     return (weights @ audio).astype("float32")
 
 
-def draw(source, paths, folder):
+def draw(source, paths, folder, audio_track=None):
     """Draws a recording and its stems, and keeps the recording for playing.
 
     Args:
@@ -51,12 +51,13 @@ def draw(source, paths, folder):
         paths: dict of the stems' files.
         folder: `pathlib.Path`. Gets `look.json`, a PNG for each spectrogram and
             `original.flac`.
+        audio_track: of the recording; see `open_source`.
 
     Returns:
         list of str, what can be played.
     """
     folder.mkdir(exist_ok=True)
-    recording, pictures = open_source(source), {}
+    recording, pictures = open_source(source, audio_track), {}
     pictures[ORIGINAL] = Picture(recording.sample_rate)
     partial = folder / ".original.flac"
     with soundfile.SoundFile(
