@@ -111,6 +111,7 @@ class Runner:
             while True:
                 kind, *values = self._receive()
                 if kind == "stage":
+                    self._done = self._seconds = None
                     self._stage, self._began = values[0], time.monotonic()
                 elif kind == "progress":
                     self._done, self._seconds = values
@@ -164,8 +165,9 @@ class Runner:
         if job.state == RUNNING and job is running:
             about["stage"] = self._stage
             seconds = self._seconds or job.media["seconds"]
-            if self._stage == "separating" and seconds:
+            if self._stage != "loading" and seconds:
                 about["progress"] = min(done / seconds, 1.0)
+            if self._stage == "separating":
                 about["seconds_left"] = self._seconds_for(job, done)
             return about
         waiting = self._store.waiting()

@@ -63,17 +63,20 @@ def _separate(task, models, max_seconds, pipe):
     separator = models.select(file.choice.computed)
     pipe.send(("stage", "separating"))
 
-    def progress(done, seconds):
+    def tell(done, seconds):
         if pipe.poll() and pipe.recv() == CANCEL:
             raise _Cancelled
+        pipe.send(("progress", done, seconds))
+
+    def progress(done, seconds):
         if done > max_seconds:  # its header had announced less
             raise AudioFileError(f"{source}: {too_long(done, max_seconds)}")
-        pipe.send(("progress", done, seconds))
+        tell(done, seconds)
 
     done = separate_file(source, output, separator, progress, **options)
     pipe.send(("stage", "drawing"))
     track = options["audio_track"]
-    sounds = draw(source, done.sound_paths, folder / "look", track)
+    sounds = draw(source, done.sound_paths, folder / "look", track, tell)
     return {
         "files": {name: path.name for name, path in done.paths.items()},
         "sounds": sounds,

@@ -41,7 +41,7 @@ def load(preset):
     model = Quick()
     model.seconds = {"slow": 0.1, "stuck": 60.0}.get(preset, 0.0)
     if preset == "long":
-        model.chunk_seconds = 10.0
+        model.chunk_seconds, model.sample_rate = 10.0, 4000
     return model
 
 

@@ -39,11 +39,11 @@ def server(tmp_path_factory):
 
 
 def write_long(path, seconds):
-    """Writes noise, mono at 8 kHz, second by second."""
+    """Writes noise, mono at 4 kHz, second by second."""
     rng = np.random.default_rng(0)
-    with soundfile.SoundFile(path, "w", 8000, 1, "PCM_16") as file:
+    with soundfile.SoundFile(path, "w", 4000, 1, "PCM_16") as file:
         for _ in range(seconds):
-            file.write(rng.uniform(-0.5, 0.5, 8000))
+            file.write(rng.uniform(-0.5, 0.5, 4000))
     return path
 
 
@@ -97,17 +97,17 @@ def test_an_upload_becomes_stems(server, clip, tmp_path):
 
 def test_the_report_opens_with_the_users_name_and_plays(server, clip):
     request = json.dumps({"model": "quick", "extras": ["report"]})
-    name = server.upload(clip, "<i>x</i>.wav", request).json()["id"]
+    name = server.upload(clip, "<i>x.wav", request).json()["id"]
     job = server.wait(name)
     address = f"/api/jobs/{name}/report"
     page = server.ask("GET", f"{address}/report.html")
-    assert "<h1>&lt;i&gt;x&lt;/i&gt;.wav</h1>" in page.text
+    assert "<h1>&lt;i&gt;x.wav</h1>" in page.text
     assert "input" not in page.text.replace("mixture (input)", "")
     policy = page.headers["content-security-policy"]
     assert "default-src 'none'" in policy  # no script
     assert "script" not in policy
     found = server.ask("GET", f"{address}/report.json").json()
-    assert found["recording"]["source"] == job["title"] == "<i>x</i>.wav"
+    assert found["recording"]["source"] == job["title"] == "<i>x.wav"
     for source in re.findall(r'<audio[^>]*src="([^"]*)"', page.text):
         answer = server.ask("GET", f"{address}/{source}")
         assert soundfile.info(io.BytesIO(answer.content)).frames == 8000
@@ -131,8 +131,11 @@ def test_a_mix_is_the_sum_of_what_is_heard(server, tmp_path):
         assert job["mix"] == gains
         content = server.ask("GET", f"{address}/files/mix").content
         mixed, _ = soundfile.read(io.BytesIO(content), dtype="float32")
-        # Six channels, and no clipping: music is a quarter of the mixture.
-        expected = audio if len(gains) > 1 else 10 * 0.25 * audio
+        # Six channels, and no clipping: music is a quarter of the mixture, but
+        # for low effects, which are effects.
+        expected = audio * (
+            1 if len(gains) > 1 else [2.5] * 3 + [0] + [2.5] * 2
+        )
         np.testing.assert_allclose(mixed, expected, atol=1e-6)
     assert list(job["files"]) == [*STEMS, "residual", "mix"]
     assert job["files"]["mix"]["bytes"] == len(content)
@@ -167,12 +170,13 @@ def test_a_bad_mix_is_refused(server, clip, body):
 def film(tmp_path):
     """A film with three sound tracks, of which the first is preferred."""
     rng = np.random.default_rng(0)
-    tracks = [
-        on_grid(rng.uniform(-level, level, (2, 48000)).astype("float32"))
-        for level in (0.1, 0.2, 0.3)
-    ]
-    make_film(tmp_path / "film.mkv", tracks, video_seconds=1)
-    return tmp_path / "film.mkv", tracks
+    tracks = {}
+    for language, level in (("eng", 0.1), ("deu", 0.2), ("fra", 0.3)):
+        audio = rng.uniform(-level, level, (2, 8000)).astype("float32")
+        tracks[language] = on_grid(audio)
+    options = {"sample_rate": 8000, "video_seconds": 1}
+    make_film(tmp_path / "film.mkv", tracks, **options)
+    return tmp_path / "film.mkv", list(tracks.values())
 
 
 def test_a_film_with_several_tracks_asks_which(server, film, tmp_path):
@@ -181,7 +185,13 @@ def test_a_film_with_several_tracks_asks_which(server, film, tmp_path):
     address = f"/api/jobs/{name}"
     job = server.wait(name, "asking")
     assert [track["number"] for track in job["media"]["tracks"]] == [1, 2, 3]
-    assert job["media"]["tracks"][1]["layout"] == "stereo"
+    assert job["media"]["tracks"][1] == {
+        "number": 2,
+        "title": "sound deu",
+        "language": "deu",
+        "codec": "pcm_s16le",
+        "layout": "stereo",
+    }
     assert (job["media"]["track"], job["media"]["joined"]) == (1, "5.1")
     assert job["ahead"] == 0
     for bad, status in (("2", 400), (0, 400), ([], 400), (4, 422)):
@@ -487,6 +497,7 @@ def test_a_process_that_does_not_let_go_is_killed(server, tmp_path):
     job = server.wait(stuck, "running")
     while job["stage"] != "separating":
         job = server.ask("GET", f"/api/jobs/{stuck}").json()
+    time.sleep(1)  # in the first batch, which takes a minute
     process = server.runner.pid
     began = time.monotonic()
     server.ask("DELETE", f"/api/jobs/{stuck}")
@@ -499,16 +510,16 @@ def test_a_process_that_does_not_let_go_is_killed(server, tmp_path):
 def test_an_hour_takes_no_more_memory_than_a_minute(server, tmp_path):
     """And half of it, cancelled, leaves nothing."""
     before, memory = entries(server), {}
-    request = json.dumps({"model": "long", "extras": ["report"]})
+    request = json.dumps({"model": "long", "stems": ["speech"]})
     for minutes in (1, 60):
         clip = write_long(tmp_path / "long.wav", 60 * minutes)
         name = server.upload(clip, request=request).json()["id"]
         job = server.wait(name)
         assert job["state"] == "done", job["error"]
         memory[minutes] = memory_of(server.runner.pid)
-        assert job["files"]["speech"]["bytes"] == clip.stat().st_size
+        assert job["files"]["speech"]["bytes"] >= clip.stat().st_size
         server.ask("DELETE", f"/api/jobs/{name}")
-    assert memory[60] - memory[1] < 100e6  # the sound alone has 115 MB
+    assert memory[60] - memory[1] < 40e6  # the sound alone has 58 MB
     name = server.upload(clip, request=request).json()["id"]
     progress = 0
     while progress < 0.2:

@@ -62,7 +62,7 @@ def test_qualities_are_long_chunks_the_models_and_the_authors(
         ("bandit_demo", 6.0, "hann"),
         ("bandit_plus_dnr", 6.0, "hann"),
         ("bandit_v2_multi", 8.0, "hann"),
-        ("bsrnn_gru_vox7_dnr", 6.0, "hann"),
+        ("bsrnn_gru8_vox7_dnr", 6.0, "hann"),
         ("umxhq_dnr", 6.0, "hann"),
         ("demucs_dnr", 6.0, "hann"),
         ("htdemucs", 7.8, "triangle"),
