@@ -12,6 +12,7 @@ const MOST_STEPS = 8; // of the axis
 const LOWEST = -40; // dB of the faders; the lowest place is silence
 const PLAY = "M4 2v20l18-10z";
 const PAUSE = "M4 2h6v20H4zM14 2h6v20h-6z";
+const LOUD = "M3 9v6h4l6 5V4L7 9zM16 8v8a5 5 0 0 0 0-8z";
 const TOLERANCE = 0.04; // seconds by which a picture may be off: a frame
 
 export const shown = (name) => SHOWN[name] || name.replaceAll("_", " ");
@@ -107,7 +108,7 @@ export class Mixer {
       tabIndex: -1,
     });
     film.setAttribute("aria-label", "Picture of the film");
-    film.addEventListener("error", () => {
+    const cannot = () => {
       film.replaceWith(
         make(
           "p",
@@ -116,7 +117,9 @@ export class Mixer {
         ),
       );
       this._film = null;
-    });
+    };
+    film.addEventListener("error", cannot);
+    film.addEventListener("loadedmetadata", () => film.videoWidth || cannot());
     this._film = film;
     return film;
   }
@@ -262,7 +265,9 @@ export class Mixer {
       this._master = Number(all.value);
       this.player.setMaster(gainOf(this._master));
     });
-    return make("div", { className: "transport" }, this._play, this._time, this._seek, all);
+    const icon = makeSvg("svg", { viewBox: "0 0 24 24", "aria-hidden": "true" }, makeSvg("path", { d: LOUD }));
+    const volume = make("div", { className: "all" }, icon, all);
+    return make("div", { className: "transport" }, this._play, this._time, this._seek, volume);
   }
 
   // The dB of each row that is heard.

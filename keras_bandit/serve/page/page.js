@@ -26,9 +26,9 @@ const DELIVERABLES = {
   optionals: "Optionals (singing)",
 };
 const REMUXES = {
-  mkv: "A copy with the stems as tracks, MKV (FLAC)",
-  mov: "A copy with the stems as tracks, MOV (PCM)",
-  mp4: "A copy with the stems as tracks, MP4 (AAC)",
+  mkv: "MKV, stems in FLAC",
+  mov: "MOV, stems in PCM",
+  mp4: "MP4, stems in AAC",
 };
 const FILES = {
   film: "Film with the stems as tracks",
@@ -132,7 +132,7 @@ function fillForm() {
     ...choices.formats.map((name) => make("option", { value: name }, FORMATS[name])),
   );
   byId("remux").replaceChildren(
-    make("option", { value: "" }, "Nothing"),
+    make("option", { value: "" }, "None"),
     ...choices.remuxes.map((name) => make("option", { value: name }, REMUXES[name])),
   );
   byId("remux-set").hidden = !choices.remuxes.length;
@@ -460,7 +460,7 @@ function listFiles(job, address) {
       make("a", { href: `${address}/files/${encodeURIComponent(name)}`, download: "" }, FILES[name] || shown(name)),
     ];
     if (name === "page") {
-      const open = { href: `${address}/report/${encodeURIComponent(file.file)}`, target: "_blank" };
+      const open = { href: `${address}/report/${encodeURIComponent(file.file)}`, target: "_blank", "aria-label": "Open the report" };
       links.push(" ", make("a", open, "Open"));
     }
     const levels = Object.entries(name === "mix" ? job.mix : {});
