@@ -50,7 +50,8 @@ _PAGE = pathlib.Path(
 # Of report.html, which has its style and its pictures in itself.
 _REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
-    "media-src 'self'; base-uri 'none'; form-action 'none'"
+    "media-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
 )
 _MOST_BYTES = 10_000  # of a question in JSON
 

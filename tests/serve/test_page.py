@@ -414,6 +414,7 @@ def test_a_quality_says_what_it_costs(page):
     expect(note).to_contain_text("6 times the work of Standard")
     page.get_by_label("Fast").check()
     expect(note).to_contain_text("40 % less than Standard")
+    expect(note).to_contain_text("2 times the memory")
 
 
 def test_the_page_comes_back_after_a_reload_and_a_restart(page, job, served):

@@ -5,9 +5,9 @@ import { Mixer, decibels, shown } from "./mixer.js";
 
 const VIEWS = ["start", "asking", "progress", "result"];
 const QUALITIES = {
-  fast: ["Fast", "Long chunks that overlap little. They take twice the memory."],
+  fast: ["Fast", "Long chunks that overlap little."],
   standard: ["Standard", "The model's own way."],
-  authors: ["The authors'", "As the model's authors do it: a little smoother."],
+  authors: ["The authors'", "As the model's authors do it."],
 };
 const FORMATS = {
   wav: "WAV, same depth",
@@ -152,9 +152,12 @@ function noteQuality() {
   parts.push(
     `Chunks of ${times(chunk_seconds)} s, one every ${times(hop_seconds)} s: each second is computed ${times(work)} times.`,
   );
-  const less = 1 - work / model().qualities.standard.work;
+  const { standard } = model().qualities;
+  const less = 1 - work / standard.work;
   if (less > 0.01) parts.push(`That is ${Math.round(100 * less)} % less than Standard.`);
-  if (less < -0.01) parts.push(`That is ${times(1 - less)} times the work of Standard.`);
+  if (less < -0.01) parts.push(`That is ${times(1 - less)} times the work of Standard, for a little more quality.`);
+  const memory = chunk_seconds / standard.chunk_seconds;
+  if (memory > 1.01) parts.push(`It takes ${times(memory)} times the memory.`);
   byId("quality-note").textContent = parts.join(" ");
 }
 
