@@ -2,7 +2,7 @@
 
 Command: python recipes/benchmark/serve.py --output RUN
 Hardware: any CPU; nothing else should run.
-Time: two minutes on two cores, with bandit_demo and clips of 6 s.
+Time: two minutes on two cores, with bandit_demo and clips of 2 s.
 Expected: docs/serve.md; no job is lost, and the median answer takes less than
     0.2 s while the model works.
 
@@ -151,7 +151,7 @@ def main():
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--jobs", type=int, default=50)
-    parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--most-seconds", type=float, default=1200.0)
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
