@@ -111,7 +111,7 @@ def write_markers(path, spans, source):
         write_text(path, table.getvalue())
         return
     # The format is older than other letters, and lines are short.
-    name = source.path.name.encode("ascii", "replace").decode()
+    name = source.name.encode("ascii", "replace").decode()
     name = " ".join(name.split())[:60]
     lines = [
         f"TITLE: {name} DIALOGUE",

@@ -91,7 +91,7 @@ def _check_paths(source, paths, overwrite, inputs):
 def _file_name(template, stem, recording):
     """The name of a file without its suffix, as `separate_file` is told."""
     fields = {
-        "title": recording.path.stem,
+        "title": pathlib.PurePath(recording.name).stem,
         "layout": recording.layout,
         "rate": recording.sample_rate,
     }
@@ -227,6 +227,7 @@ def check_file(source, output, separator=None, **options):
     options = SeparationOptions(**options)
     source, output = pathlib.Path(source), pathlib.Path(output)
     recording = open_source(source, **options.some("audio_track", "damaged"))
+    recording.name = options.title or recording.name
     with _named(source, AudioFileError):
         file_format = options.file_format
         subtype = choose_subtype(file_format, options.subtype, recording)

@@ -66,8 +66,10 @@ class SeparationOptions:
         subtype: see `choose_subtype`.
         split_channels: bool. Whether to write a mono file for each channel,
             `speech.L.wav`, in place of one for all.
-        name: str. Template of the files' names: `{stem}`, `{title}` (name of
-            the source), `{layout}` and `{rate}` are filled in.
+        title: str. What the report and the markers call the recording; `None`:
+            the name of its file.
+        name: str. Template of the files' names: `{stem}`, `{title}` (that of
+            the recording, without suffix), `{layout}` and `{rate}` are filled in.
         remux: `"mkv"`, `"mov"`, `"mp4"` or `None`. Also writes `film`, the
             film with all that is written as further sound tracks (`remux` of
             `keras_bandit.media.remuxing`); players choose the mix, if there is
@@ -105,6 +107,7 @@ class SeparationOptions:
     file_format: str = "wav"
     subtype: str | None = None
     split_channels: bool = False
+    title: str | None = None
     name: str = "{stem}"
     remux: str | None = None
     report: bool = False

@@ -119,7 +119,7 @@ class Report:
         ratio = self._left / self._whole if self._whole else 0.0
         report = {
             "recording": {
-                "source": source.path.name,
+                "source": source.name,
                 "seconds": self._mixture.loudness.seconds,
                 "sample_rate": source.sample_rate,
                 "channels": source.num_channels,

@@ -76,6 +76,8 @@ class Source:
         chunks: tuple of `riff.Chunk`. What stems take over from a WAV file.
         damaged: `"error"` or `"silence"`. Whether damage ends the reading or
             silence takes its place.
+        name: str. What people call the recording, in reports and markers; empty
+            takes the file's name.
         warnings: list of lines, complete when `blocks` has come to the end:
             gaps, damage that was passed over. Each once.
     """
@@ -99,7 +101,11 @@ class Source:
     time_reference: int | None = None
     chunks: tuple = ()
     damaged: str = "error"
+    name: str = ""
     warnings: list = dataclasses.field(default_factory=list)
+
+    def __post_init__(self):
+        self.name = self.name or self.path.name
 
     @property
     def speakers(self):

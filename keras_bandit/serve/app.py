@@ -31,12 +31,14 @@ from keras_bandit.common.files import read_json
 from keras_bandit.serve.archive import zip_stream
 from keras_bandit.serve.choices import (
     FORMATS,
-    QUALITIES,
     check_request,
-    extras_on_offer,
+    check_track,
+    remuxes_on_offer,
 )
 from keras_bandit.serve.guard import Guard
+from keras_bandit.serve.jobs import DONE
 from keras_bandit.serve.look import ORIGINAL, piece
+from keras_bandit.serve.mixing import write_mix
 from keras_bandit.serve.safety import Refused, file_inside, title_of
 
 _BLOCK = 2**20
@@ -44,6 +46,14 @@ _ENDING = (413, 503, 507)  # too large, too many, too full
 _PAGE = pathlib.Path(
     str(importlib.resources.files("keras_bandit.serve").joinpath("page"))
 )
+
+# Of report.html, which has its style and its pictures in itself.
+_REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+    "media-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+_MOST_BYTES = 10_000  # of a question in JSON
 
 # A film that a browser may play; what it cannot, it says.
 _PICTURE_TYPES = {
@@ -85,29 +95,15 @@ class Server:
     def __post_init__(self):
         # Who waits for a look at a file keeps no thread from the others.
         self._few = asyncio.Semaphore(2)
+        self._mixing = asyncio.Semaphore(1)
 
     def choices(self, request):
         """What the form offers."""
-        models = [
-            {
-                name: getattr(model, name)
-                for name in (
-                    "name",
-                    "description",
-                    "licence",
-                    "stems",
-                    "bytes",
-                    "has_mne",
-                )
-            }
-            for model in self.models.values()
-        ]
         return JSONResponse(
             {
-                "models": models,
-                "qualities": QUALITIES,
+                "models": [m.describe() for m in self.models.values()],
                 "formats": list(FORMATS),
-                "extras": extras_on_offer(),
+                "remuxes": remuxes_on_offer(),
                 "has_root": self.root is not None,
                 "max_bytes": self.max_bytes,
                 "max_seconds": self.max_seconds,
@@ -146,7 +142,7 @@ class Server:
         path = self.root.file(relative)
         title = title_of(path.name)
         with self.store.new_folder() as folder:
-            media = self.probe.look(path, title)
+            media = self.probe.look(path, title, wanted["track"])
             return self.store.add(folder, title, wanted, media, str(path))
 
     async def _receive(self, request, wanted):
@@ -167,7 +163,9 @@ class Server:
             if not size:
                 raise Refused(f"{title} is empty")
             async with self._few:
-                media = await run_in_threadpool(self.probe.look, path, title)
+                media = await run_in_threadpool(
+                    self.probe.look, path, title, wanted["track"]
+                )
             return self.store.add(folder, title, wanted, media)
 
     def _check_size(self, size):
@@ -186,7 +184,7 @@ class Server:
         """How a job is."""
         job = self._job(request)
         known = ("id", "title", "request", "media", "created", "state")
-        known += ("error", "warnings", "sounds", "started", "ended")
+        known += ("error", "warnings", "sounds", "started", "ended", "mix")
         files = {}
         for name, file in job.files.items():
             with contextlib.suppress(OSError):
@@ -199,6 +197,45 @@ class Server:
                 **self.runner.describe(job),
             }
         )
+
+    async def choose_track(self, request):
+        """Says which sound track a job means: JSON, `{"track": 2}`."""
+        job, track = self._job(request), (await _json(request)).get("track")
+        try:
+            check_track(track)
+        except ValueError as error:
+            raise Refused(str(error), 400) from error
+        path = self.store.source(job)
+        async with self._few:
+            media = await run_in_threadpool(
+                self.probe.look, path, job.title, track
+            )
+        self.store.answer(job, media)
+        return Response(status_code=204)
+
+    async def mix(self, request):
+        """Saves a mix of a job's sounds: JSON, `{"gains_db": {"speech": -3}}`."""
+        job, gains = self._job(request), (await _json(request)).get("gains_db")
+        known = [n for n in job.sounds if n in job.files]
+        usable = job.state == DONE and "mix" not in known
+        if not usable or not isinstance(gains, dict) or not gains:
+            raise Refused("a mix is made of a finished job's sounds", 400)
+        for name, db in gains.items():
+            number = isinstance(db, (int, float)) and -100 <= db <= 100
+            if name not in known or not number:
+                raise Refused(f"gains_db must be dB of {', '.join(known)}", 400)
+        paths = {name: self._result(job, name)[0] for name in gains}
+        target = self.store.path(job, "stems", "mix.wav")
+        async with self._mixing:
+            try:
+                await run_in_threadpool(write_mix, paths, gains, target)
+            except OSError as error:  # removed meanwhile, or the disk is full
+                raise Refused(
+                    error.strerror or "cannot be mixed", 507
+                ) from None
+            files = {**job.files, "mix": target.name}
+            self.store.change(job, files=files, mix=gains)
+        return Response(status_code=204)
 
     def remove(self, request):
         """Cancels a job, or removes its results."""
@@ -221,13 +258,24 @@ class Server:
     def download_all(self, request):
         """All of a job's files as a zip."""
         job = self._job(request)
-        results = [self._result(job, name) for name in job.files]
-        paths = {name: path for path, name in results}
+        results = [self._result(job, name)[0] for name in job.files]
+        # In a folder, by their own names: the report's page plays the stems.
         stem = pathlib.PurePath(job.title).stem
+        paths = {f"{stem}/{path.name}": path for path in results}
         headers = _attachment(f"{stem}_stems.zip")
         return StreamingResponse(
             zip_stream(paths), media_type="application/zip", headers=headers
         )
+
+    def report(self, request):
+        """The report's page, and the files that it plays and links to."""
+        job, file = self._job(request), request.path_params["file"]
+        names = [name for name in job.files if job.files[name] == file]
+        path, _ = self._result(job, names[0] if names else "")
+        headers = None
+        if path.suffix == ".html":
+            headers = {"Content-Security-Policy": _REPORT_POLICY}
+        return FileResponse(path, headers=headers)
 
     def look(self, request):
         """Envelopes of a job's sounds."""
@@ -267,6 +315,22 @@ class Server:
         return FileResponse(self.store.source(job), media_type=kind)
 
 
+async def _json(request):
+    """The object of a short body."""
+    body = bytearray()
+    async for block in request.stream():
+        body += block
+        if len(body) > _MOST_BYTES:
+            raise Refused("the request is too long", 413)
+    try:
+        found = json.loads(body)
+    except (RecursionError, ValueError):
+        found = None
+    if not isinstance(found, dict):
+        raise Refused("the request must be an object", 400)
+    return found
+
+
 def _attachment(name):
     """The header that makes a browser save an answer, by Starlette's rules."""
     value = FileResponse("-", filename=name).headers["content-disposition"]
@@ -300,6 +364,9 @@ def make_app(server):
         Route(job, server.remove, methods=["DELETE"]),
         Route(f"{job}/files/{{name}}", server.download),
         Route(f"{job}/zip", server.download_all),
+        Route(f"{job}/report/{{file}}", server.report),
+        Route(f"{job}/track", server.choose_track, methods=["POST"]),
+        Route(f"{job}/mix", server.mix, methods=["POST"]),
         Route(f"{job}/look", server.look),
         Route(f"{job}/look/{{name}}", server.spectrogram),
         Route(f"{job}/sounds/{{name}}/{{index:int}}", server.piece),

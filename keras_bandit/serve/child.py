@@ -1,5 +1,6 @@
 """A process that is asked over a pipe, and begins again after it died."""
 
+import contextlib
 import multiprocessing
 import os
 import threading
@@ -35,6 +36,12 @@ class Child:
         self._lock = threading.Lock()
         self._process = self._pipe = None
 
+    @property
+    def pid(self):
+        """Number of the process; `None` if there was none yet."""
+        with self._lock:
+            return self._process and self._process.pid
+
     def send(self, message):
         """Sends a message, to a new process if there is none."""
         with self._lock:
@@ -54,6 +61,12 @@ class Child:
         )
         self._process.start()
         theirs.close()  # so that the pipe breaks when the process ends
+
+    def tell(self, message):
+        """Sends a message to the process that is there; else nothing."""
+        with self._lock, contextlib.suppress(OSError):
+            if self._process is not None and self._process.is_alive():
+                self._pipe.send(message)
 
     def receive(self, timeout=None):
         """The next message.

@@ -6,10 +6,11 @@ import pathlib
 
 from keras_bandit.common.files import read_json
 from keras_bandit.inference import CHUNKINGS
+from keras_bandit.inference.crossfade import HOPS_PER_CHUNK
+from keras_bandit.inference.stem_choice import DELIVERABLES
 from keras_bandit.inference.stem_names import stem_of
 
-QUALITIES = ("fast", "standard", "authors")
-"""A hop of three quarters of a chunk, the model's own, and that of its authors."""
+_AUTHORS = ("bandit", "bandit_v2", "mdx23")
 
 FORMATS = {
     "wav": {"file_format": "wav", "subtype": None},
@@ -19,7 +20,32 @@ FORMATS = {
 }
 """Formats of the stems' files; "wav" keeps the depth of the recording."""
 
-EXTRAS = ("mne", "residual", "report", "remux")
+EXTRAS = ("residual", "report", "markers")
+
+REMUXES = ("mkv", "mov", "mp4")
+"""Containers of the film with the stems as further tracks."""
+
+
+def qualities(chunk_seconds, crossfade="hann"):
+    """How thoroughly a model may work: `{quality: arguments of separate_file}`.
+
+    "standard" is the model's own way. "fast" is the chunking `"long"`, where
+    chunks are joined by Hann windows and are no longer than that. "authors" is
+    what the model's authors do, where that is something else: their chunking of
+    the same length, or Demucs's shift by chance. Open-Unmix's and MRX's authors
+    separate whole recordings, which the standard comes as near to as it can.
+    """
+    found, long = {"standard": {}}, CHUNKINGS["long"]
+    if crossfade == "triangle":
+        return {**found, "authors": {"shifts": 1}}
+    if crossfade != "hann":
+        return found
+    if chunk_seconds <= long["chunk_seconds"]:
+        found = {"fast": long, **found}
+    for name in _AUTHORS:
+        if CHUNKINGS[name]["chunk_seconds"] == chunk_seconds:
+            found["authors"] = CHUNKINGS[name]
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +58,7 @@ class Model:
         description, licence: str.
         stems: list of str.
         bytes: int. Size of its files; `None` if it is not there yet.
+        chunk_seconds: float, crossfade: str. See `AudioSeparator`.
     """
 
     name: str
@@ -40,11 +67,79 @@ class Model:
     licence: str
     stems: list
     bytes: int | None
+    chunk_seconds: float = 6.0
+    crossfade: str = "hann"
 
     @property
-    def has_mne(self):
-        """Whether music plus effects can be made of its stems."""
-        return all(stem_of(kind, self.stems) for kind in ("music", "effects"))
+    def qualities(self):
+        """See `qualities`."""
+        return qualities(self.chunk_seconds, self.crossfade)
+
+    @property
+    def deliverables(self):
+        """Those of `DELIVERABLES` that can be made of its stems."""
+        made = {
+            "me": ("music", "effects"),
+            "dialogue": ("speech",),
+            "optionals": ("singing",),
+        }
+        return [
+            name
+            for name in DELIVERABLES
+            if all(stem_of(kind, self.stems) for kind in made[name])
+        ]
+
+    @property
+    def extras(self):
+        """Those of `EXTRAS` that can be made here of its stems."""
+        measures = importlib.util.find_spec("pyloudnorm")
+        possible = {"report": measures, "markers": measures}
+        if "speech" not in self.stems:
+            possible["markers"] = None
+        return [name for name in EXTRAS if possible.get(name, True)]
+
+    def describe(self):
+        """What the page is told, a dict.
+
+        Of each quality `chunk_seconds`, `hop_seconds` and `work`: how often each
+        second is computed.
+        """
+        hops, found = HOPS_PER_CHUNK[self.crossfade], {}
+        for name, options in self.qualities.items():
+            chunk = options.get("chunk_seconds", self.chunk_seconds)
+            hop = options.get("hop_seconds", chunk / hops)
+            found[name] = {
+                "chunk_seconds": chunk,
+                "hop_seconds": hop,
+                "work": chunk / hop,
+                "shifts": options.get("shifts", 0),
+            }
+        return {
+            "name": self.name,
+            "description": self.description,
+            "licence": self.licence,
+            "stems": self.stems,
+            "bytes": self.bytes,
+            "qualities": found,
+            "deliverables": self.deliverables,
+            "extras": self.extras,
+        }
+
+
+_CHUNKS = {  # of classes whose presets need not say it
+    "MRXAudioSeparator": (30.0, "middle"),
+    "OpenUnmixAudioSeparator": (42.0, "middle"),
+    "HybridDemucsAudioSeparator": (10.0, "triangle"),
+    "HTDemucsAudioSeparator": (7.8, "triangle"),
+    "DemucsBag": (10.0, "triangle"),
+}
+
+
+def _chunks(kind, config):
+    """`(chunk_seconds, crossfade)` of a separator of a class."""
+    chunk, crossfade = _CHUNKS.get(kind, (6.0, "hann"))
+    chunk = config.get("chunk_seconds") or chunk
+    return chunk, config.get("crossfade") or crossfade
 
 
 def _size(folder):
@@ -71,6 +166,7 @@ def _built_in(name):
         "Apache-2.0" if bundled else preset.weights.record.licence,
         list(preset.stems),
         _size(folder) if is_preset_directory(folder) else None,
+        *_chunks(preset.model, preset.separator),
     )
 
 
@@ -80,9 +176,10 @@ def _directory(path):
     folder = pathlib.Path(find_preset(path))
     exported, task = folder / "separator.json", folder / "task.json"
     if exported.exists():
-        stems = read_json(exported)["stems"]
+        config = read_json(exported)
+        kind = config["model"]
     else:
-        stems = read_json(task)["config"]["stems"]
+        kind, config = (read_json(task)[n] for n in ("class_name", "config"))
     about = {}
     if (folder / "metadata.json").exists():
         about = read_json(folder / "metadata.json").get("keras_bandit") or {}
@@ -91,8 +188,9 @@ def _directory(path):
         str(folder),
         str(about.get("purpose", "")),
         str(about.get("license", "")),
-        stems,
+        config["stems"],
         _size(folder),
+        *_chunks(kind, config),
     )
 
 
@@ -117,20 +215,25 @@ def models_on_offer(named=()):
     return models
 
 
-def extras_on_offer():
-    """Those of `EXTRAS` whose packages are installed."""
-    needed = {"report": "pyloudnorm", "remux": "av"}
-    return [
-        name
-        for name in EXTRAS
-        if name not in needed or importlib.util.find_spec(needed[name])
-    ]
+def remuxes_on_offer():
+    """`REMUXES`, if what writes them is installed."""
+    return list(REMUXES) if importlib.util.find_spec("av") else []
+
+
+def check_track(track):
+    """A sound track, a list of some that are joined, or `None`; as it was."""
+    numbers = track if isinstance(track, list) else [track]
+    whole = all(type(n) is int and 0 < n < 1000 for n in numbers)
+    if track is not None and not (whole and numbers):
+        raise ValueError("track must be a number from 1 on, or a list of some")
+    return track
 
 
 def check_request(request, models):
-    """What the page sends: `{"model", "stems", "quality", "format", "extras"}`.
+    """What the page sends, with nothing else in it.
 
-    Returns it with nothing else in it. `ValueError` if it is no such thing.
+    `{"model", "stems", "deliver", "quality", "format", "extras", "remux",
+    "track"}`: all may be left out. `ValueError` if it is no such thing.
     """
     if not isinstance(request, dict):
         raise ValueError("a request is an object")
@@ -150,37 +253,36 @@ def check_request(request, models):
         return [value for value in allowed if value in values]
 
     model = models[one_of("model", list(models), next(iter(models)))]
-    stems = some_of("stems", model.stems, model.stems)
-    if not stems:
+    deliver = some_of("deliver", model.deliverables, [])
+    stems = some_of("stems", model.stems, [] if deliver else model.stems)
+    if not stems and not deliver:
         raise ValueError("choose at least one stem")
-    extras = some_of("extras", extras_on_offer(), [])
-    if "mne" in extras and not model.has_mne:
-        raise ValueError(f"{model.name} has no stems of music and effects")
+    remux = request.get("remux")
     return {
         "model": model.name,
         "stems": stems,
-        "quality": one_of("quality", QUALITIES, "standard"),
+        "deliver": deliver,
+        "quality": one_of("quality", list(model.qualities), "standard"),
         "format": one_of("format", list(FORMATS), "wav"),
-        "extras": extras,
+        "extras": some_of("extras", model.extras, []),
+        "remux": remux and one_of("remux", remuxes_on_offer(), None),
+        "track": check_track(request.get("track")),
     }
 
 
-def separation_options(request, separator, has_picture):
-    """The arguments of `separate_file` for a checked request, a dict."""
-    extras, chunk = request["extras"], separator.chunk_seconds
-    lengths = {}
-    crossfade = getattr(separator, "crossfade", "hann")
-    if request["quality"] == "fast" and crossfade == "hann":
-        lengths = {"hop_seconds": 0.75 * chunk}
-    elif request["quality"] == "authors":
-        alike = (c for c in CHUNKINGS.values() if c["chunk_seconds"] == chunk)
-        lengths = next(alike, {})
+def separation_options(request, has_picture):
+    """The arguments of `separate_file` for a checked request, a dict.
+
+    Those of its quality are the model's to say.
+    """
+    extras = request["extras"]
     return {
         "stems": request["stems"],
-        "mne": "mne" in extras,
+        "deliver": request["deliver"],
         "residual": "residual" in extras,
         "report": "report" in extras,
-        "remux": "mkv" if "remux" in extras and has_picture else None,
-        **lengths,
+        "markers": ["csv", "edl"] if "markers" in extras else [],
+        "remux": request["remux"] if has_picture else None,
+        "audio_track": request["track"],
         **FORMATS[request["format"]],
     }

@@ -20,6 +20,7 @@ import filelock
 from keras_bandit.common.files import read_json, write_json
 from keras_bandit.serve.safety import Refused, is_id, new_id
 
+ASKING = "asking"  # which sound track is meant
 WAITING, RUNNING = "waiting", "running"
 DONE, FAILED = "done", "failed"
 
@@ -38,12 +39,14 @@ class Job:
         media: dict, see `examine`.
         created, started, ended: float. Seconds since 1970, or `None`.
         source: str. Path of a file of the server; `None`: it was uploaded.
-        state: one of `WAITING`, `RUNNING`, `DONE` and `FAILED`.
+        state: one of `ASKING`, `WAITING`, `RUNNING`, `DONE` and `FAILED`.
         error: str. Why it failed, one line.
         warnings: list of lines.
         files: `{name: file}`, what may be downloaded of `stems/`.
         sounds: list of the names that can be played, in the page's order.
         starts: int. How often it was begun.
+        mix: dict. The dB of each sound in the file `mix`, the last that was
+            saved.
     """
 
     id: str
@@ -60,6 +63,7 @@ class Job:
     files: dict = dataclasses.field(default_factory=dict)
     sounds: list = dataclasses.field(default_factory=list)
     starts: int = 0
+    mix: dict = dataclasses.field(default_factory=dict)
 
 
 class JobStore:
@@ -141,12 +145,17 @@ class JobStore:
             raise Refused("too many jobs wait already; try again later", 503)
 
     def add(self, folder, title, request, media, source=None):
-        """Makes a job of a folder of `new_folder`, and returns it."""
+        """Makes a job of a folder of `new_folder`, and returns it.
+
+        Where there are several sound tracks and none is meant, it asks first.
+        """
         with self._changed:
             self.check_room()
             created = time.time()
             name = folder.name[1:]
             job = Job(name, title, request, media, created, source)
+            if len(media.get("tracks", ())) > 1 and request["track"] is None:
+                job.state = ASKING
             write_json(folder / "job.json", dataclasses.asdict(job))
             folder.rename(self.folder / name)
             self._jobs[name] = job
@@ -182,6 +191,18 @@ class JobStore:
                 print(f"keras-bandit: {error}", file=sys.stderr, flush=True)
             return True
 
+    def answer(self, job, media):
+        """Lets a job that asks wait for its turn, with what was chosen.
+
+        `Refused` if it does not ask any more.
+        """
+        with self._changed:
+            if job.state != ASKING or not self.has(job):
+                raise Refused("this job does not ask for a track", 409)
+            request = {**job.request, "track": media["track"]}
+            self.change(job, state=WAITING, media=media, request=request)
+            self._changed.notify_all()
+
     def waiting(self):
         """Jobs that wait, the next one first."""
         with self._changed:
@@ -215,9 +236,12 @@ class JobStore:
         shutil.rmtree(hidden, ignore_errors=True)
 
     def expire(self):
-        """Removes jobs that ended long ago."""
+        """Removes jobs that ended, or asked, long ago."""
         with self._changed:
-            limit = time.time() - self._keep_seconds
-            old = [j for j in self._jobs.values() if (j.ended or limit) < limit]
+            limit, old = time.time() - self._keep_seconds, []
+            for job in self._jobs.values():
+                ended = job.created if job.state == ASKING else job.ended
+                if ended is not None and ended < limit:
+                    old.append(job)
         for job in old:
             self.remove(job)

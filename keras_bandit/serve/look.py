@@ -43,7 +43,7 @@ def stereo(audio, speakers):
     return (weights @ audio).astype("float32")
 
 
-def draw(source, paths, folder):
+def draw(source, paths, folder, audio_track=None, progress=None):
     """Draws a recording and its stems, and keeps the recording for playing.
 
     Args:
@@ -51,36 +51,49 @@ def draw(source, paths, folder):
         paths: dict of the stems' files.
         folder: `pathlib.Path`. Gets `look.json`, a PNG for each spectrogram and
             `original.flac`.
+        audio_track: of the recording; see `open_source`.
+        progress: called with the seconds of sound that are drawn, and with how
+            many there are.
 
     Returns:
         list of str, what can be played.
     """
     folder.mkdir(exist_ok=True)
-    recording, pictures = open_source(source), {}
-    pictures[ORIGINAL] = Picture(recording.sample_rate)
+    recording, pictures = open_source(source, audio_track), {}
+    sounds = {name: SoundFile.open(path) for name, path in paths.items()}
+    length = next(iter(sounds.values())).num_samples
+    rate, drawn = recording.sample_rate, 0
+
+    def blocks(sound):
+        nonlocal drawn
+        for block in sound.blocks():
+            yield block
+            drawn += block.shape[1]
+            if progress:
+                progress(drawn / rate, (1 + len(sounds)) * length / rate)
+
+    pictures[ORIGINAL] = Picture(rate)
     partial = folder / ".original.flac"
     with soundfile.SoundFile(
         partial,
         "w",
-        recording.sample_rate,
+        rate,
         min(recording.num_channels, 2),
         "PCM_16",
         format="FLAC",
     ) as file:
-        for block in recording.blocks():
+        for block in blocks(recording):
             pictures[ORIGINAL].push(block)
             file.write(stereo(block, recording.speakers).T)
     os.replace(partial, folder / "original.flac")
     pictures[ORIGINAL].finish()
-    for name, path in paths.items():
-        sound = SoundFile.open(path)
-        pictures[name] = Picture(sound.sample_rate)
-        for block in sound.blocks():
+    for name, sound in sounds.items():
+        pictures[name] = Picture(rate)
+        for block in blocks(sound):
             pictures[name].push(block)
         pictures[name].finish()
     loudest = max(picture.loudest_db for picture in pictures.values())
-    look = {"sample_rate": recording.sample_rate, "sounds": {}}
-    look["num_samples"] = sound.num_samples
+    look = {"sample_rate": rate, "num_samples": length, "sounds": {}}
     look["piece_seconds"] = PIECE_SECONDS
     for name, picture in pictures.items():
         image = base64.b64decode(picture.spectrogram(loudest))

@@ -5,10 +5,11 @@ import time
 
 from keras_bandit.serve.child import Child, ChildDied
 from keras_bandit.serve.jobs import DONE, FAILED, RUNNING
-from keras_bandit.serve.worker import work
+from keras_bandit.serve.worker import CANCEL, work
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _SECONDS_BETWEEN_CLEANINGS = 600.0
+_SECONDS_TO_LET_GO = 5.0  # of a cancelled job, before its process is killed
 
 
 class Runner:
@@ -27,6 +28,7 @@ class Runner:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._loop, daemon=True)
         self._current = None  # job that runs
+        self._cancelled = None  # when it was cancelled, time.monotonic()
         self._stage, self._began = "", 0.0
         self._done = self._seconds = None
         self._speeds = {}  # of (model, quality): seconds of sound per second
@@ -43,11 +45,22 @@ class Runner:
         self._thread.join()
         self._child.kill()  # started between the two
 
+    @property
+    def pid(self):
+        """Number of the process that computes; `None` if there was none yet."""
+        return self._child.pid
+
     def cancel(self, job):
-        """Removes a job; if it runs, kills the process that works on it."""
+        """Removes a job at once.
+
+        The process that works on it is told, and lets go of it after the batch
+        that it computes, so that the model stays loaded. If that takes too long
+        the process is killed.
+        """
         with self._lock:
-            if job is self._current:
-                self._child.kill()
+            if job is self._current and self._cancelled is None:
+                self._cancelled = time.monotonic()
+                self._child.tell(CANCEL)
             self._store.remove(job)
 
     def _loop(self):
@@ -58,7 +71,7 @@ class Runner:
                 cleaned = time.monotonic()
             with self._lock:
                 job = self._store.begin_next()
-                self._current = job
+                self._current, self._cancelled = job, None
                 self._stage, self._done, self._seconds = "loading", None, None
             if job is None:
                 self._store.wait(_SECONDS_BETWEEN_LOOKS)
@@ -66,6 +79,8 @@ class Runner:
             values = self._run(job)
             with self._lock:
                 self._current = None
+            if not self._store.has(job):
+                self._store.remove(job)  # what was written meanwhile
             if not self._stopping.is_set():
                 self._store.change(job, ended=time.time(), **values)
 
@@ -89,10 +104,14 @@ class Runner:
             with self._lock:  # a job that is cancelled meanwhile is not begun
                 if not self._store.has(job):
                     return {}
-                self._child.send({**task, "preset": model.preset})
+                quality = model.qualities.get(job.request["quality"], {})
+                self._child.send(
+                    {**task, "preset": model.preset, "quality": quality}
+                )
             while True:
-                kind, *values = self._child.receive()
+                kind, *values = self._receive()
                 if kind == "stage":
+                    self._done = self._seconds = None
                     self._stage, self._began = values[0], time.monotonic()
                 elif kind == "progress":
                     self._done, self._seconds = values
@@ -107,6 +126,16 @@ class Runner:
                 "error": f"the process that computes ended ({died}); perhaps "
                 "the memory did not suffice",
             }
+
+    def _receive(self):
+        """What the process says; ends it if it does not let go of a job."""
+        while True:
+            try:
+                return self._child.receive(_SECONDS_BETWEEN_LOOKS)
+            except TimeoutError:
+                since = self._cancelled
+            if since and time.monotonic() - since > _SECONDS_TO_LET_GO:
+                self._child.kill()
 
     def _learn_speed(self, job):
         elapsed = time.monotonic() - self._began
@@ -136,8 +165,9 @@ class Runner:
         if job.state == RUNNING and job is running:
             about["stage"] = self._stage
             seconds = self._seconds or job.media["seconds"]
-            if self._stage == "separating" and seconds:
+            if self._stage != "loading" and seconds:
                 about["progress"] = min(done / seconds, 1.0)
+            if self._stage == "separating":
                 about["seconds_left"] = self._seconds_for(job, done)
             return about
         waiting = self._store.waiting()

@@ -11,6 +11,13 @@ from keras_bandit.serve.choices import separation_options
 from keras_bandit.serve.look import draw
 from keras_bandit.serve.probe import too_long
 
+CANCEL = "cancel"
+"""Tells the process to let go of its job; where it has none, nothing."""
+
+
+class _Cancelled(Exception):
+    """Nobody wants the job any more."""
+
 
 class _Models:
     """One model in memory, and what of it computes a choice of stems."""
@@ -36,16 +43,17 @@ class _Models:
         return self._selections[key]
 
 
-def _separate(task, models, max_seconds, send):
+def _separate(task, models, max_seconds, pipe):
     from keras_bandit.inference.files import check_file, separate_file
     from keras_bandit.media.audio import AudioFileError
 
     source, folder = pathlib.Path(task["source"]), pathlib.Path(task["folder"])
-    send(("stage", "loading"))
+    pipe.send(("stage", "loading"))
     separator = models.get(task["preset"])
-    has_picture = task["has_picture"]
     options = {
-        **separation_options(task["request"], separator, has_picture),
+        **separation_options(task["request"], task["has_picture"]),
+        **task["quality"],
+        "title": task["title"],
         # A job that was killed after its last file was renamed has them all.
         "overwrite": True,
         "resume": True,
@@ -53,16 +61,23 @@ def _separate(task, models, max_seconds, send):
     output = folder / "stems"
     file = check_file(source, output, separator, **options)
     separator = models.select(file.choice.computed)
-    send(("stage", "separating"))
+    pipe.send(("stage", "separating"))
+
+    def tell(done, seconds):
+        if pipe.poll() and pipe.recv() == CANCEL:
+            raise _Cancelled
+        pipe.send(("progress", done, seconds))
 
     def progress(done, seconds):
-        if done > max_seconds:  # its header had announced less
+        # Its header had announced less. Sums of blocks' lengths are rounded.
+        if done > max_seconds + 0.001:
             raise AudioFileError(f"{source}: {too_long(done, max_seconds)}")
-        send(("progress", done, seconds))
+        tell(done, seconds)
 
     done = separate_file(source, output, separator, progress, **options)
-    send(("stage", "drawing"))
-    sounds = draw(source, done.sound_paths, folder / "look")
+    pipe.send(("stage", "drawing"))
+    track = options["audio_track"]
+    sounds = draw(source, done.sound_paths, folder / "look", track, tell)
     return {
         "files": {name: path.name for name, path in done.paths.items()},
         "sounds": sounds,
@@ -77,7 +92,7 @@ def work(pipe, load, max_seconds):
     """Separates what comes through a pipe until that ends.
 
     Args:
-        pipe: connection. Takes dicts; gives `("stage", name)`,
+        pipe: connection. Takes dicts, and `CANCEL`; gives `("stage", name)`,
             `("progress", done, seconds)`, and at last `("done", dict)` or
             `("failed", line)`.
         load: function of a module, or partial of one: a separator of a
@@ -91,11 +106,14 @@ def work(pipe, load, max_seconds):
     models = _Models(load)
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
-            task = pipe.recv()
+            if (task := pipe.recv()) == CANCEL:
+                continue  # came when the job was done already
             try:
-                answer = "done", _separate(task, models, max_seconds, pipe.send)
+                answer = "done", _separate(task, models, max_seconds, pipe)
             except BrokenPipeError:
                 raise
+            except _Cancelled:
+                answer = "failed", "cancelled"
             except MemoryError:
                 answer = "failed", "too large for this machine's memory"
             except Exception as error:

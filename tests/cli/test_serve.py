@@ -1,10 +1,15 @@
 """What `keras-bandit serve` refuses before it listens."""
 
+import json
 import os
 import pathlib
+import re
 import socket
+import subprocess
+import sys
 
 import pytest
+import requests
 
 from keras_bandit import cli
 
@@ -59,3 +64,40 @@ def test_a_file_is_no_folder_of_jobs(capsys):
     assert cli.main(OWN) == 2
     assert "not a directory" in error_line(capsys)
     assert pathlib.Path("jobs").read_text() == "mine"
+
+
+def test_the_command_of_the_docs_serves_a_space(tmp_path):
+    root = pathlib.Path(__file__).parents[2]
+    page = (root / "docs" / "serve.md").read_text()
+    command = json.loads(re.search(r"^CMD (\[.*\])$", page, re.MULTILINE)[1])
+    assert command[0] == "keras-bandit"
+    command = [sys.executable, "-m", "keras_bandit", *command[1:]]
+    server = subprocess.Popen(
+        [*command, "--port", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "KERAS_BANDIT_CACHE": str(tmp_path)},
+        cwd=root,
+    )
+    try:
+        port = re.search(r":(\d+)/", server.stdout.readline())[1]
+        # As the Space's own server asks: under its name, from its page.
+        name = "user-stems.hf.space"
+        headers = {"Host": name, "Origin": f"https://{name}"}
+        address = f"http://127.0.0.1:{port}"
+        shown = requests.get(address, headers=headers, timeout=60)
+        assert shown.status_code == 200
+        policy = shown.headers["content-security-policy"]
+        assert "frame-ancestors *" in policy
+        offered = requests.get(f"{address}/api/choices", timeout=60).json()
+        assert offered["models"][0]["name"] == "bandit_demo"
+        assert offered["max_seconds"] == 720
+        query = {"name": "a.wav"}
+        made = requests.post(
+            f"{address}/api/jobs", headers=headers, params=query, timeout=60
+        )
+        assert "is empty" in made.json()["error"]  # and not refused as foreign
+    finally:
+        server.terminate()
+        server.wait(30)
+        server.stdout.close()

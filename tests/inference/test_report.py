@@ -155,6 +155,21 @@ def test_names_of_files_are_escaped():
     assert len(sources) == 3
 
 
+def test_a_title_stands_for_the_files_name():
+    title = "<b>Reel 1<b>.mov"
+    write(np.full((2, 4000), 0.1))
+    found = report(Gains(), title=title, markers=["edl"])
+    assert found["recording"]["source"] == title
+    assert not page().all("b")
+    assert f"{title}: stems" in page().text
+    edl = pathlib.Path("out/markers.edl").read_text()
+    assert edl.startswith(f"TITLE: {title} DIALOGUE\n")
+    assert "film.wav" not in edl + page().text
+    named = {"title": "Reel 1.mov", "name": "{title} {stem}"}
+    done = separate_file("film.wav", "named", Gains(), **named)
+    assert done.paths["speech"].name == "Reel 1 speech.wav"
+
+
 def test_a_model_and_its_licence_are_named():
     write(np.full((2, 4000), 0.1))
     model = Gains()

@@ -39,14 +39,16 @@ def load(preset):
     if preset == "bad":
         raise ValueError("cannot load preset bad")
     model = Quick()
-    model.seconds = 0.1 * (preset == "slow")
+    model.seconds = {"slow": 0.1, "stuck": 60.0}.get(preset, 0.0)
+    if preset == "long":
+        model.chunk_seconds, model.sample_rate = 10.0, 4000
     return model
 
 
 STEMS = ["speech", "music", "effects"]
 MODELS = {
     name: Model(name, name, f"A {name} model", "Apache-2.0", STEMS, 1)
-    for name in ("quick", "slow", "dies", "bad")
+    for name in ("quick", "slow", "stuck", "long", "dies", "bad")
 }
 
 

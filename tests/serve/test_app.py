@@ -3,18 +3,21 @@
 import concurrent.futures
 import io
 import json
+import pathlib
+import re
 import statistics
 import time
 import urllib.parse
 import zipfile
 
+import av
 import numpy as np
 import pytest
 import requests
 import soundfile
 
-from ..media.films import clicks, make_film
-from .fakes import Quick, Running, write
+from ..media.films import clicks, make_film, on_grid
+from .fakes import STEMS, Quick, Running, write
 
 pytestmark = pytest.mark.once
 
@@ -35,6 +38,21 @@ def server(tmp_path_factory):
         yield running
 
 
+def write_long(path, seconds):
+    """Writes noise, mono at 4 kHz, second by second."""
+    rng = np.random.default_rng(0)
+    with soundfile.SoundFile(path, "w", 4000, 1, "PCM_16") as file:
+        for _ in range(seconds):
+            file.write(rng.uniform(-0.5, 0.5, 4000))
+    return path
+
+
+def memory_of(process):
+    """Bytes that a process had in memory at most."""
+    status = pathlib.Path(f"/proc/{process}/status").read_text()
+    return 1024 * int(re.search(r"VmHWM:\s*(\d+) kB", status).group(1))
+
+
 def entries(server):
     """Names in the folder of jobs."""
     return {p.name for p in server.store.folder.iterdir()} - {".lock"}
@@ -48,16 +66,20 @@ def clip(tmp_path):
 def test_an_upload_becomes_stems(server, clip, tmp_path):
     from keras_bandit.inference import separate_file
 
-    extras = {"model": "quick", "extras": ["mne", "residual", "report"]}
-    answer = server.upload(clip, "../<b>film.wav", json.dumps(extras))
+    wanted = {"model": "quick", "deliver": ["me"], "stems": STEMS}
+    wanted["extras"] = ["report", "markers", "residual"]
+    answer = server.upload(clip, "../<b>film.wav", json.dumps(wanted))
     assert answer.status_code == 201, answer.text
     job = server.wait(answer.json()["id"])
     assert job["state"] == "done", job["error"]
     assert job["title"] == "<b>film.wav"
-    stems = ["speech", "music", "effects", "mne", "residual"]
+    stems = [*STEMS, "me", "residual"]
     assert job["sounds"] == ["original", *stems]
-    assert list(job["files"]) == [*stems, "report", "page"]
-    options = {"mne": True, "residual": True, "report": True}
+    markers = ["markers_csv", "markers_edl"]
+    assert list(job["files"]) == [*stems, "report", "page", *markers]
+    options = {"deliver": ["me"], "stems": STEMS, "residual": True}
+    options |= {"report": True, "markers": ["csv", "edl"]}
+    options["title"] = "<b>film.wav"  # what its user calls it, not "input"
     done = separate_file(clip, tmp_path / "own", Quick(), **options)
     address = f"/api/jobs/{job['id']}"
     for name, path in done.paths.items():
@@ -69,8 +91,164 @@ def test_an_upload_becomes_stems(server, clip, tmp_path):
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert archive.testzip() is None
         for name, path in done.paths.items():
-            inside = f"<b>film_{path.name}"
+            inside = f"<b>film/{path.name}"
             assert archive.read(inside) == path.read_bytes(), name
+
+
+def test_the_report_opens_with_the_users_name_and_plays(server, clip):
+    request = json.dumps({"model": "quick", "extras": ["report"]})
+    name = server.upload(clip, "<i>x.wav", request).json()["id"]
+    job = server.wait(name)
+    address = f"/api/jobs/{name}/report"
+    page = server.ask("GET", f"{address}/report.html")
+    assert "<h1>&lt;i&gt;x.wav</h1>" in page.text
+    assert "input" not in page.text.replace("mixture (input)", "")
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy  # no script
+    assert "script" not in policy
+    found = server.ask("GET", f"{address}/report.json").json()
+    assert found["recording"]["source"] == job["title"] == "<i>x.wav"
+    for source in re.findall(r'<audio[^>]*src="([^"]*)"', page.text):
+        answer = server.ask("GET", f"{address}/{source}")
+        assert soundfile.info(io.BytesIO(answer.content)).frames == 8000
+        assert "content-disposition" not in answer.headers
+    for other in ("job.json", "..%2fjob.json", "", "nothing.wav"):
+        assert server.ask("GET", f"{address}/{other}").status_code == 404
+
+
+def test_a_mix_is_the_sum_of_what_is_heard(server, tmp_path):
+    path = tmp_path / "clip.wav"
+    audio = np.random.default_rng(0).uniform(-1, 1, (8000, 6))
+    soundfile.write(path, audio, 8000, format="WAVEX", subtype="FLOAT")
+    request = {"model": "quick", "extras": ["residual"]}
+    name = server.upload(path, request=json.dumps(request)).json()["id"]
+    server.wait(name)
+    address = f"/api/jobs/{name}"
+    for gains in (dict.fromkeys([*STEMS, "residual"], 0), {"music": 20.0}):
+        answer = server.ask("POST", f"{address}/mix", json={"gains_db": gains})
+        assert answer.status_code == 204, answer.text
+        job = server.ask("GET", address).json()
+        assert job["mix"] == gains
+        content = server.ask("GET", f"{address}/files/mix").content
+        mixed, _ = soundfile.read(io.BytesIO(content), dtype="float32")
+        # Six channels, and no clipping: music is a quarter of the mixture, but
+        # for low effects, which are effects.
+        expected = audio * (
+            1 if len(gains) > 1 else [2.5] * 3 + [0] + [2.5] * 2
+        )
+        np.testing.assert_allclose(mixed, expected, atol=1e-6)
+    assert list(job["files"]) == [*STEMS, "residual", "mix"]
+    assert job["files"]["mix"]["bytes"] == len(content)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{}",
+        "[]",
+        "x",
+        '{"gains_db": {}}',
+        '{"gains_db": {"original": 0}}',
+        '{"gains_db": {"../job": 0}}',
+        '{"gains_db": {"speech": "0"}}',
+        '{"gains_db": {"speech": NaN}}',
+        '{"gains_db": {"speech": 1e9}}',
+        "[" * 9000,
+    ],
+)
+def test_a_bad_mix_is_refused(server, clip, body):
+    name = server.upload(clip).json()["id"]
+    job = server.wait(name)
+    answer = server.ask("POST", f"/api/jobs/{name}/mix", data=body)
+    assert answer.status_code == 400
+    assert server.ask("GET", f"/api/jobs/{name}").json() == job
+    answer = server.ask("POST", f"/api/jobs/{name}/mix", data="x" * 20_000)
+    assert answer.status_code == 413
+
+
+@pytest.fixture
+def film(tmp_path):
+    """A film with three sound tracks, of which the first is preferred."""
+    rng = np.random.default_rng(0)
+    tracks = {}
+    for language, level in (("eng", 0.1), ("deu", 0.2), ("fra", 0.3)):
+        audio = rng.uniform(-level, level, (2, 8000)).astype("float32")
+        tracks[language] = on_grid(audio)
+    options = {"sample_rate": 8000, "video_seconds": 1}
+    make_film(tmp_path / "film.mkv", tracks, **options)
+    return tmp_path / "film.mkv", list(tracks.values())
+
+
+def test_a_film_with_several_tracks_asks_which(server, film, tmp_path):
+    path, tracks = film
+    name = server.upload(path, "film.mkv").json()["id"]
+    address = f"/api/jobs/{name}"
+    job = server.wait(name, "asking")
+    assert [track["number"] for track in job["media"]["tracks"]] == [1, 2, 3]
+    assert job["media"]["tracks"][1] == {
+        "number": 2,
+        "title": "sound deu",
+        "language": "deu",
+        "codec": "pcm_s16le",
+        "layout": "stereo",
+    }
+    assert (job["media"]["track"], job["media"]["joined"]) == (1, "5.1")
+    assert job["ahead"] == 0
+    for bad, status in (("2", 400), (0, 400), ([], 400), (4, 422)):
+        answer = server.ask("POST", f"{address}/track", json={"track": bad})
+        assert answer.status_code == status, answer.text
+    assert server.ask("GET", address).json()["state"] == "asking"
+    answer = server.ask("POST", f"{address}/track", json={"track": 2})
+    assert answer.status_code == 204
+    job = server.wait(name)
+    assert (job["state"], job["media"]["track"]) == ("done", 2)
+    content = server.ask("GET", f"{address}/files/speech").content
+    speech = soundfile.read(io.BytesIO(content))[0].T
+    np.testing.assert_allclose(speech, 0.5 * tracks[1], atol=1e-4)
+    content = server.ask("GET", f"{address}/sounds/original/0").content
+    heard = soundfile.read(io.BytesIO(content))[0].T
+    np.testing.assert_allclose(heard, tracks[1], atol=1e-4)
+    answer = server.ask("POST", f"{address}/track", json={"track": 1})
+    assert answer.status_code == 409  # it does not ask any more
+
+
+def test_tracks_are_joined_where_they_are_channels_of_one(server, film):
+    path, tracks = film
+    request = json.dumps({"model": "quick", "track": [1, 2, 3]})
+    name = server.upload(path, "film.mkv", request).json()["id"]
+    job = server.wait(name)
+    assert (job["state"], job["media"]["layout"]) == ("done", "5.1")
+    content = server.ask("GET", f"/api/jobs/{name}/files/music").content
+    music = soundfile.read(io.BytesIO(content))[0].T
+    np.testing.assert_allclose(
+        music[[0, 1, 2, 4, 5]],
+        0.25 * np.concatenate(tracks)[[0, 1, 2, 4, 5]],
+        atol=1e-4,
+    )
+
+
+def test_a_question_outlives_the_server_and_can_be_cancelled(film, tmp_path):
+    folder = tmp_path / "jobs"
+    with Running(folder) as server:
+        name = server.upload(film[0], "film.mkv").json()["id"]
+        server.wait(name, "asking")
+    with Running(folder) as server:
+        assert server.wait(name, "asking")["id"] == name
+        server.ask("DELETE", f"/api/jobs/{name}")
+        assert entries(server) == set()
+
+
+@pytest.mark.parametrize("container", ["mkv", "mov"])
+def test_a_film_comes_with_its_stems_as_tracks(server, film, container):
+    wanted = {"model": "quick", "track": 1, "remux": container}
+    name = server.upload(film[0], "a.mkv", json.dumps(wanted)).json()["id"]
+    job = server.wait(name)
+    assert job["state"] == "done", job["error"]
+    assert job["files"]["film"]["file"] == f"film.{container}"
+    content = server.ask("GET", f"/api/jobs/{name}/files/film").content
+    with av.open(io.BytesIO(content)) as made:
+        assert len(made.streams.audio) == 3 + 3
+        assert len(made.streams.video) == 1
 
 
 def test_pieces_join_to_the_sound(server, tmp_path):
@@ -260,6 +438,10 @@ def test_the_length_and_the_size_are_limited(tmp_path, clip):
         '{"quality": "best"}',
         '{"format": {"a": 1}}',
         '{"extras": ["overwrite"]}',
+        '{"deliver": ["optionals"]}',
+        '{"remux": "../x"}',
+        '{"track": "1-2"}',
+        '{"track": [true]}',
     ],
     ids=lambda text: text[:20],
 )
@@ -297,11 +479,58 @@ def test_cancel_works_at_once_and_leaves_nothing(server, tmp_path):
         job = server.ask("GET", f"/api/jobs/{runs}").json()
     assert server.ask("GET", f"/api/jobs/{waits}").json()["ahead"] == 1
     began = time.monotonic()
+    process = server.runner.pid
     assert server.ask("DELETE", f"/api/jobs/{runs}").status_code == 204
     assert server.ask("DELETE", f"/api/jobs/{waits}").status_code == 204
     assert time.monotonic() - began < 5
     assert server.ask("GET", f"/api/jobs/{runs}").status_code == 404
     assert server.wait(last)["state"] == "done"
+    assert server.runner.pid == process  # which still has the model
+    assert entries(server) == before | {last}
+
+
+def test_a_process_that_does_not_let_go_is_killed(server, tmp_path):
+    before = entries(server)
+    clip = write(tmp_path / "clip.wav", seconds=1.0)
+    stuck = server.upload(clip, request='{"model": "stuck"}').json()["id"]
+    last = server.upload(clip).json()["id"]
+    job = server.wait(stuck, "running")
+    while job["stage"] != "separating":
+        job = server.ask("GET", f"/api/jobs/{stuck}").json()
+    time.sleep(1)  # in the first batch, which takes a minute
+    process = server.runner.pid
+    began = time.monotonic()
+    server.ask("DELETE", f"/api/jobs/{stuck}")
+    assert time.monotonic() - began < 5
+    assert server.wait(last)["state"] == "done"
+    assert server.runner.pid != process
+    assert entries(server) == before | {last}
+
+
+def test_an_hour_takes_no_more_memory_than_a_minute(server, tmp_path):
+    """And half of it, cancelled, leaves nothing."""
+    before, memory = entries(server), {}
+    request = json.dumps({"model": "long", "stems": ["speech"]})
+    for minutes in (1, 60):
+        clip = write_long(tmp_path / "long.wav", 60 * minutes)
+        name = server.upload(clip, request=request).json()["id"]
+        job = server.wait(name)
+        assert job["state"] == "done", job["error"]
+        memory[minutes] = memory_of(server.runner.pid)
+        assert job["files"]["speech"]["bytes"] >= clip.stat().st_size
+        server.ask("DELETE", f"/api/jobs/{name}")
+    assert memory[60] - memory[1] < 40e6  # the sound alone has 58 MB
+    name = server.upload(clip, request=request).json()["id"]
+    progress = 0
+    while progress < 0.2:
+        progress = server.ask("GET", f"/api/jobs/{name}").json()["progress"]
+        progress = progress or 0
+        time.sleep(0.05)
+    assert progress < 1
+    server.ask("DELETE", f"/api/jobs/{name}")
+    assert entries(server) == before
+    last = server.upload(write(tmp_path / "last.wav")).json()["id"]
+    server.wait(last)
     assert entries(server) == before | {last}
 
 

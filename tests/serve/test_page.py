@@ -13,6 +13,7 @@ import time
 
 import numpy as np
 import pytest
+import requests
 import soundfile
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
@@ -127,6 +128,8 @@ def shoot(page, name):
     folder = os.environ.get("KERAS_BANDIT_SCREENSHOTS")
     if folder:
         page.screenshot(path=pathlib.Path(folder, f"{name}.png"))
+        whole = pathlib.Path(folder, f"{name}_whole.png")
+        page.screenshot(path=whole, full_page=True)
 
 
 def check_accessible(page):
@@ -147,6 +150,7 @@ def job(chromium, served):
     page.goto("/")
     page.set_input_files("#file", clip)
     page.get_by_label("What is left over").check()
+    page.get_by_label("Report of loudness").check()
     shoot(page, "chosen")
     page.get_by_role("button", name="Separate", exact=True).click()
     page.wait_for_url("**/job/*")
@@ -159,6 +163,24 @@ def job(chromium, served):
     address = page.url
     context.close()
     return address
+
+
+@pytest.fixture(scope="module")
+def storm(served):
+    """A job of recorded sounds, with all that can be chosen: its address."""
+    parts = ROOT.joinpath("recipes", "demo_clip").glob("*.ogg")
+    path = served.folder / "root" / "storm at the mill.wav"
+    soundfile.write(path, sum(soundfile.read(part)[0] for part in parts), RATE)
+    query = {"path": path.name, "request": "{}"}
+    address = f"{served.address}/api/jobs"
+    name = requests.post(address, params=query, timeout=60).json()["id"]
+    end = time.monotonic() + WAIT / 1000
+    while (
+        requests.get(f"{address}/{name}", timeout=60).json()["state"] != "done"
+    ):
+        assert time.monotonic() < end
+        time.sleep(0.3)
+    return f"{served.address}/job/{name}"
 
 
 # How far what is heard of `other` ("all", or a row) is from the sum of rows, and
@@ -206,10 +228,12 @@ def until(page, condition):
         page.wait_for_timeout(30)
 
 
+SEEK = "(s) => document.querySelector('#mixer').mixer.player.seek(s)"
+
+
 def play_from(page, place):
     """Plays from a place on, and waits until it sounds."""
-    seek = "(s) => document.querySelector('#mixer').mixer.player.seek(s)"
-    page.evaluate(seek, place)
+    page.evaluate(SEEK, place)
     if not page.evaluate(PLAYING):
         page.keyboard.press("Space")
     until(page, f"({PLACE})() > {place + 0.1}")
@@ -305,6 +329,94 @@ def test_downloads_are_what_separate_writes(page, job, served, tmp_path):
         assert name in download.value.suggested_filename
 
 
+def test_the_report_opens_under_the_users_name(page, job):
+    page.goto(job)
+    with page.context.expect_page() as opened:
+        page.locator("#files").get_by_role("link", name="Open").click()
+    report = opened.value
+    report.wait_for_load_state()
+    assert report.locator("h1").inner_text() == "a<b>.wav"
+    # Its style and its pictures are let in, and the stems play.
+    colour = "getComputedStyle(document.querySelector('.card')).borderRadius"
+    assert report.evaluate(colour) != "0px"
+    play = "document.querySelector('audio').play().then(() => 1)"
+    assert report.evaluate(play) == 1
+    shoot(report, "report")
+
+
+def test_what_is_heard_is_saved_as_a_mix(page, job):
+    page.goto(job)
+    page.get_by_role("button", name="Mute speech").click()
+    page.get_by_label("Volume of music").fill("-6")
+    save = page.get_by_role("button", name="Save this mix")
+    with page.expect_download() as download:
+        save.click()
+    row = page.locator("#files li").filter(has_text="Your mix")
+    expect(row).to_contain_text("music \u22126.0 dB · effects 0.0 dB")
+    expect(row).not_to_contain_text("speech")
+    mixed, _ = soundfile.read(download.value.path())
+    stems = {}
+    for name in ("music", "effects"):
+        with page.expect_download() as download:
+            page.locator("#files").get_by_role("link", name=name).click()
+        stems[name] = soundfile.read(download.value.path())[0]
+    expected = 10 ** (-6 / 20) * stems["music"] + stems["effects"]
+    np.testing.assert_allclose(mixed, expected, atol=1e-6)
+    shoot(page, "mix")
+    page.get_by_role("button", name="Mute original").click()
+    save.click()
+    expect(page.locator("#mix-note")).to_contain_text("Mute the original")
+
+
+def test_a_film_asks_for_its_sound_track(chromium, tmp_path):
+    film = tmp_path / "film.mkv"
+    tracks = {name: clicks(4) for name in ("eng", "deu", "fra")}
+    make_film(film, tracks, video_seconds=4)
+    with Running(tmp_path / "jobs") as server:
+        context = chromium.new_context(base_url=server.address)
+        page = context.new_page()
+        page.set_default_timeout(WAIT)
+        page.goto("/")
+        page.set_input_files("#file", film)
+        page.get_by_role("button", name="Separate", exact=True).click()
+        expect(page.get_by_label("2: sound deu")).not_to_be_checked()
+        expect(page.get_by_label("1: sound eng")).to_be_checked()
+        shoot(page, "tracks")
+        check_accessible(page)
+        page.reload()
+        page.get_by_label("All, as channels of one recording").check()
+        page.get_by_role("button", name="Separate this track").click()
+        page.wait_for_selector(".mixer")
+        facts = page.locator("#result-facts")
+        expect(facts).to_contain_text("5.1")
+        expect(facts).to_contain_text("track 1, 2, 3")
+        warnings = page.locator("#warnings")
+        expect(warnings).to_contain_text("You hear a stereo downmix")
+        page.keyboard.press("Space")
+        until(page, f"({PLACE})() > 0.2")
+        shoot(page, "surround")
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Save this mix").click()
+        assert soundfile.info(download.value.path()).channels == 6
+        context.close()
+
+
+def test_a_quality_says_what_it_costs(page):
+    page.goto("/")
+    note = page.locator("#quality-note")
+    for name, words in (
+        ("Fast", "Chunks of 12 s, one every 10 s: each second is computed 1.2"),
+        ("Standard", "Chunks of 6 s, one every 3 s: each second is computed 2"),
+        ("The authors'", "one every 0.5 s: each second is computed 12 times"),
+    ):
+        page.get_by_label(name).check()
+        expect(note).to_contain_text(words)
+    expect(note).to_contain_text("6 times the work of Standard")
+    page.get_by_label("Fast").check()
+    expect(note).to_contain_text("40 % less than Standard")
+    expect(note).to_contain_text("2 times the memory")
+
+
 def test_the_page_comes_back_after_a_reload_and_a_restart(page, job, served):
     page.goto(job)
     page.wait_for_selector(".mixer")
@@ -384,11 +496,11 @@ def test_the_form_works_by_keyboard_alone(page, served):
 
 
 @pytest.mark.parametrize("page", ["light", "dark"], indirect=True)
-def test_every_width_and_theme_is_readable(page, job, request):
+def test_every_width_and_theme_is_readable(page, storm, request):
     theme = request.node.callspec.params["page"]
     for address, ready, name in (
         ("/", ".model", "start"),
-        (job, ".row", "mixer"),
+        (storm, ".row", "mixer"),
     ):
         for width in (390, 820, 1280):
             page.set_viewport_size({"width": width, "height": 900})
@@ -397,6 +509,9 @@ def test_every_width_and_theme_is_readable(page, job, request):
             page.wait_for_load_state("networkidle")
             wide = page.evaluate("document.documentElement.scrollWidth")
             assert wide == width, "nothing is cut or scrolled sideways"
+            if name == "mixer":
+                page.evaluate(SEEK, 9.6)
+                page.wait_for_timeout(100)
             shoot(page, f"{name}_{theme}_{width}")
             check_accessible(page)
     play = page.get_by_role("button", name="Play").bounding_box()
@@ -409,7 +524,7 @@ def test_a_films_picture_goes_with_the_sound(chromium, tmp_path):
     make_film(film, audio, "libopus", video="libvpx", video_seconds=6)
     offset = f"document.querySelector('video').currentTime - ({PLACE})()"
     with Running(tmp_path / "jobs") as server:
-        request = '{"model": "quick", "extras": ["remux"]}'
+        request = '{"model": "quick", "remux": "mkv"}'
         name = server.upload(film, "film.webm", request).json()["id"]
         assert server.wait(name)["state"] == "done"
         context = chromium.new_context(base_url=server.address)

@@ -3,21 +3,21 @@
 import { clock, make, makeSvg } from "./dom.js";
 import { Player } from "./player.js";
 
-const COLORS = { speech: 0, dialogue: 0, vocals: 0, music: 1, effects: 2, sfx: 2, singing: 3 };
-const SILENT_FIRST = new Set(["original", "mne", "residual"]); // sums of others
-const SHOWN = {
-  original: "original",
-  mne: "music + effects",
-  residual: "residual",
-};
+const COLORS = { speech: 0, vocals: 0, music: 1, effects: 2, sfx: 2, singing: 3 };
+// What is heard in other rows already.
+const SILENT_FIRST = new Set(["original", "me", "dialogue", "optionals", "residual"]);
+const SHOWN = { me: "M&E draft", mne: "music + effects" };
 const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400];
 const MOST_STEPS = 8; // of the axis
 const LOWEST = -40; // dB of the faders; the lowest place is silence
 const PLAY = "M4 2v20l18-10z";
 const PAUSE = "M4 2h6v20H4zM14 2h6v20h-6z";
+const LOUD = "M3 9v6h4l6 5V4L7 9zM16 8v8a5 5 0 0 0 0-8z";
 const TOLERANCE = 0.04; // seconds by which a picture may be off: a frame
 
 export const shown = (name) => SHOWN[name] || name.replaceAll("_", " ");
+
+export const decibels = (db) => `${db.toFixed(1).replace("-", "\u2212")} dB`;
 
 const gainOf = (db) => (db <= LOWEST ? 0 : 10 ** (db / 20));
 
@@ -108,7 +108,7 @@ export class Mixer {
       tabIndex: -1,
     });
     film.setAttribute("aria-label", "Picture of the film");
-    film.addEventListener("error", () => {
+    const cannot = () => {
       film.replaceWith(
         make(
           "p",
@@ -117,7 +117,9 @@ export class Mixer {
         ),
       );
       this._film = null;
-    });
+    };
+    film.addEventListener("error", cannot);
+    film.addEventListener("loadedmetadata", () => film.videoWidth || cannot());
     this._film = film;
     return film;
   }
@@ -258,8 +260,21 @@ export class Mixer {
     this._seek.addEventListener("input", () => this.player.seek(Number(this._seek.value)));
     const all = make("input", { type: "range", min: LOWEST, max: 6, step: 0.5, value: 0 });
     all.setAttribute("aria-label", "Volume of all");
-    all.addEventListener("input", () => this.player.setMaster(gainOf(Number(all.value))));
-    return make("div", { className: "transport" }, this._play, this._time, this._seek, all);
+    this._master = 0;
+    all.addEventListener("input", () => {
+      this._master = Number(all.value);
+      this.player.setMaster(gainOf(this._master));
+    });
+    const icon = makeSvg("svg", { viewBox: "0 0 24 24", "aria-hidden": "true" }, makeSvg("path", { d: LOUD }));
+    const volume = make("div", { className: "all" }, icon, all);
+    return make("div", { className: "transport" }, this._play, this._time, this._seek, volume);
+  }
+
+  // The dB of each row that is heard.
+  gains() {
+    const rows = gainOf(this._master) > 0 ? Object.values(this._rows) : [];
+    const heard = rows.filter((row) => row.level > 0);
+    return Object.fromEntries(heard.map((row) => [row.name, row.db + this._master]));
   }
 
   toggle() {
@@ -313,7 +328,7 @@ export class Mixer {
       row.element.classList.toggle("silent", !heard);
       row.mute.setAttribute("aria-pressed", String(row.muted));
       row.soloButton.setAttribute("aria-pressed", String(row.solo));
-      const db = row.db <= LOWEST ? "silent" : `${row.db.toFixed(1)} dB`;
+      const db = row.db <= LOWEST ? "silent" : decibels(row.db);
       row.output.value = db;
       row.fader.value = row.db;
       row.fader.setAttribute("aria-valuetext", db);

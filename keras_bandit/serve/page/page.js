@@ -1,13 +1,13 @@
 // The page: the form, the wait, the result. `/job/<id>` is a job's address.
 
 import { ask, byId, clock, duration, make, pause, size } from "./dom.js";
-import { Mixer, shown } from "./mixer.js";
+import { Mixer, decibels, shown } from "./mixer.js";
 
-const VIEWS = ["start", "progress", "result"];
+const VIEWS = ["start", "asking", "progress", "result"];
 const QUALITIES = {
-  fast: ["Fast", "A third less to compute than Standard: for a first look."],
-  standard: ["Standard", "Every sample is the mean of two estimates."],
-  authors: ["The authors'", "As the model's authors did it: several times slower, a little smoother."],
+  fast: ["Fast", "Long chunks that overlap little."],
+  standard: ["Standard", "The model's own way."],
+  authors: ["The authors'", "As the model's authors do it."],
 };
 const FORMATS = {
   wav: "WAV, same depth",
@@ -16,12 +16,28 @@ const FORMATS = {
   flac: "FLAC",
 };
 const EXTRAS = {
-  mne: "Music + effects in one",
   residual: "What is left over",
   report: "Report of loudness and peaks",
-  remux: "Of films: a copy with the stems as tracks",
+  markers: "Markers of dialogue",
 };
-const FILES = { film: "Film with the stems as tracks", report: "Report (JSON)", page: "Report (page)" };
+const DELIVERABLES = {
+  me: "M&E draft (music + effects)",
+  dialogue: "Dialogue",
+  optionals: "Optionals (singing)",
+};
+const REMUXES = {
+  mkv: "MKV, stems in FLAC",
+  mov: "MOV, stems in PCM",
+  mp4: "MP4, stems in AAC",
+};
+const FILES = {
+  film: "Film with the stems as tracks",
+  report: "Report (JSON)",
+  page: "Report (page)",
+  mix: "Your mix",
+  markers_csv: "Markers (CSV)",
+  markers_edl: "Markers (EDL)",
+};
 const KEY = "keras-bandit-jobs";
 const SECONDS_BETWEEN_LOOKS = 0.7;
 
@@ -57,6 +73,8 @@ function show(name, title) {
   current += 1;
   mixer?.close();
   mixer = null;
+  byId("save-mix").disabled = true;
+  byId("mix-note").textContent = "";
   say("");
   for (const view of VIEWS) byId(view).hidden = view !== name;
   document.title = title ? `${title} – keras-bandit` : "keras-bandit";
@@ -108,38 +126,64 @@ function fillForm() {
     );
   });
   byId("models").replaceChildren(...models);
-  byId("models").addEventListener("change", fillStems);
-  byId("qualities").replaceChildren(
-    ...choices.qualities.map((name) =>
-      option("radio", "quality", name, QUALITIES[name][0], name === "standard"),
-    ),
-  );
+  byId("models").addEventListener("change", fillChoices);
   byId("qualities").addEventListener("change", noteQuality);
   byId("format").replaceChildren(
     ...choices.formats.map((name) => make("option", { value: name }, FORMATS[name])),
   );
+  byId("remux").replaceChildren(
+    make("option", { value: "" }, "None"),
+    ...choices.remuxes.map((name) => make("option", { value: name }, REMUXES[name])),
+  );
+  byId("remux-set").hidden = !choices.remuxes.length;
   const hours = choices.max_seconds / 3600;
   byId("limits").textContent = `Up to ${Number(hours.toFixed(2))} hours and ${size(choices.max_bytes)}. Nothing leaves the machine that runs this page.`;
   byId("browse").hidden = !choices.has_root;
-  fillStems();
-  noteQuality();
+  fillChoices();
 }
 
+// What a quality means for the chosen model, and what it costs.
 function noteQuality() {
-  byId("quality-note").textContent = QUALITIES[values("quality")[0]][1];
+  const name = values("quality")[0];
+  const { chunk_seconds, hop_seconds, work, shifts } = model().qualities[name];
+  const times = (number) => `${Number(number.toFixed(1))}`;
+  const parts = [QUALITIES[name][1]];
+  if (shifts) parts.push("The recording is shifted by chance once.");
+  parts.push(
+    `Chunks of ${times(chunk_seconds)} s, one every ${times(hop_seconds)} s: each second is computed ${times(work)} times.`,
+  );
+  const { standard } = model().qualities;
+  const less = 1 - work / standard.work;
+  if (less > 0.01) parts.push(`That is ${Math.round(100 * less)} % less than Standard.`);
+  if (less < -0.01) parts.push(`That is ${times(1 - less)} times the work of Standard, for a little more quality.`);
+  const memory = chunk_seconds / standard.chunk_seconds;
+  if (memory > 1.01) parts.push(`It takes ${times(memory)} times the memory.`);
+  byId("quality-note").textContent = parts.join(" ");
 }
 
-function fillStems() {
-  const { stems } = model();
+// What depends on the model.
+function fillChoices() {
+  const { stems, qualities, deliverables, extras } = model();
+  const fill = (id, group, names, words) => {
+    const kept = values(group);
+    byId(id).replaceChildren(
+      ...names.map((name) => option("checkbox", group, name, words[name], kept.includes(name))),
+    );
+    byId(`${id}-set`).hidden = !names.length;
+  };
   byId("stems").replaceChildren(
     ...stems.map((stem) => option("checkbox", "stem", stem, shown(stem), true)),
   );
-  const possible = choices.extras.filter(
-    (name) => name !== "mne" || model().has_mne,
+  fill("deliver", "deliver", deliverables, DELIVERABLES);
+  fill("extras", "extra", extras, EXTRAS);
+  const quality = values("quality")[0];
+  const wanted = quality in qualities ? quality : "standard";
+  byId("qualities").replaceChildren(
+    ...Object.keys(qualities).map((name) =>
+      option("radio", "quality", name, QUALITIES[name][0], name === wanted),
+    ),
   );
-  byId("extras").replaceChildren(
-    ...possible.map((name) => option("checkbox", "extra", name, EXTRAS[name], false)),
-  );
+  noteQuality();
 }
 
 function choose(what, name, bytes) {
@@ -186,11 +230,13 @@ async function submit(event) {
   const request = {
     model: values("model")[0],
     stems: values("stem"),
+    deliver: values("deliver"),
     quality: values("quality")[0],
     format: byId("format").value,
     extras: values("extra"),
+    remux: byId("remux").value || null,
   };
-  if (!request.stems.length) {
+  if (!request.stems.length && !request.deliver.length) {
     say("Choose at least one stem.");
     return;
   }
@@ -293,6 +339,10 @@ async function follow(id) {
       continue;
     }
     if (view !== current) return;
+    if (job.state === "asking") {
+      askTrack(job, address);
+      return;
+    }
     if (job.state === "done") {
       await showResult(job, address);
       return;
@@ -312,6 +362,50 @@ async function follow(id) {
     document.title = `${part}${job.title} – keras-bandit`;
     await pause(1000 * SECONDS_BETWEEN_LOOKS);
   }
+}
+
+// Which sound track of a film is meant.
+
+function askTrack(job, address) {
+  show("asking", job.title);
+  byId("asking-title").textContent = job.title;
+  const { tracks, track, joined } = job.media;
+  const row = (value, checked, name, facts) =>
+    make(
+      "label",
+      { className: "model" },
+      make("input", { type: "radio", name: "track", value: JSON.stringify(value), checked }),
+      make("strong", {}, name),
+      make("span", {}, facts),
+    );
+  const rows = tracks.map(({ number, title, language, codec, layout }) =>
+    row(
+      number,
+      number === track,
+      title ? `${number}: ${title}` : `Track ${number}`,
+      [language, layout, codec, number === track ? "preferred by the film" : ""].filter(Boolean).join(" · "),
+    ),
+  );
+  if (joined !== null) {
+    const all = tracks.map(({ number }) => number);
+    const layout = joined === "unknown" ? "of unknown layout" : joined;
+    rows.push(row(all, false, "All, as channels of one recording", layout));
+  }
+  byId("tracks").replaceChildren(...rows);
+  byId("track-cancel").onclick = () => remove(job.id, address);
+  byId("track-form").onsubmit = async (event) => {
+    event.preventDefault();
+    const body = JSON.stringify({ track: JSON.parse(values("track")[0]) });
+    try {
+      await ask(`${address}/track`, { method: "POST", body });
+    } catch (error) {
+      if (error.status !== 409) {
+        say(error.message);
+        return;
+      }
+    }
+    follow(job.id);
+  };
 }
 
 async function remove(id, address) {
@@ -337,34 +431,83 @@ async function showResult(job, address) {
     media.seconds === null ? null : clock(media.seconds),
     `${media.sample_rate / 1000} kHz`,
     media.layout === "unknown" ? `${media.num_channels} channels` : media.layout,
+    media.tracks?.length > 1 ? `track ${[media.track].flat().join(", ")}` : null,
     request.model,
     job.started && job.ended ? `separated in ${duration(job.ended - job.started)}` : null,
   ]
     .filter(Boolean)
     .join(" · ");
-  byId("warnings").hidden = !job.warnings.length;
-  byId("warnings").replaceChildren(...job.warnings.map((line) => make("li", {}, line)));
-  const rows = Object.entries(job.files).map(([name, file]) =>
-    make(
-      "li",
-      {},
-      make("a", { href: `${address}/files/${encodeURIComponent(name)}`, download: "" }, FILES[name] || shown(name)),
-      make("span", { className: "quiet" }, `${file.file} · ${size(file.bytes)}`),
-    ),
-  );
-  rows.push(
-    make("li", {}, make("a", { href: `${address}/zip`, download: "" }, "All as one zip")),
-  );
-  byId("files").replaceChildren(...rows);
+  const warnings = [...job.warnings];
+  if (media.num_channels > 2) {
+    warnings.push(`You hear a stereo downmix. The files keep all ${media.num_channels} channels.`);
+  }
+  byId("warnings").hidden = !warnings.length;
+  byId("warnings").replaceChildren(...warnings.map((line) => make("li", {}, line)));
+  listFiles(job, address);
   byId("remove").onclick = () => remove(job.id, address);
   try {
     const look = await ask(`${address}/look`);
     if (view !== current) return;
     mixer = new Mixer(byId("mixer"), job, look, address, say);
     byId("mixer").mixer = mixer;
+    byId("save-mix").disabled = false;
+    byId("save-mix").onclick = () => saveMix(job.id, address);
   } catch (error) {
     say(error.message);
   }
+}
+
+function listFiles(job, address) {
+  const rows = Object.entries(job.files).map(([name, file]) => {
+    const links = [
+      make("a", { href: `${address}/files/${encodeURIComponent(name)}`, download: "" }, FILES[name] || shown(name)),
+    ];
+    if (name === "page") {
+      const open = { href: `${address}/report/${encodeURIComponent(file.file)}`, target: "_blank", "aria-label": "Open the report" };
+      links.push(" ", make("a", open, "Open"));
+    }
+    const levels = Object.entries(name === "mix" ? job.mix : {});
+    const facts = [
+      ...levels.map(([stem, db]) => `${shown(stem)} ${decibels(db)}`),
+      file.file,
+      size(file.bytes),
+    ];
+    return make("li", {}, make("span", {}, ...links), make("span", { className: "quiet" }, facts.join(" · ")));
+  });
+  rows.push(
+    make("li", {}, make("a", { href: `${address}/zip`, download: "" }, "All as one zip")),
+  );
+  byId("files").replaceChildren(...rows);
+}
+
+// What is heard, as a file: whole, with all channels.
+async function saveMix(id, address) {
+  const view = current;
+  const note = (text) => {
+    byId("mix-note").textContent = text;
+  };
+  const gains_db = mixer.gains();
+  if ("original" in gains_db) {
+    note("Mute the original first: a mix is made of the stems.");
+    return;
+  }
+  if (!Object.keys(gains_db).length) {
+    note("Nothing is heard.");
+    return;
+  }
+  byId("save-mix").disabled = true;
+  note("Mixing");
+  try {
+    await ask(`${address}/mix`, { method: "POST", body: JSON.stringify({ gains_db }) });
+    const job = await ask(address);
+    if (view !== current) return;
+    listFiles(job, address);
+    note("Saved: see Your mix below.");
+    byId("files").querySelector('a[href$="/files/mix"]').click();
+  } catch (error) {
+    if (view === current) note(error.message);
+  }
+  if (view === current) byId("save-mix").disabled = false;
 }
 
 // Files of the server.
