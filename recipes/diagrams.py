@@ -73,8 +73,8 @@ layer 6 back | frames x {{widths[4]}}{_DEMUCS_UP}"""
 HTDEMUCS = f"""{_DEMUCS_DOWN}\
 tokens | {{rows[4]}} x frames, of {{bottom_channels}} \
 || tokens | samples / {{rates[4]}}, of {{bottom_channels}}
-{{transformer_layers}} transformer layers in each branch | attention within the \
-branch and to the other, in turns{_DEMUCS_UP}"""
+{{transformer_layers}} transformer layers in each branch | attention within \
+and between branches, in turns{_DEMUCS_UP}"""
 MRX = """\
 mixture | {khz:g} kHz, each channel alone, at -27 LUFS
 ~ STFT {windows[0]} | hop {hop_length} | frames x {mrx_bins[0]} \
