@@ -8,8 +8,10 @@ import small
 
 from keras_bandit.data.track import ArrayTrack
 from keras_bandit.evaluation.scores import snr
+from keras_bandit.models.presets import PRESETS
 
 RATE = 44100
+PAGE = (small.RECIPES.parent / "docs" / "quality.md").read_text("utf-8")
 
 
 @pytest.fixture
@@ -89,7 +91,8 @@ def test_a_share_of_the_mixture_gains_nothing(quality, monkeypatch):
         for stem in quality.STEMS:
             np.testing.assert_allclose(row[stem], 0.0, atol=1e-4)
     third = 20 * np.log10(1 / 3)
-    for kind in quality.STEMS:
+    assert set(leaks) == {*quality.STEMS, quality.PHONE, quality.HALL}
+    for kind in leaks:
         for stem in quality.STEMS:
             np.testing.assert_allclose(leaks[kind][stem], third, atol=1e-4)
 
@@ -120,18 +123,43 @@ def test_the_command_fills_the_page(quality, monkeypatch, tmp_path, capsys):
     assert "mean of 1 clips" in capsys.readouterr().out
 
 
+def test_published_scores_on_the_page_are_those_of_table_1():
+    import table1
+
+    scores = {x.name.split(",")[0]: x.scores for x in table1.TABLE_1_SYSTEMS}
+    for name, kind in (("BandIt+", "snr"), ("MRX", "si_snr")):
+        title = {"snr": "SNR", "si_snr": "SI-SNR"}[kind]
+        values = " | ".join(str(x) for x in scores[name][kind].values())
+        assert f"| {name} on DnR: {title} [1] | {values} |" in PAGE
+
+
+def test_licences_on_the_page_are_those_of_the_weights():
+    rows = re.findall(r"^\| [^|]+ \| `(\w+)` \| ([^|]+) \|$", PAGE, re.M)
+    assert len(rows) == 7
+    for name, licence in rows:
+        weights = PRESETS[name].weights
+        given = "Apache-2.0"
+        if not isinstance(weights, str):
+            given = weights.licence
+        plain = given.replace("CC-", "CC ").replace("-4.0", " 4.0")
+        plain = plain.replace("-2.0", " 2.0")
+        assert plain.startswith(licence)
+
+
 def test_the_page_says_what_its_tables_say(quality):
     """After another measurement the sentences may have to change as well."""
-    page = small.RECIPES.parent / "docs" / "quality.md"
-    text = page.read_text(encoding="utf-8")
-    assert text.count(quality.BEGIN) == text.count(quality.END) == 1
-    pattern = r"^\| (.+?) +\| (\S+) \((\S+)\) +\| (\S+) \((\S+)\) +\| (\S+) "
-    rows = re.findall(pattern, text, re.M)
-    mean = {
-        name: dict(zip(quality.STEMS, map(float, (a, b, c)), strict=True))
-        for name, a, _, b, _, c in rows
-    }
-    gains = {name: mean[name] for name in (*quality.SCENES, quality.CODED)}
+    assert PAGE.count(quality.BEGIN) == PAGE.count(quality.END) == 1
+    pattern = r"^\| (.+?) +\| (\S+) \(\S+\) +\| (\S+) \(\S+\) +\| (\S+) "
+
+    def means(text):
+        rows = re.findall(pattern, text, re.M)
+        return {
+            name: dict(zip(quality.STEMS, map(float, values), strict=True))
+            for name, *values in rows
+        }
+
+    gains, leaks = map(means, PAGE.split("| the scene is only"))
+    assert set(gains) == {*quality.SCENES, quality.CODED}
     usual = gains["as mixed"]
     lost = {
         name: {stem: usual[stem] - row[stem] for stem in quality.STEMS}
@@ -152,7 +180,7 @@ def test_the_page_says_what_its_tables_say(quality):
     assert phone["effects"] > 2
     # "What leaks most is music into effects"
     leaks = {
-        (kind, stem): mean[kind][stem]
+        (kind, stem): leaks[kind][stem]
         for kind in quality.STEMS
         for stem in quality.STEMS
         if stem != kind
