@@ -140,7 +140,7 @@ def test_licences_on_the_page_are_those_of_the_weights():
         weights = PRESETS[name].weights
         given = "Apache-2.0"
         if not isinstance(weights, str):
-            given = weights.licence
+            given = weights.record.licence
         plain = given.replace("CC-", "CC ").replace("-4.0", " 4.0")
         plain = plain.replace("-2.0", " 2.0")
         assert plain.startswith(licence)
