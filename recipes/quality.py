@@ -5,7 +5,7 @@ Command, DATA a prepared film_mix of natural_sounds.py's test sounds (see
 docs/training.md):
     python recipes/quality.py DATA --preset bandit_demo --page docs/quality.md
 Writes: the tables between the two marks of the page; without --page it prints.
-Time: 7 minutes for 8 clips of 30 s on one core (bandit_demo, OpenVINO).
+Time: 7 minutes of one core for 8 clips of 30 s (bandit_demo, OpenVINO).
 """
 
 import argparse
