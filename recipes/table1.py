@@ -178,95 +178,72 @@ ORACLES = {
 TEXT = """\
 # Table 1
 
-Every system of Tables 1 and 2 of the BandIt paper (arXiv:2309.02539), with our
-[preset](presets.md), its size, the recipe that trains it, the weights that its
-authors released, and the paper's scores. The columns "here" are empty: no model
-has been scored on the real DnR or MUSDB18-HQ in this project yet. The command
-that fills them stands above them.
+Tables 1 and 2 of the BandIt paper (arXiv:2309.02539), with the sizes of the same
+systems here. Scores are the paper's: no model has been scored on the real DnR or
+MUSDB18-HQ in this project yet. `python recipes/table1.py` writes this page; sizes are
+counted from the [presets](presets.md).
 
-`python recipes/table1.py` writes this page; sizes are counted from the presets.
+## DnR
 
-## Sizes
+For 6 s of one channel at 44.1 kHz: parameters and multiply-adds here, beside the
+paper's in brackets. Scores on DnR's test set in dB: speech / music / effects / average.
 
-Inputs are 6 s of one channel at 44.1 kHz.
-
-{sizes}
+{table1}
 
 Where the counts differ:
 
-- **Multiply-adds.** The paper's "GFlops" are multiply-adds. Ours are those of
-  the layers' products. The authors' counter adds gates, normalization and
-  biases: about 1 % for BandIt and BSRNN.
-- **Hybrid Demucs**: 59.5 G here, 85.0 G in the paper. A transposed convolution
-  computes one product for each *input* position. The paper's figure fits a
-  counter that takes each *output* position, four times as many.
-- **BSRNN's parameters**: three models, one for each stem. The paper's figures are
-  three times the rounded size of one: 25.8 M and 15.8 M.
-- **Hybrid Demucs's parameters** include 1,536 that torchaudio's form has and
-  never uses.
-- **MRX and MRX-C**: the paper copies their scores from their authors, and reports
-  no sizes. They have the same parameters; MRX-C adds up to the mixture.
+- **Multiply-adds.** The paper's "GFlops" are multiply-adds. The authors' counter adds
+  gates, normalization and biases to the layers' products: about 1 % for BandIt and
+  BSRNN.
+- **Hybrid Demucs**: a transposed convolution computes one product for each *input*
+  position. The paper's figure fits a counter that takes each *output* position, four
+  times as many. Of its parameters, 1,536 are in torchaudio's form and never used.
+- **BSRNN's parameters**: the paper's figures are three times the rounded size of one
+  stem's model, 25.8 M and 15.8 M.
+- **MRX and MRX-C**: the paper copies their scores from their authors, and reports no
+  sizes. MRX-C is MRX whose stems add up to the mixture.
 
 ## Training and weights
 
-In the repository, with [DnR prepared](data.md):
+In the repository, with [DnR prepared](data.md), the first command trains a system, and
+the second scores it (`RUN/preset` for BSRNN; `DIR` for a converted checkpoint), with
+the oracles beside it:
 
 ```
 python recipes/RECIPE --data-dir DATA --output RUN
+keras-bandit evaluate --preset RUN/best --data-dir DATA --output SCORES
 ```
 
 {recipes}
 
+- Recipes without `--preset` train the preset of their own name. The paper's batch,
+  schedule and hardware are in the header of each.
 - The files `dnr-*.ckpt` are those of Zenodo's record 10160698 (CC-BY-NC-4.0).
   MRX's is in the repository `merlresearch/cocktail-fork-separation` (MIT); its
-  loss leaves the level of the stems open, so that its SI-SNR alone says
-  something. No weights of MRX-C are released.
+  loss leaves the level of the stems open, so that its SI-SNR alone says something.
 - `keras-bandit convert FILE DIR` makes a preset of such a file. The BSRNN models
   are three files, one for each stem: convert each, then join them with
   `BSRNNAudioSeparator.join`.
-- The paper's batch, schedule and hardware are in the header of each recipe.
-
-## Scores on DnR's test set
-
-In dB: speech / music / effects / average. This fills a row, from a model that
-was trained (`RUN/best`; of BSRNN, `RUN/preset`) or converted (`DIR`):
-
-```
-keras-bandit evaluate --preset RUN/best --data-dir DATA --output SCORES
-```
-
-With several `--preset` it makes one table of them; see
-[Evaluation](evaluation.md#several-models). The oracles are rows of every
-evaluation.
-
-{scores}
 
 ## Table 2: MUSDB18-HQ
 
-The paper reports no sizes here. Ours are for 6 s: of one channel for BandIt,
-which takes each on its own, of two for Open-Unmix.
+For 6 s: of one channel for BandIt, which takes each on its own, of two for Open-Unmix.
+The paper reports no sizes. SNR in dB: vocals / drums / bass / other / average.
 
-{musdb_sizes}
+{table2}
 
 - TRAINED is a preset of BandIt with 64 musical bands, trained on DnR. Its
   encoder stays as it is; the sizes here are with four new decoders.
 - The files of `umxhq` are those of Zenodo's record 3370489. `keras-bandit convert`
   takes the folder that holds them.
-
-SNR in dB: vocals / drums / bass / other / average. Both recipes leave
-`RUN/preset`:
-
-```
-keras-bandit evaluate --preset RUN/preset --data-dir DATA --output SCORES
-```
-
-{musdb_scores}
+- Both recipes leave `RUN/preset`, which `keras-bandit evaluate` scores as above.
 """
 
 
-def _table(rows, right=()):
-    """Markdown; columns named in `right` are of numbers."""
-    align = ["right" if name in right else "left" for name in rows[0]]
+def _table(rows):
+    """Markdown; sizes are aligned at the right."""
+    sizes = ("parameters", "multiply-adds")
+    align = ["right" if x.startswith(sizes) else "left" for x in rows[0]]
     return tabulate.tabulate(
         rows, "keys", "pipe", disable_numparse=True, colalign=align
     )
@@ -276,22 +253,25 @@ def _code(text):
     return f"`{text}`" if text else ""
 
 
+def _with_paper(here, paper):
+    return f"{here} ({paper or NOT_REPORTED})"
+
+
 def _size_row(system, paper=True):
     sizes = system.sizes()
-    row = {
+    parameters = f"{sizes.parameters:,}"
+    multiply_adds = f"{sizes.multiply_adds / 1e9:.1f} G"
+    if paper:
+        millions = system.parameters_m and f"{system.parameters_m} M"
+        parameters = _with_paper(parameters, millions)
+        gflops = system.gflops and f"{system.gflops} G"
+        multiply_adds = _with_paper(multiply_adds, gflops)
+    beside = " (paper's)" if paper else ""
+    return {
         "system": system.name,
-        "preset": _code(system.preset),
-        "parameters": f"{sizes.parameters:,}",
-        "paper's": NOT_REPORTED,
-        "multiply-adds": f"{sizes.multiply_adds / 1e9:.1f} G",
-        "paper's GFlops": NOT_REPORTED,
+        f"parameters{beside}": parameters,
+        f"multiply-adds{beside}": multiply_adds,
     }
-    if system.parameters_m:
-        row["paper's"] = f"{system.parameters_m} M"
-        row["paper's GFlops"] = str(system.gflops)
-    if not paper:
-        del row["paper's"], row["paper's GFlops"]
-    return row
 
 
 def _recipe_row(system):
@@ -302,38 +282,33 @@ def _recipe_row(system):
     }
 
 
-def _score_row(name, scores, columns, names):
-    row = {"system": name}
+def _score_row(scores, columns, names):
+    row = {}
     for score, title in columns.items():
         values = [scores[score].get(x) for x in names]
         known = None not in values
-        row[f"paper's {title}"] = (
-            " / ".join(f"{x}" for x in values) if known else NOT_REPORTED
-        )
-        row[f"{title} here"] = ""
+        row[title] = " / ".join(f"{x}" for x in values) if known else ""
     return row
 
 
 def page():
     """The text of docs/table1.md."""
-    numbers = ("parameters", "paper's", "multiply-adds", "paper's GFlops")
     both = {"snr": "SNR", "si_snr": "SI-SNR"}
-    rows = [(x.name, x.scores) for x in TABLE_1_SYSTEMS]
-    rows += [(title, TABLE_1[row]) for title, row in ORACLES.items()]
+    rows = [
+        _size_row(x) | _score_row(x.scores, both, DNR) for x in TABLE_1_SYSTEMS
+    ]
+    rows += [
+        {"system": title} | _score_row(TABLE_1[row], both, DNR)
+        for title, row in ORACLES.items()
+    ]
     return TEXT.format(
-        sizes=_table([_size_row(x) for x in TABLE_1_SYSTEMS], numbers),
+        table1=_table(rows),
         recipes=_table([_recipe_row(x) for x in TABLE_1_SYSTEMS]),
-        scores=_table([_score_row(*row, both, DNR) for row in rows]),
-        musdb_sizes=_table(
+        table2=_table(
             [
-                _size_row(x, paper=False) | _recipe_row(x)
-                for x in TABLE_2_SYSTEMS
-            ],
-            numbers,
-        ),
-        musdb_scores=_table(
-            [
-                _score_row(x.name, x.scores, {"snr": "SNR"}, MUSDB)
+                _size_row(x, paper=False)
+                | _score_row(x.scores, {"snr": "SNR"}, MUSDB)
+                | _recipe_row(x)
                 for x in TABLE_2_SYSTEMS
             ]
         ),
