@@ -11,6 +11,7 @@ import tempfile
 import keras
 import keras_hub
 
+from keras_bandit import __version__
 from keras_bandit.backend.process import without_tensorflow
 from keras_bandit.common.checks import check_chunk, check_stem_names
 from keras_bandit.common.files import write_json
@@ -309,6 +310,7 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
             path = os.path.join(partial, METADATA_FILE)
             with open(path) as file:
                 metadata = json.load(file)
+            metadata["keras_bandit_version"] = __version__
             metadata["keras_bandit"] = self.metadata
             write_json(path, metadata)
             written = sorted(os.listdir(partial))
