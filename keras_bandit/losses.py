@@ -13,6 +13,20 @@ if TYPE_CHECKING:
     from keras_bandit.common.types import Config, Tensor
 
 
+__all__ = [
+    "L1",
+    "L1SNR",
+    "L2SNR",
+    "MSE",
+    "BanditV2L1SNR",
+    "MagnitudeMSE",
+    "NegativeSISNR",
+    "NegativeSNR",
+    "PaperL1SNR",
+    "SeparationLoss",
+    "get",
+]
+
 WAVEFORM = "waveform"
 SPECTROGRAM = "spectrogram"
 MAGNITUDE = "magnitude"
