@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from keras_bandit.bands import Band as Band
     from keras_bandit.bands import band_layout as band_layout
     from keras_bandit.bands import plot_bands as plot_bands
-    from keras_bandit.convert import from_checkpoint as from_checkpoint
+    from keras_bandit.convert.from_checkpoint import (
+        from_checkpoint as from_checkpoint,
+    )
     from keras_bandit.layers import ISTFT as ISTFT
     from keras_bandit.layers import STFT as STFT
     from keras_bandit.layers import BandSplit as BandSplit

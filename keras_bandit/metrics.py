@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from keras_bandit.common.types import Config, Tensor
 
 
+__all__ = ["SISNR", "SNR", "SeparationMetric", "si_snr", "snr"]
+
 # torchmetrics adds float32's machine epsilon to both energies.
 EPSILON = 1.1920929e-07
 

@@ -110,9 +110,12 @@ def test_type_checkers_see_what_is_imported_on_first_use(path):
     lazy = getattr(module, "_HOME", {"export_core": "exporting"})
     assert set(seen) == set(lazy)
     for name, home in lazy.items():
-        assert seen[name].endswith(home)
+        # mypy took `from_checkpoint` of `convert` for the module.
+        assert home in seen[name]
 
 
+# NumPy's stubs and this package, read once: ten seconds.
+CACHE = pathlib.Path(__file__).parents[1] / ".pytest_cache" / "mypy"
 USER = """
 import numpy as np
 
@@ -153,7 +156,7 @@ def test_mypy_understands_a_user(tmp_path):
         [
             *(sys.executable, "-m", "mypy", "--ignore-missing-imports"),
             "--follow-imports=silent",  # what matters is the user's file
-            *(f"--cache-dir={tmp_path / 'cache'}", str(program)),
+            *(f"--cache-dir={CACHE}", str(program)),
         ],
         cwd=tmp_path,
         env={"MYPYPATH": str(pathlib.Path(keras_bandit.__file__).parents[1])},

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from keras_bandit.common.types import Config
+    from keras_bandit.common.types import Config, Tensor
 
 
 class StopsGradientWhenFrozen:
@@ -40,13 +40,17 @@ class StopsGradientWhenFrozen:
     Without it TensorFlow would still walk back through a frozen encoder.
     """
 
-    def __init__(self, *args, trainable=True, **kwargs):
+    def __init__(
+        self, *args: Any, trainable: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         # Given to Keras's constructor it would reach no layer: they are
         # attached only after it is set (Keras 3.15).
         self.trainable = trainable
 
-    def call(self, inputs, training=None, mask=None):
+    def call(
+        self, inputs: Tensor, training: bool | None = None, mask: Any = None
+    ) -> Tensor:
         outputs = super().call(inputs, training=training, mask=mask)
         if self.trainable:
             return outputs
