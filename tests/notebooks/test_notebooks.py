@@ -37,6 +37,7 @@ SMALLER = {
         CHOICE: "",
         "SECONDS = 3.0": "SECONDS = 1.0",
         "CLIPS = 24": "CLIPS = 2",
+        "range(1000, 1004)": "range(1000, 1001)",
         "EPOCHS = 8": "EPOCHS = 1",
         "BATCH = 4": "BATCH = 2",
         'PRESET = "bandit_demo"': TINY,
