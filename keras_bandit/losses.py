@@ -1,7 +1,31 @@
 """Training losses on waveforms and masked spectrograms."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import keras
 from keras import ops
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from keras_bandit.common.types import Config, Tensor
+
+
+__all__ = [
+    "L1",
+    "L1SNR",
+    "L2SNR",
+    "MSE",
+    "BanditV2L1SNR",
+    "MagnitudeMSE",
+    "NegativeSISNR",
+    "NegativeSNR",
+    "PaperL1SNR",
+    "SeparationLoss",
+    "get",
+]
 
 WAVEFORM = "waveform"
 SPECTROGRAM = "spectrogram"
@@ -83,23 +107,23 @@ class SeparationLoss(keras.losses.Loss):
 
     def __init__(
         self,
-        waveform_weight=1.0,
-        spectrogram_weight=1.0,
-        reduction="sum_over_batch_size",
-        name=None,
-    ):
+        waveform_weight: float = 1.0,
+        spectrogram_weight: float = 1.0,
+        reduction: str = "sum_over_batch_size",
+        name: str | None = None,
+    ) -> None:
         super().__init__(name=name, reduction=reduction, dtype="float32")
         self.waveform_weight = waveform_weight
         self.spectrogram_weight = spectrogram_weight
 
-    def distance(self, target, estimate):
+    def distance(self, target: Tensor, estimate: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def spectrogram_distance(self, target, estimate):
+    def spectrogram_distance(self, target: Tensor, estimate: Tensor) -> Tensor:
         """Distance of spectrograms, real and imaginary parts pooled."""
         return self.distance(target, estimate)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         targets, estimates = as_domains(y_true), as_domains(y_pred)
         terms = {
             WAVEFORM: (self.waveform_weight, self.distance),
@@ -128,7 +152,7 @@ class SeparationLoss(keras.losses.Loss):
             check_shapes(targets[stem], estimate)
         return [distance(targets[s], x) for s, x in estimates.items()]
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             "waveform_weight": self.waveform_weight,
             "spectrogram_weight": self.spectrogram_weight,
@@ -147,7 +171,7 @@ class _NormRatio(SeparationLoss):
 
     power = None
 
-    def __init__(self, epsilon=1e-3, **kwargs):
+    def __init__(self, epsilon: float = 1e-3, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if epsilon <= 0:
             raise ValueError(f"epsilon must be positive; got {epsilon}")
@@ -156,11 +180,11 @@ class _NormRatio(SeparationLoss):
     def _norm(self, x):
         return mean_per_item(ops.abs(x) if self.power == 1 else ops.square(x))
 
-    def distance(self, target, estimate):
+    def distance(self, target: Tensor, estimate: Tensor) -> Tensor:
         error = self._norm(estimate - target) + self.epsilon
         return 10.0 * ops.log10(error / (self._norm(target) + self.epsilon))
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {**super().get_config(), "epsilon": self.epsilon}
 
 
@@ -220,7 +244,7 @@ class PaperL1SNR(L1SNR):
     meant. Arguments as in `L1SNR`.
     """
 
-    def spectrogram_distance(self, target, estimate):
+    def spectrogram_distance(self, target: Tensor, estimate: Tensor) -> Tensor:
         parts = zip(
             ops.unstack(target, 2, axis=-1),
             ops.unstack(estimate, 2, axis=-1),
@@ -239,7 +263,7 @@ class BanditV2L1SNR(PaperL1SNR):
     in `L1SNR`.
     """
 
-    def distance(self, target, estimate):
+    def distance(self, target: Tensor, estimate: Tensor) -> Tensor:
         return 2.0 * super().distance(target, estimate)
 
 
@@ -259,7 +283,7 @@ class L1(SeparationLoss):
     ```
     """
 
-    def distance(self, target, estimate):
+    def distance(self, target: Tensor, estimate: Tensor) -> Tensor:
         return mean_per_item(ops.abs(estimate - target))
 
 
@@ -277,7 +301,7 @@ class MSE(SeparationLoss):
     ```
     """
 
-    def distance(self, target, estimate):
+    def distance(self, target: Tensor, estimate: Tensor) -> Tensor:
         return mean_per_item(ops.square(estimate - target))
 
 
@@ -307,13 +331,15 @@ class MagnitudeMSE(SeparationLoss):
         ValueError: if the model has no such domain; as `SeparationLoss`.
     """
 
-    def __init__(self, reduction="sum_over_batch_size", name=None):
+    def __init__(
+        self, reduction: str = "sum_over_batch_size", name: str | None = None
+    ) -> None:
         super().__init__(reduction=reduction, name=name)
 
-    def distance(self, target, estimate):
+    def distance(self, target: Tensor, estimate: Tensor) -> Tensor:
         return mean_per_item(ops.square(estimate - target))
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         targets, estimates = as_domains(y_true), as_domains(y_pred)
         if MAGNITUDE not in estimates:
             raise ValueError(
@@ -326,7 +352,7 @@ class MagnitudeMSE(SeparationLoss):
             )
         )
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {"reduction": self.reduction, "name": self.name}
 
 
@@ -336,7 +362,9 @@ class _WaveformRatio(SeparationLoss):
     In the form of `merlresearch/cocktail-fork-separation` (19b3de8).
     """
 
-    def __init__(self, reduction="sum_over_batch_size", name=None):
+    def __init__(
+        self, reduction: str = "sum_over_batch_size", name: str | None = None
+    ) -> None:
         super().__init__(reduction=reduction, name=name)
 
     @staticmethod
@@ -347,14 +375,14 @@ class _WaveformRatio(SeparationLoss):
         ratio = energy / (error + 1e-8)
         return mean_per_item(-10.0 * ops.log10(ratio + 1e-8))
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         targets, estimates = as_domains(y_true), as_domains(y_pred)
         distances = self._distances(
             self.distance, targets.get(WAVEFORM, {}), estimates[WAVEFORM]
         )
         return sum(distances) / len(distances)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {"reduction": self.reduction, "name": self.name}
 
 
@@ -373,7 +401,7 @@ class NegativeSNR(_WaveformRatio):
     ```
     """
 
-    def distance(self, target, estimate):
+    def distance(self, target: Tensor, estimate: Tensor) -> Tensor:
         return self._ratio(target, estimate)
 
 
@@ -386,7 +414,7 @@ class NegativeSISNR(_WaveformRatio):
     arbitrary (Le Roux et al. 2019, "SDR - half-baked or well done?").
     """
 
-    def distance(self, target, estimate):
+    def distance(self, target: Tensor, estimate: Tensor) -> Tensor:
         target = target - ops.mean(target, axis=-1, keepdims=True)
         estimate = estimate - ops.mean(estimate, axis=-1, keepdims=True)
         product = ops.sum(target * estimate, axis=-1, keepdims=True)
@@ -410,7 +438,7 @@ _BY_NAME = {
 }
 
 
-def get(name):
+def get(name: str) -> SeparationLoss:
     """A loss of this module with its defaults, by the name of its class.
 
     Raises `ValueError` if there is no such loss.

@@ -1,15 +1,28 @@
 """SNR and SI-SNR, per stem and averaged, in the authors' definitions."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import keras
 from keras import ops
 
 from keras_bandit.losses import check_shapes
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from keras_bandit.common.types import Config, Tensor
+
+
+__all__ = ["SISNR", "SNR", "SeparationMetric", "si_snr", "snr"]
+
 # torchmetrics adds float32's machine epsilon to both energies.
 EPSILON = 1.1920929e-07
 
 
-def snr(target, estimate):
+def snr(target: Tensor, estimate: Tensor) -> Tensor:
     """Signal-to-noise ratio in dB.
 
     `10 log10((sum s² + ε) / (sum (s - ŝ)² + ε))` with ε = 1.19e-7, without
@@ -27,7 +40,7 @@ def snr(target, estimate):
     return 10.0 * ops.log10((signal + EPSILON) / (noise + EPSILON))
 
 
-def si_snr(target, estimate):
+def si_snr(target: Tensor, estimate: Tensor) -> Tensor:
     """Scale-invariant signal-to-noise ratio in dB.
 
     The mean of both signals is removed, the target is scaled by
@@ -65,14 +78,16 @@ class SeparationMetric(keras.metrics.Metric):
             without, or targets and estimates are not of one shape.
     """
 
-    def __init__(self, stems=None, name=None):
+    def __init__(
+        self, stems: Sequence[str] | None = None, name: str | None = None
+    ) -> None:
         super().__init__(name=name, dtype="float32")
         self.stems = list(stems) if stems else None
         count = len(self.stems) if self.stems else 1
         self.total = self.add_variable((count,), "zeros", name="total")
         self.count = self.add_variable((), "zeros", name="count")
 
-    def ratio(self, target, estimate):
+    def ratio(self, target: Tensor, estimate: Tensor) -> Tensor:
         raise NotImplementedError
 
     def _waveforms(self, name, values):
@@ -102,7 +117,9 @@ class SeparationMetric(keras.metrics.Metric):
             ratios.append(self.ratio(target, estimate))
         return ops.stack(ratios)
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Any = None
+    ) -> None:
         y_true, y_pred = keras.tree.map_structure(
             lambda x: ops.cast(x, "float32"), (y_true, y_pred)
         )
@@ -114,7 +131,7 @@ class SeparationMetric(keras.metrics.Metric):
         self.total.assign_add(ops.sum(values * weights, axis=(1, 2)))
         self.count.assign_add(ops.sum(weights))
 
-    def result(self):
+    def result(self) -> Any:
         means = ops.divide_no_nan(self.total, self.count)
         if self.stems is None:
             return means[0]
@@ -123,7 +140,7 @@ class SeparationMetric(keras.metrics.Metric):
         }
         return {self.name: ops.mean(means), **per_stem}
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {"stems": self.stems, "name": self.name}
 
 
@@ -141,10 +158,12 @@ class SNR(SeparationMetric):
     ```
     """
 
-    def __init__(self, stems=None, name="snr"):
+    def __init__(
+        self, stems: Sequence[str] | None = None, name: str = "snr"
+    ) -> None:
         super().__init__(stems, name)
 
-    def ratio(self, target, estimate):
+    def ratio(self, target: Tensor, estimate: Tensor) -> Tensor:
         return snr(target, estimate)
 
 
@@ -162,8 +181,10 @@ class SISNR(SeparationMetric):
     ```
     """
 
-    def __init__(self, stems=None, name="si_snr"):
+    def __init__(
+        self, stems: Sequence[str] | None = None, name: str = "si_snr"
+    ) -> None:
         super().__init__(stems, name)
 
-    def ratio(self, target, estimate):
+    def ratio(self, target: Tensor, estimate: Tensor) -> Tensor:
         return si_snr(target, estimate)

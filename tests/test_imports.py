@@ -24,7 +24,7 @@ LEVELS = [
     {"models"},
     {"export"},
     {"convert", "inference", "data"},
-    {"bulk", "evaluation", "training"},
+    {"bulk", "datasets", "evaluation", "training"},
     {"serve"},
     {"cli"},
     {"__main__"},

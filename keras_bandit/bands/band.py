@@ -1,10 +1,16 @@
 """A band, lists of bands, and the check that they cover a spectrogram."""
 
+from __future__ import annotations
+
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_bandit.common.checks import check_integer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 
 def _bin_range(start, stop):
@@ -73,11 +79,11 @@ class Band:
         object.__setattr__(self, "weights", weights)
 
     @property
-    def width(self):
+    def width(self) -> int:
         """int. Number of bins."""
         return self.stop - self.start
 
-    def to_list(self):
+    def to_list(self) -> list:
         """Returns `[start, stop, [weight, ...]]`, for JSON; see `as_bands`."""
         return [self.start, self.stop, self.weights.tolist()]
 
@@ -100,7 +106,7 @@ class Band:
         return Band, (self.start, self.stop, self.weights)
 
 
-def as_bands(values):
+def as_bands(values: Iterable) -> list[Band]:
     """Makes a list of `Band` from what a user or a config file gives.
 
     Args:
@@ -146,7 +152,7 @@ def format_runs(numbers):
     )
 
 
-def check_bands(bands, num_bins):
+def check_bands(bands: Sequence[Band], num_bins: int) -> None:
     """Checks that bands cover the bins of a spectrogram.
 
     The highest bin, the Nyquist frequency, may be left out: the authors' mel

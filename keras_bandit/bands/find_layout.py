@@ -1,6 +1,9 @@
 """Which layout a checkpoint's bands have."""
 
+from __future__ import annotations
+
 import functools
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,6 +12,10 @@ from keras_bandit.bands.layouts import band_layout, check_resolution
 from keras_bandit.bands.microtonal import MICROTONAL, NUM_NOTES
 from keras_bandit.bands.perceptual import FILTERBANKS
 from keras_bandit.common.checks import check_integer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
 
 
 @functools.cache
@@ -21,8 +28,11 @@ def _widths(*layout):
 
 
 def find_layout(
-    band_widths, weights=None, n_fft=2048, sample_rates=(44100, 48000)
-):
+    band_widths: Sequence[int],
+    weights: Any = None,
+    n_fft: int = 2048,
+    sample_rates: Sequence[int] = (44100, 48000),
+) -> list[tuple[str, int, int]]:
     """Finds the layouts that have bands of these widths.
 
     A checkpoint holds the widths of its bands in its tensor shapes and, where

@@ -1,5 +1,9 @@
 """Layouts by name."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from keras_bandit.bands.band import as_bands, check_bands
 from keras_bandit.bands.bsrnn_bands import BSRNN_LAYOUTS, bsrnn_bands
 from keras_bandit.bands.microtonal import (
@@ -10,8 +14,11 @@ from keras_bandit.bands.microtonal import (
 from keras_bandit.bands.perceptual import FILTERBANKS, perceptual_bands
 from keras_bandit.common.checks import check_integer
 
+if TYPE_CHECKING:
+    from keras_bandit.bands.band import Band
 
-def layout_names():
+
+def layout_names() -> list[str]:
     """Returns the names that `band_layout` accepts, a tuple of str."""
     return (*FILTERBANKS, *BSRNN_LAYOUTS, MICROTONAL)
 
@@ -24,7 +31,12 @@ def check_resolution(n_fft, sample_rates):
         check_integer("sample_rate", sample_rate, 1)
 
 
-def band_layout(name, num_bands=None, n_fft=2048, sample_rate=44100):
+def band_layout(
+    name: str,
+    num_bands: int | None = None,
+    n_fft: int = 2048,
+    sample_rate: int = 44100,
+) -> list[Band]:
     """Makes the bands of a layout.
 
     | name | source | `num_bands` |

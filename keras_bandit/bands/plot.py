@@ -1,8 +1,20 @@
 """A picture of layouts. Needs matplotlib, which is imported when it is drawn."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from keras_bandit.bands.bsrnn_bands import BSRNN_LAYOUTS
 from keras_bandit.bands.layouts import band_layout, layout_names
 from keras_bandit.common.extras import require
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.figure import Figure
+
+    from keras_bandit.common.types import AnyPath
+
 
 # A logarithmic axis has no 0: a band with bin 0 begins where the axis does.
 _LOWEST_BIN = 0.25
@@ -35,12 +47,12 @@ def _draw_bands(axis, bands, bin_hz):
 
 
 def plot_bands(
-    layouts=("musical", "mel", "bark", "tribark", "erb"),
-    num_bands=64,
-    n_fft=2048,
-    sample_rate=44100,
-    path=None,
-):
+    layouts: Sequence[str] = ("musical", "mel", "bark", "tribark", "erb"),
+    num_bands: int = 64,
+    n_fft: int = 2048,
+    sample_rate: int = 44100,
+    path: AnyPath | None = None,
+) -> Figure:
     """Draws the frequency range of each band, as in Fig. 2 of BandIt.
 
     Needs matplotlib: `pip install "keras-bandit[plot]"`.

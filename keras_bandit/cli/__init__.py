@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 
+from keras_bandit import __version__
 from keras_bandit.cli.arguments import Parser
 from keras_bandit.cli.bulk import add_bulk
 from keras_bandit.cli.console import CommandError, failed_prints, report
@@ -30,6 +31,9 @@ def build_parser():
         prog="keras-bandit",
         description="Separates the sound of films into dialogue, music and "
         "effects with BandIt and its relatives.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"%(prog)s {__version__}"
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_separate(commands)

@@ -1,6 +1,9 @@
 """The authors' checkpoints as Keras models."""
 
+from __future__ import annotations
+
 import os
+from typing import TYPE_CHECKING
 
 import keras
 
@@ -27,6 +30,14 @@ from keras_bandit.models.hybrid_demucs.hybrid_demucs_checkpoint import (
 )
 from keras_bandit.models.mrx.mrx_checkpoint import MRX
 from keras_bandit.models.open_unmix.open_unmix_checkpoint import OPEN_UNMIX
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from keras_bandit.common.types import AnyPath
+    from keras_bandit.models.separator import AudioSeparator
+
 
 FORMATS = [
     BANDIT_V1,
@@ -119,7 +130,12 @@ def _bag(path, sample_rate, stems):
     return bag
 
 
-def from_checkpoint(checkpoint, sample_rate=None, hop_length=None, stems=None):
+def from_checkpoint(
+    checkpoint: AnyPath | Mapping[str, Any],
+    sample_rate: int | None = None,
+    hop_length: int | None = None,
+    stems: Sequence[str] | None = None,
+) -> AudioSeparator:
     """Makes a separator from a checkpoint of the authors' PyTorch code.
 
     The format is recognized by the names of the tensors: BandIt v1

@@ -1,11 +1,20 @@
 """All chunks of all tracks in a fixed order, for validation."""
 
+from __future__ import annotations
+
 import bisect
 import dataclasses
 import itertools
+from typing import TYPE_CHECKING
 
 from keras_bandit.common.checks import check_integer
 from keras_bandit.data.stem_reader import StemReader
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from keras_bandit.data.track import Track
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,15 +44,15 @@ class ChunkSource:
 
 
 def validation_chunks(
-    tracks,
-    stems,
-    chunk_seconds=6.0,
-    hop_seconds=1.0,
-    batch_size=2,
-    composites=None,
-    mixture_stems=None,
-    sample_rate=None,
-):
+    tracks: Sequence[Track],
+    stems: Sequence[str],
+    chunk_seconds: float = 6.0,
+    hop_seconds: float = 1.0,
+    batch_size: int = 2,
+    composites: Mapping[str, Sequence[str]] | None = None,
+    mixture_stems: Sequence[str] | None = None,
+    sample_rate: int | None = None,
+) -> Any:
     """All chunks of all tracks, at a fixed hop, for validation.
 
     A chunk starts at every multiple of the hop, track by track, as long as a

@@ -1,13 +1,24 @@
 """Random crops of tracks, drawn on the fly, for training."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_bandit.common.checks import check_whole
 from keras_bandit.data.stem_reader import StemReader
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from keras_bandit.data.augmentation import Augmentation
+    from keras_bandit.data.track import Track
+
 
 # What a random number generator is for, so that none serves two purposes.
 _ORDER, _ELEMENT = 0, 1
@@ -102,20 +113,20 @@ class CropSource:
 
 
 def random_crops(
-    tracks,
-    stems,
-    crop_seconds=6.0,
-    batch_size=2,
-    epoch_size=20_000,
-    composites=None,
-    mixture_stems=None,
-    independent=False,
-    augmentations=(),
-    peak_margin=0.5,
-    sample_rate=None,
-    seed=0,
-    start_epoch=0,
-):
+    tracks: Sequence[Track],
+    stems: Sequence[str],
+    crop_seconds: float = 6.0,
+    batch_size: int = 2,
+    epoch_size: int = 20_000,
+    composites: Mapping[str, Sequence[str]] | None = None,
+    mixture_stems: Sequence[str] | None = None,
+    independent: bool = False,
+    augmentations: Sequence[Augmentation] = (),
+    peak_margin: float | None = 0.5,
+    sample_rate: int | None = None,
+    seed: int = 0,
+    start_epoch: int = 0,
+) -> Any:
     """Random crops of tracks in batches, new ones in every epoch.
 
     As the authors train (BandIt, arXiv:2309.02539, and its `dnr` data

@@ -1,11 +1,19 @@
 """Short film-like clips with their stems, synthesized with NumPy alone."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from keras_bandit.common.checks import check_whole
 from keras_bandit.data.generated_effects import generate_effects
 from keras_bandit.data.generated_music import generate_music
 from keras_bandit.data.generated_speech import generate_speech
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 STEMS = ("speech", "music", "effects")
 
@@ -18,7 +26,12 @@ _MIXTURE_LEVEL_DB = -21.0
 _PEAK = 0.95
 
 
-def film_clip(seconds, sample_rate=44100, channels=1, seed=0):
+def film_clip(
+    seconds: float,
+    sample_rate: int = 44100,
+    channels: int = 1,
+    seed: int | Sequence[int] = 0,
+) -> dict[str, np.ndarray]:
     """Synthesizes a short film-like clip: speech, music and effects.
 
     Speech is the babble of two or three speakers. Music has chords, a bass, a

@@ -1,5 +1,7 @@
 """Sets of film-like tracks, mixed from the user's sounds or generated ones."""
 
+from __future__ import annotations
+
 import concurrent.futures
 import csv
 import dataclasses
@@ -7,6 +9,7 @@ import multiprocessing
 import os
 import pathlib
 import shutil
+from typing import TYPE_CHECKING
 
 import soundfile
 
@@ -25,6 +28,13 @@ from keras_bandit.data.sound_sources import (
     share_sounds,
 )
 from keras_bandit.data.track_files import FolderError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    from keras_bandit.common.types import AnyPath
+
 
 FOLDERS = {"train": "tr", "validation": "cv", "test": "tt"}
 """DnR v2's folder of each split."""
@@ -170,19 +180,19 @@ def _run(jobs, workers):
 
 
 def mix_film_tracks(
-    output_dir,
-    counts,
-    speech_dir=None,
-    music_dir=None,
-    effects_dir=None,
-    seconds=60.0,
-    sample_rate=44100,
-    seed=0,
-    overwrite=False,
-    progress=None,
-    skip=(),
-    workers=1,
-):
+    output_dir: AnyPath,
+    counts: Mapping[str, int],
+    speech_dir: AnyPath | None = None,
+    music_dir: AnyPath | None = None,
+    effects_dir: AnyPath | None = None,
+    seconds: float = 60.0,
+    sample_rate: int = 44100,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: Callable[[int, int], Any] | None = None,
+    skip: Sequence[AnyPath] = (),
+    workers: int = 1,
+) -> dict[str, list[pathlib.Path]]:
     """Mixes film-like tracks with their stems, as DnR was mixed.
 
     Writes the folders of DnR v2 (Petermann et al. 2022, arXiv:2110.09958):

@@ -1,5 +1,7 @@
 """Segments of a track in which a stem is heard, for MUSDB18-HQ."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from keras_bandit.common.loudness import integrated_loudness
@@ -32,7 +34,14 @@ class Segment(Track):
         ```
     """
 
-    def __init__(self, track, name, start, num_samples, gain=1.0):
+    def __init__(
+        self,
+        track: Track,
+        name: str,
+        start: int,
+        num_samples: int,
+        gain: float = 1.0,
+    ) -> None:
         shape = track.sample_rate, track.num_channels, num_samples
         super().__init__(name, *shape, track.stems)
         self.track = track
@@ -47,7 +56,12 @@ class Segment(Track):
         return np.pad(audio, ((0, 0), (0, missing))) if missing else audio
 
 
-def active_segments(track, stem=None, segment_seconds=6.0, hop_seconds=3.0):
+def active_segments(
+    track: Track,
+    stem: str | None = None,
+    segment_seconds: float = 6.0,
+    hop_seconds: float = 3.0,
+) -> list[Segment]:
     """Segments of a track in which a stem is heard, all at one loudness.
 
     As the authors of BandIt prepare MUSDB18-HQ. All stems get the gain that

@@ -1,9 +1,12 @@
 """Prepared datasets (`track_builder` says what is stored) as lists of tracks."""
 
+from __future__ import annotations
+
 import functools
 import os
 import pathlib
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +21,10 @@ from keras_bandit.data.sample_formats import (
     unpack,
 )
 from keras_bandit.data.track import Track
+
+if TYPE_CHECKING:
+    from keras_bandit.common.types import AnyPath
+
 
 STORAGES = ("paths", "segments")
 """Ways to store tracks: the paths of their files, or seconds of samples."""
@@ -188,7 +195,9 @@ def find_prepared(dataset, data_dir, config="paths"):
     return prepared[wanted[0]]
 
 
-def open_tracks(dataset, split, data_dir, config="paths"):
+def open_tracks(
+    dataset: str, split: str, data_dir: AnyPath, config: str = "paths"
+) -> list[Track]:
     """Opens a split of a prepared dataset: a list of `Track`, by name.
 
         keras-bandit prepare dnr --manual-dir DnR --data-dir data

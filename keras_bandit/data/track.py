@@ -1,6 +1,14 @@
 """Recordings with their stems, read in pieces."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 MIXTURE = "mixture"
 
@@ -12,14 +20,23 @@ class Track:
     A subclass defines `_read(stem, start, stop)`.
     """
 
-    def __init__(self, name, sample_rate, num_channels, num_samples, stems):
+    def __init__(
+        self,
+        name: str,
+        sample_rate: int,
+        num_channels: int,
+        num_samples: int,
+        stems: Sequence[str],
+    ) -> None:
         self.name = name  # unique within its split
         self.sample_rate = sample_rate  # Hz
         self.num_channels = num_channels
         self.num_samples = num_samples  # length of every stem
         self.stems = tuple(stems)  # "mixture" only where it is stored
 
-    def read(self, stem, start=0, stop=None):
+    def read(
+        self, stem: str, start: int = 0, stop: int | None = None
+    ) -> np.ndarray:
         """Samples `start` … `stop` of a stem; `None`: to the end.
 
         `(num_channels, stop - start)` float32, full scale ±1. `ValueError` for
@@ -29,7 +46,7 @@ class Track:
         self._check(stem, start, stop)
         return self._read(stem, start, stop)
 
-    def read_into(self, stem, start, out):
+    def read_into(self, stem: str, start: int, out: np.ndarray) -> None:
         """As `read`, but fills `out`, `(num_channels, samples)` float32."""
         out[...] = self.read(stem, start, start + out.shape[-1])
 

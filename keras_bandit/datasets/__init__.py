@@ -1,4 +1,5 @@
 """TFDS builders: `dnr`, `musdb18_hq`, `film_mix`.
 
-Their source is in `datasets/` at the top of the repository; see `pyproject.toml`.
+The top of the repository has links to them in `datasets/`, where users of TFDS
+look for builders.
 """

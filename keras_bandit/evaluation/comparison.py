@@ -1,8 +1,11 @@
 """Several models in one table, from their evaluations on the same tracks."""
 
+from __future__ import annotations
+
 import itertools
 import math
 import pathlib
+from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
@@ -19,6 +22,14 @@ from keras_bandit.evaluation.results import (
 from keras_bandit.evaluation.scores import score_names
 from keras_bandit.evaluation.tables import result_tables, summarize
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from keras_bandit.common.types import AnyPath
+    from keras_bandit.data.track import Track
+
+
 COMPARED = ("dataset", "split", "oracles", "metrics")
 """Settings that must be the same for all models."""
 
@@ -32,7 +43,12 @@ def check_comparison_output(directory):
         )
 
 
-def compare(evaluations, tracks, output_dir, failed=None):
+def compare(
+    evaluations: Mapping[str, AnyPath],
+    tracks: Sequence[Track],
+    output_dir: AnyPath,
+    failed: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Puts evaluations of several models into one table.
 
     Rows are the oracles, once, and a row for each model. Tracks count that

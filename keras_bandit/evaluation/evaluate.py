@@ -1,8 +1,11 @@
 """Evaluation of a model on whole tracks."""
 
+from __future__ import annotations
+
 import functools
 import sys
 import warnings
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -26,31 +29,41 @@ from keras_bandit.inference.separation import (
 )
 from keras_bandit.models.record import describe_model, versions_of
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    from keras_bandit.common.types import AnyPath
+    from keras_bandit.data.track import Track
+    from keras_bandit.inference.core_separator import CoreSeparator
+    from keras_bandit.models.separator import AudioSeparator
+
+
 AUTHORS_HOP_SECONDS = 0.5
 """From chunk to chunk: a twelfth of BandIt's chunk."""
 
 
 def evaluate(
-    separator,
-    tracks,
-    output_dir,
-    stems=None,
-    composites=None,
-    chunk_seconds=None,
-    hop_seconds=None,
-    batch_size=DEFAULT_BATCH_SIZE,
-    oracles=("mixture", "irm", "psf"),
-    metrics=("snr", "si_snr"),
-    num_workers=0,
-    progress=False,
-    model_name="Model",
-    dataset=None,
-    split=None,
-    report=None,
-    engine="keras",
-    precision="float32",
-    mixture_consistency=False,
-):
+    separator: AudioSeparator | CoreSeparator,
+    tracks: Sequence[Track],
+    output_dir: AnyPath,
+    stems: Sequence[str] | None = None,
+    composites: Mapping[str, Sequence[str]] | None = None,
+    chunk_seconds: float | None = None,
+    hop_seconds: float | None = None,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    oracles: Sequence[str] = ("mixture", "irm", "psf"),
+    metrics: Sequence[str] = ("snr", "si_snr"),
+    num_workers: int = 0,
+    progress: bool = False,
+    model_name: str = "Model",
+    dataset: str | None = None,
+    split: str | None = None,
+    report: Callable | None = None,
+    engine: str = "keras",
+    precision: str = "float32",
+    mixture_consistency: bool = False,
+) -> dict[str, Any]:
     """Scores a model and oracles on whole tracks, as BandIt's Tables 1 and 2.
 
     Each track is separated as `separate` does it and scored over its whole

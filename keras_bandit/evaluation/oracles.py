@@ -1,5 +1,7 @@
 """Oracles: the mixture, masked by what only the target can tell."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from keras_bandit.common.checks import check_choice
@@ -41,7 +43,13 @@ def ideal_mask(name, target, mixture):
     return np.divide(numerator, denominator, out=mask, where=audible)
 
 
-def oracle_estimate(name, mixture, target, n_fft=2048, hop_length=512):
+def oracle_estimate(
+    name: str,
+    mixture: np.ndarray,
+    target: np.ndarray,
+    n_fft: int = 2048,
+    hop_length: int = 512,
+) -> np.ndarray:
     """Separates a whole track with a mask that knows the target.
 
     The transform is `keras_bandit.layers.STFT`'s with zero padding, block by

@@ -1,13 +1,20 @@
 """Scores of whole tracks, in dB."""
 
+from __future__ import annotations
+
 import functools
 import importlib.util
 import itertools
 import pathlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_bandit.common.checks import check_some
+
+if TYPE_CHECKING:
+    from keras_bandit.common.types import Tensor
+
 
 _EPSILON = 1.1920929e-07  # as in keras_bandit.metrics
 _SDR_EPSILON = 1e-7  # Music Demixing Challenge 2021
@@ -59,7 +66,7 @@ def _mean_over_channels(function, target, estimate):
     )
 
 
-def snr(target, estimate):
+def snr(target: Tensor, estimate: Tensor) -> Tensor:
     """`keras_bandit.metrics.snr` in NumPy and float64; mean over channels.
 
     Target and estimate of all scores here are `(channels, samples)`; the score
@@ -68,7 +75,7 @@ def snr(target, estimate):
     return _mean_over_channels(_snr, target, estimate)
 
 
-def si_snr(target, estimate):
+def si_snr(target: Tensor, estimate: Tensor) -> Tensor:
     """`keras_bandit.metrics.si_snr`, as `snr`."""
     return _mean_over_channels(_si_snr, target, estimate)
 

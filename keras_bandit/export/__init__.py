@@ -4,6 +4,10 @@ Each export is a directory with `separator.json`, which says what the model is,
 beside the model's own files. Importing this costs neither Keras nor ONNX.
 """
 
+TYPE_CHECKING = False  # as in `keras_bandit`
+if TYPE_CHECKING:
+    from keras_bandit.export.exporting import export_core as export_core
+
 FORMATS = ("onnx", "openvino", "saved_model", "litert")
 
 __all__ = ["FORMATS", "UnsupportedModelError", "export_core"]
@@ -13,11 +17,13 @@ class UnsupportedModelError(ValueError):
     """A model that a format cannot hold; the message says which and why."""
 
 
-def __getattr__(name):
-    if name == "export_core":
-        from keras_bandit.export.exporting import export_core
+if not TYPE_CHECKING:  # a checker would take any name for one of these
 
-        return export_core
-    raise AttributeError(
-        f"module 'keras_bandit.export' has no attribute {name!r}"
-    )
+    def __getattr__(name):
+        if name == "export_core":
+            from keras_bandit.export.exporting import export_core
+
+            return export_core
+        raise AttributeError(
+            f"module 'keras_bandit.export' has no attribute {name!r}"
+        )

@@ -1,7 +1,10 @@
 """The function that writes every format."""
 
+from __future__ import annotations
+
 import hashlib
 import pathlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 from keras import ops
@@ -23,16 +26,22 @@ from keras_bandit.export.description import (
 )
 from keras_bandit.models.core_transforms import make_transforms
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from keras_bandit.common.types import AnyPath, Config
+    from keras_bandit.models.separator import AudioSeparator
+
 
 def export_core(
-    separator,
-    directory,
-    format="onnx",
+    separator: AudioSeparator,
+    directory: AnyPath,
+    format: str = "onnx",
     *,
-    stems=None,
-    chunk_seconds=None,
-    overwrite=False,
-):
+    stems: Sequence[str] | None = None,
+    chunk_seconds: float | None = None,
+    overwrite: bool = False,
+) -> None:
     """Writes a separator for engines without Keras.
 
     `"onnx"` and `"openvino"` hold the core, what lies between a model's
@@ -106,7 +115,7 @@ def export_core(
     replace_directory(directory, write)
 
 
-def describe(separator, format):
+def describe(separator: AudioSeparator, format: str) -> Config:
     """What `separator.json` says of an `AudioSeparator`: `docs/export.md`."""
     description = {
         "version": VERSION,

@@ -5,6 +5,15 @@ What is named here is imported on first use: reading the defaults costs nothing.
 
 from importlib import import_module
 
+TYPE_CHECKING = False  # as in `keras_bandit`
+if TYPE_CHECKING:
+    from keras_bandit.inference.core_separator import (
+        CoreSeparator as CoreSeparator,
+    )
+    from keras_bandit.inference.files import check_file as check_file
+    from keras_bandit.inference.files import separate_file as separate_file
+    from keras_bandit.inference.separation import separate as separate
+
 DEFAULT_BATCH_SIZE = 2
 """Chunks per call of the model: small enough for a CPU, and a stereo file,
 whose two channels are two chunks, wastes none on padding the last batch."""
@@ -29,8 +38,12 @@ _HOME = {
     "CoreSeparator": "core_separator",
 }
 
+__all__ = sorted(_HOME)
 
-def __getattr__(name):
-    if name in _HOME:
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+if not TYPE_CHECKING:  # a checker would take any name for one of these
+
+    def __getattr__(name):
+        if name in _HOME:
+            return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

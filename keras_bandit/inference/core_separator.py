@@ -1,11 +1,14 @@
 """A separator whose core runs on an engine without Keras."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 import pathlib
 import shutil
 import tempfile
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,6 +30,13 @@ from keras_bandit.models.presets import (
     is_preset_directory,
     weights_directory,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any, Self
+
+    from keras_bandit.common.types import AnyPath, Config, Tensor
+    from keras_bandit.models.separator import AudioSeparator
 
 
 class CoreSeparator:
@@ -67,12 +77,12 @@ class CoreSeparator:
 
     def __init__(
         self,
-        core,
-        description,
-        engine="openvino",
-        precision="float32",
-        cache_dir=None,
-    ):
+        core: AnyPath | bytes,
+        description: Config,
+        engine: str = "openvino",
+        precision: str = "float32",
+        cache_dir: AnyPath | None = None,
+    ) -> None:
         check_choice("engine", engine, RUNTIMES)
         runtime = RUNTIMES[engine]
         if precision not in runtime.precisions:
@@ -104,7 +114,7 @@ class CoreSeparator:
         self._core = runtime(core, outputs, precision, cache_dir)
 
     @classmethod
-    def from_directory(cls, directory, **kwargs):
+    def from_directory(cls, directory: AnyPath, **kwargs: Any) -> Self:
         """Opens what `export_core` wrote; `**kwargs` are of the class.
 
         Raises:
@@ -118,7 +128,7 @@ class CoreSeparator:
         return cls(core, description, **kwargs)
 
     @classmethod
-    def from_separator(cls, separator, **kwargs):
+    def from_separator(cls, separator: AudioSeparator, **kwargs: Any) -> Self:
         """Exports an `AudioSeparator` in memory; `**kwargs` are of the class.
 
         Raises:
@@ -130,7 +140,13 @@ class CoreSeparator:
         return cls(core, describe(separator, "onnx"), **kwargs)
 
     @classmethod
-    def from_preset(cls, preset, load=None, note=None, **kwargs):
+    def from_preset(
+        cls,
+        preset: AnyPath,
+        load: Callable | None = None,
+        note: Callable[[str], Any] | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Opens a preset's core, without Keras if it was exported before.
 
         A core that does not ship with the preset is exported with Keras, and
@@ -177,7 +193,7 @@ class CoreSeparator:
                 note(line)
         return cls.from_separator(separator, **kwargs)
 
-    def with_stems(self, stems):
+    def with_stems(self, stems: Sequence[str]) -> Self:
         """A separator that computes these stems only, of the same core.
 
         Raises:
@@ -192,7 +208,7 @@ class CoreSeparator:
             self.cache_dir,
         )
 
-    def predict_on_batch(self, waveform):
+    def predict_on_batch(self, waveform: Tensor) -> dict[str, np.ndarray]:
         """`(batch, channels, samples)` to `{stem: (batch, channels, samples)}`.
 
         `ValueError` for other axes or channels, or too few samples for

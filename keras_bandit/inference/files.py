@@ -1,5 +1,7 @@
 """Separation of an audio file: one file in, a file for each stem out."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import errno
@@ -7,6 +9,7 @@ import os
 import pathlib
 import shutil
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -31,6 +34,15 @@ from keras_bandit.media.riff import bytes_per_sample
 from keras_bandit.media.sound_file import SoundFile
 from keras_bandit.media.source import one_channel
 from keras_bandit.media.writing import stem_writers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from keras_bandit.common.types import AnyPath
+    from keras_bandit.inference.core_separator import CoreSeparator
+    from keras_bandit.models.separator import AudioSeparator
+
 
 _FLOATS = ("FLOAT", "DOUBLE")
 JOB_FOLDER = ".job"
@@ -215,7 +227,12 @@ def _write(blocks, file, options, overwrite, folder, report):
     ]
 
 
-def check_file(source, output, separator=None, **options):
+def check_file(
+    source: AnyPath,
+    output: AnyPath,
+    separator: AudioSeparator | CoreSeparator | None = None,
+    **options: Any,
+) -> SeparatedFile:
     """Checks all that can be known before a file is read and separated.
 
     Arguments and errors are those of `separate_file`. With `separator=None`
@@ -271,7 +288,13 @@ def check_file(source, output, separator=None, **options):
     return SeparatedFile(source, recording, subtype, choice, paths, sound_paths)
 
 
-def separate_file(source, output, separator, progress=False, **options):
+def separate_file(
+    source: AnyPath,
+    output: AnyPath,
+    separator: AudioSeparator | CoreSeparator,
+    progress: bool | str | Callable = False,
+    **options: Any,
+) -> SeparatedFile:
     """Separates an audio file and writes a file for each stem, all or none.
 
     The stems have the rate, the channels, their layout and the number of

@@ -1,8 +1,15 @@
 """What a user chooses for the separation of a file."""
 
+from __future__ import annotations
+
 import dataclasses
+from typing import TYPE_CHECKING
 
 from keras_bandit.inference import DEFAULT_BATCH_SIZE
+
+if TYPE_CHECKING:
+    from typing import Any
+
 
 STEM_OPTIONS = (
     "stems",
@@ -116,6 +123,6 @@ class SeparationOptions:
     inputs: list = ()
     resume: bool = False
 
-    def some(self, *names):
+    def some(self, *names: Any) -> dict[str, Any]:
         """`{name: value}` of some of them."""
         return {name: getattr(self, name) for name in names}

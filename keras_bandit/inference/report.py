@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from keras_bandit import __version__
 from keras_bandit.common.files import write_json, write_text
 from keras_bandit.common.loudness import LoudnessMeter
 from keras_bandit.inference.dialogue import dialogue_share, dialogue_spans
@@ -125,6 +126,7 @@ class Report:
                 "channels": source.num_channels,
                 "layout": source.layout,
                 "model": self._model,
+                "program": f"keras-bandit {__version__}",
             },
             "mixture": self._mixture.finish(),
             "stems": {name: m.finish() for name, m in meters.items()},

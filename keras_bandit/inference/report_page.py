@@ -205,6 +205,7 @@ def report_page(report, pictures, spans, files):
         "Rate": f"{recording['sample_rate']} Hz",
         "Channels": f"{recording['channels']} ({recording['layout']})",
         "Model": recording["model"],
+        "Made with": recording["program"],
         "Left over by the stems": _number(
             report["null_test_db"], " dB", "nothing"
         ),

@@ -1,6 +1,9 @@
 """Separation of a recording of any length, rate and number of channels."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -24,6 +27,14 @@ from keras_bandit.inference.crossfade import (
 )
 from keras_bandit.inference.engines import with_engine
 from keras_bandit.inference.resampler import Resampler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from keras_bandit.inference.core_separator import CoreSeparator
+    from keras_bandit.models.separator import AudioSeparator
+
 
 # No audio file holds more channels: an array with more is (samples,
 # channels), as soundfile reads it.
@@ -182,20 +193,20 @@ def check_adds_up(stems):
 
 
 def separate(
-    separator,
-    audio,
-    sample_rate,
-    chunk_seconds=None,
-    hop_seconds=None,
-    batch_size=DEFAULT_BATCH_SIZE,
-    stems=None,
-    progress=False,
-    engine="keras",
-    precision="float32",
-    mixture_consistency=False,
-    shifts=0,
-    seed=0,
-):
+    separator: AudioSeparator | CoreSeparator,
+    audio: Any,
+    sample_rate: int,
+    chunk_seconds: float | None = None,
+    hop_seconds: float | None = None,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    stems: Sequence[str] | None = None,
+    progress: bool | str | Callable = False,
+    engine: str = "keras",
+    precision: str = "float32",
+    mixture_consistency: bool = False,
+    shifts: int = 0,
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
     """Separates a recording into its stems.
 
     The recording is resampled to the model's rate if it has another,

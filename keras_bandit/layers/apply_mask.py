@@ -1,9 +1,18 @@
 """Complex multiplication of a spectrogram by a mask."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import keras
 from keras import ops
 
 from keras_bandit.backend import complex_product
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from keras_bandit.common.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_bandit")
@@ -32,14 +41,16 @@ class ApplyMask(keras.layers.Layer):
         ValueError: if the spectrogram has other axes.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         self.input_spec = keras.layers.InputSpec(ndim=5, axes={4: 2})
 
-    def call(self, spectrogram, complex_mask):
+    def call(self, spectrogram: Tensor, complex_mask: Tensor) -> Tensor:
         mask = ops.reshape(complex_mask, ops.shape(spectrogram))
         return complex_product(spectrogram, mask)
 
-    def compute_output_shape(self, spectrogram_shape, complex_mask_shape):
+    def compute_output_shape(
+        self, spectrogram_shape: Shape, complex_mask_shape: Shape
+    ) -> Shape:
         return spectrogram_shape

@@ -1,5 +1,9 @@
 """From a spectrogram to one embedding per band."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import keras
 import numpy as np
 from keras import ops
@@ -15,6 +19,14 @@ from keras_bandit.layers.band_groups import (
 )
 from keras_bandit.layers.gather import gather
 from keras_bandit.layers.initializers import initializer_for
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from keras_bandit.bands.band import Band
+    from keras_bandit.common.types import Config, Shape, Tensor
+
 
 # PyTorch's LayerNorm, with which the authors trained; Keras's default is 1e-3.
 EPSILON = 1e-5
@@ -62,7 +74,13 @@ class BandSplit(keras.layers.Layer):
             or the spectrogram's channels or bins change after the first call.
     """
 
-    def __init__(self, bands, embed_dim, kernel_initializer=None, **kwargs):
+    def __init__(
+        self,
+        bands: Sequence[Band],
+        embed_dim: int,
+        kernel_initializer: Any = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(autocast=False, **kwargs)
         check_integer("embed_dim", embed_dim, 1)
         self.bands = as_bands(bands)
@@ -70,7 +88,7 @@ class BandSplit(keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.input_spec = keras.layers.InputSpec(ndim=5, axes={4: 2})
 
-    def build(self, spectrogram_shape):
+    def build(self, spectrogram_shape: Shape) -> None:
         _, channels, _, bins, _ = spectrogram_shape
         check_bands(self.bands, bins)
         # Other channels or bins would shift every band without an error.
@@ -108,7 +126,7 @@ class BandSplit(keras.layers.Layer):
             name="bias",
         )
 
-    def call(self, spectrogram):
+    def call(self, spectrogram: Tensor) -> Tensor:
         spectrogram = ops.cast(spectrogram, "float32")
         batch, channels, frames, bins, _ = ops.shape(spectrogram)
         values = ops.reshape(
@@ -153,11 +171,11 @@ class BandSplit(keras.layers.Layer):
         x = ops.cast((x * gamma + beta) * valid, self.compute_dtype)
         return ops.matmul(ops.transpose(x, (1, 0, 2)), kernel)
 
-    def compute_output_shape(self, spectrogram_shape):
+    def compute_output_shape(self, spectrogram_shape: Shape) -> Shape:
         batch, _, frames, _, _ = spectrogram_shape
         return (batch, len(self.bands), frames, self.embed_dim)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "bands": [band.to_list() for band in self.bands],

@@ -1,7 +1,16 @@
 """Batch normalization as PyTorch has it."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import keras
 from keras import ops
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from keras_bandit.common.types import Config, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_bandit")
@@ -33,13 +42,15 @@ class BatchNorm(keras.layers.Layer):
         the inputs' shape, float32.
     """
 
-    def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):
+    def __init__(
+        self, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs: Any
+    ) -> None:
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         self.momentum = momentum
         self.epsilon = epsilon
 
-    def build(self, inputs_shape):
+    def build(self, inputs_shape: Shape) -> None:
         def add(name, initializer, trainable=True):
             shape = (inputs_shape[-1],)
             return self.add_weight(
@@ -51,7 +62,7 @@ class BatchNorm(keras.layers.Layer):
         self.moving_mean = add("moving_mean", "zeros", trainable=False)
         self.moving_variance = add("moving_variance", "ones", trainable=False)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         mean, variance = self.moving_mean, self.moving_variance
         if training and self.trainable:
             # Not `ops.moments`: it subtracts squares on some backends.
@@ -74,10 +85,10 @@ class BatchNorm(keras.layers.Layer):
         ):
             moving.assign(moving * kept + ops.stop_gradient(new) * (1 - kept))
 
-    def compute_output_shape(self, inputs_shape):
+    def compute_output_shape(self, inputs_shape: Shape) -> Shape:
         return inputs_shape
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "momentum": self.momentum,

@@ -1,8 +1,18 @@
 """Magnitudes of spectrograms, and spectrograms of magnitudes."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import keras
 import numpy as np
 from keras import ops
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from keras_bandit.common.types import Config, Shape, Tensor
+
 
 LEAST_POWER = 1e-30
 """Below that of any audio in float32; its root has a gradient."""
@@ -48,24 +58,26 @@ class Magnitude(keras.layers.Layer):
         `(batch, num_channels, frames, bins)` float32.
     """
 
-    def __init__(self, scale, num_channels=None, **kwargs):
+    def __init__(
+        self, scale: float, num_channels: int | None = None, **kwargs: Any
+    ) -> None:
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         self.num_channels = num_channels
         self.scale = scale
 
-    def call(self, spectrogram):
+    def call(self, spectrogram: Tensor) -> Tensor:
         power = ops.sum(ops.square(spectrogram), axis=-1)
         magnitude = self.scale * ops.sqrt(ops.maximum(power, LEAST_POWER))
         if self.num_channels == 1 and magnitude.shape[1] != 1:
             magnitude = ops.mean(magnitude, axis=1, keepdims=True)
         return magnitude
 
-    def compute_output_shape(self, spectrogram_shape):
+    def compute_output_shape(self, spectrogram_shape: Shape) -> Shape:
         batch, channels, frames, bins, _ = spectrogram_shape
         return (batch, self.num_channels or channels, frames, bins)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "scale": self.scale,

@@ -1,5 +1,9 @@
 """From features to one complex mask per band."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import keras
 import numpy as np
 from keras import ops
@@ -17,6 +21,13 @@ from keras_bandit.layers.band_groups import (
 from keras_bandit.layers.band_split import EPSILON
 from keras_bandit.layers.gather import gather
 from keras_bandit.layers.initializers import initializer_for
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from keras_bandit.bands.band import Band
+    from keras_bandit.common.types import Config, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_bandit")
@@ -62,12 +73,12 @@ class MaskDecoder(keras.layers.Layer):
 
     def __init__(
         self,
-        bands,
-        mlp_dim,
-        num_channels=1,
-        kernel_initializer=None,
-        **kwargs,
-    ):
+        bands: Sequence[Band],
+        mlp_dim: int,
+        num_channels: int = 1,
+        kernel_initializer: Any = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         check_integer("mlp_dim", mlp_dim, 1)
         check_integer("num_channels", num_channels, 1)
@@ -102,7 +113,7 @@ class MaskDecoder(keras.layers.Layer):
         rows, valid = np.concatenate(rows), np.concatenate(valid)
         return np.where(valid > 0, rows, 0), valid
 
-    def build(self, features_shape):
+    def build(self, features_shape: Shape) -> None:
         _, bands, _, embed_dim = features_shape
         if bands != len(self.bands):
             raise ValueError(
@@ -131,7 +142,7 @@ class MaskDecoder(keras.layers.Layer):
         )
         self.output_bias = add("output_bias", (total,), self.mlp_dim)
 
-    def call(self, features):
+    def call(self, features: Tensor) -> Tensor:
         batch, bands, frames, embed_dim = ops.shape(features)
         x = ops.reshape(
             ops.transpose(features, (1, 0, 2, 3)),
@@ -188,14 +199,14 @@ class MaskDecoder(keras.layers.Layer):
         rows = rows * ops.convert_to_tensor(valid, self.compute_dtype)
         return split_groups(rows, self._groups, rows=2)
 
-    def compute_output_spec(self, features):
+    def compute_output_spec(self, features: Tensor) -> keras.KerasTensor:
         # Float32 under every dtype policy: what it scales is a spectrogram.
         batch, _, frames, _ = features.shape
         return keras.KerasTensor(
             (batch, frames, sum(self._sizes)), dtype="float32"
         )
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "bands": [band.to_list() for band in self.bands],

@@ -1,5 +1,9 @@
 """From the masks of overlapping bands to one mask over all bins."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import keras
 import numpy as np
 from keras import ops
@@ -7,6 +11,13 @@ from keras import ops
 from keras_bandit.backend import take
 from keras_bandit.bands import as_bands, check_bands
 from keras_bandit.common.checks import check_integer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from keras_bandit.bands.band import Band
+    from keras_bandit.common.types import Config, Shape, Tensor
 
 
 def recombination_table(bands, num_bins):
@@ -68,7 +79,13 @@ class OverlapRecombine(keras.layers.Layer):
             have another number of values.
     """
 
-    def __init__(self, bands, num_bins, num_channels=1, **kwargs):
+    def __init__(
+        self,
+        bands: Sequence[Band],
+        num_bins: int,
+        num_channels: int = 1,
+        **kwargs: Any,
+    ) -> None:
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         check_integer("num_channels", num_channels, 1)
@@ -108,7 +125,7 @@ class OverlapRecombine(keras.layers.Layer):
                 weights.append(np.repeat(band.weights, 2))
         return np.concatenate(places), np.concatenate(weights)
 
-    def call(self, masks):
+    def call(self, masks: Tensor) -> Tensor:
         batch, frames, _ = ops.shape(masks)
         mask = self._recombine(ops.convert_to_tensor(masks))
         mask = ops.reshape(
@@ -137,11 +154,11 @@ class OverlapRecombine(keras.layers.Layer):
 
         return recombined(masks)
 
-    def compute_output_shape(self, masks_shape):
+    def compute_output_shape(self, masks_shape: Shape) -> Shape:
         batch, frames, _ = masks_shape
         return (batch, self.num_channels, frames, self.num_bins, 2)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "bands": [band.to_list() for band in self.bands],

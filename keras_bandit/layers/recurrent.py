@@ -1,5 +1,9 @@
 """Recurrent layers with PyTorch's equations."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import keras
 from keras import ops
 
@@ -7,6 +11,11 @@ from keras_bandit import backend
 from keras_bandit.backend.trainer import recurrence_supports_jit
 from keras_bandit.common.checks import check_integer
 from keras_bandit.layers.initializers import initializer_for
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from keras_bandit.common.types import Config, Shape, Tensor
 
 
 class _Recurrent(keras.layers.Layer):
@@ -19,7 +28,9 @@ class _Recurrent(keras.layers.Layer):
     num_gates = None
     directions = (2,)
 
-    def __init__(self, units, kernel_initializer=None, **kwargs):
+    def __init__(
+        self, units: int, kernel_initializer: Any = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         check_integer("units", units, 1)
         self.units = units
@@ -28,7 +39,7 @@ class _Recurrent(keras.layers.Layer):
         # TensorFlow's loop is faster outside XLA, and XLA has no cuDNN RNN.
         self.supports_jit = recurrence_supports_jit()
 
-    def build(self, inputs_shape):
+    def build(self, inputs_shape: Shape) -> None:
         gates = self.num_gates * self.units
 
         def add(name, *shape):
@@ -50,10 +61,10 @@ class _Recurrent(keras.layers.Layer):
         )
         return [ops.cast(v, self.compute_dtype) for v in variables]
 
-    def compute_output_shape(self, inputs_shape):
+    def compute_output_shape(self, inputs_shape: Shape) -> Shape:
         return (*inputs_shape[:-1], sum(self.directions or (1,)) * self.units)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "units": self.units,
@@ -96,7 +107,7 @@ class BidirectionalGRU(_Recurrent):
 
     num_gates = 3
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         return backend.bidirectional_gru(inputs, *self._variables())
 
 
@@ -118,7 +129,7 @@ class BidirectionalLSTM(_Recurrent):
 
     num_gates = 4
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         return backend.bidirectional_lstm(inputs, *self._variables())
 
 
@@ -153,7 +164,7 @@ class LSTM(_Recurrent):
     num_gates = 4
     directions = ()
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         return backend.lstm(inputs, *self._variables())
 
 
@@ -188,12 +199,12 @@ class LSTMStack(keras.layers.Layer):
 
     def __init__(
         self,
-        output_dim,
-        num_layers=3,
-        bidirectional=True,
-        dropout=0.0,
-        **kwargs,
-    ):
+        output_dim: int,
+        num_layers: int = 3,
+        bidirectional: bool = True,
+        dropout: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         check_integer("output_dim", output_dim, 1)
         check_integer("num_layers", num_layers, 1)
@@ -215,13 +226,13 @@ class LSTMStack(keras.layers.Layer):
         ]
         self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
 
-    def build(self, inputs_shape):
+    def build(self, inputs_shape: Shape) -> None:
         features = inputs_shape[-1]
         for layer in self.recurrent:
             layer.build((None, None, features))
             features = self.output_dim
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         shape = ops.shape(inputs)
         x = ops.reshape(inputs, (-1, *shape[-2:]))
         x = ops.transpose(x, (1, 0, 2))  # (steps, batch, features)
@@ -232,10 +243,10 @@ class LSTMStack(keras.layers.Layer):
         x = ops.transpose(x, (1, 0, 2))
         return ops.reshape(x, (*shape[:-1], self.output_dim))
 
-    def compute_output_shape(self, inputs_shape):
+    def compute_output_shape(self, inputs_shape: Shape) -> Shape:
         return (*inputs_shape[:-1], self.output_dim)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "output_dim": self.output_dim,

@@ -1,11 +1,20 @@
 """Residual recurrent blocks over frames and bands."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import keras
 from keras import ops
 
 from keras_bandit.layers.band_split import EPSILON
 from keras_bandit.layers.initializers import initializer_for
 from keras_bandit.layers.recurrent import BidirectionalGRU, BidirectionalLSTM
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from keras_bandit.common.types import Config, Shape, Tensor
 
 
 class _ResidualBlock(keras.layers.Layer):
@@ -48,7 +57,9 @@ class _ResidualPair(keras.layers.Layer):
 
     recurrent_layer = None
 
-    def __init__(self, rnn_dim, kernel_initializer=None, **kwargs):
+    def __init__(
+        self, rnn_dim: int, kernel_initializer: Any = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.rnn_dim = rnn_dim
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
@@ -65,21 +76,21 @@ class _ResidualPair(keras.layers.Layer):
         )
         return _ResidualBlock(recurrent, dtype=self.dtype_policy, name=name)
 
-    def build(self, inputs_shape):
+    def build(self, inputs_shape: Shape) -> None:
         self.over_frames.build(inputs_shape)
         self.over_bands.build(inputs_shape)
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         x = ops.transpose(inputs, (2, 0, 1, 3))
         x = self.over_frames(x)  # (frames, batch, bands, embed_dim)
         x = ops.transpose(x, (2, 1, 0, 3))
         x = self.over_bands(x)  # (bands, batch, frames, embed_dim)
         return ops.transpose(x, (1, 0, 2, 3))
 
-    def compute_output_shape(self, inputs_shape):
+    def compute_output_shape(self, inputs_shape: Shape) -> Shape:
         return inputs_shape
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "rnn_dim": self.rnn_dim,

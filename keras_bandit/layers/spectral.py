@@ -1,5 +1,9 @@
 """Short-time Fourier transform and its inverse, complex numbers as pairs."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import keras
 import numpy as np
 from keras import ops
@@ -12,6 +16,12 @@ from keras_bandit.common.numpy_spectral import (
     hann_window,
     reach_of,
 )
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from keras_bandit.common.types import Config, Shape, Tensor
+
 
 PAD_MODES = ("constant", "reflect")
 
@@ -36,7 +46,7 @@ def overlap_add(frames):
 class _Transform(keras.layers.Layer):
     """What both directions share: frames, in float32."""
 
-    def __init__(self, n_fft, hop_length, **kwargs):
+    def __init__(self, n_fft: int, hop_length: int, **kwargs: Any) -> None:
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         if n_fft < 2 or n_fft % 2:
@@ -52,7 +62,7 @@ class _Transform(keras.layers.Layer):
         self.n_fft = n_fft
         self.hop_length = hop_length
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "n_fft": self.n_fft,
@@ -102,12 +112,12 @@ class STFT(_Transform):
 
     def __init__(
         self,
-        n_fft=2048,
-        hop_length=512,
-        pad_mode="constant",
-        extra_frame=True,
-        **kwargs,
-    ):
+        n_fft: int = 2048,
+        hop_length: int = 512,
+        pad_mode: str = "constant",
+        extra_frame: bool = True,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(n_fft, hop_length, **kwargs)
         check_choice("pad_mode", pad_mode, PAD_MODES)
         self.pad_mode = pad_mode
@@ -117,7 +127,7 @@ class STFT(_Transform):
         # The 1 / sqrt(sum w²) of the transform, folded into the window.
         self._window = window / np.sqrt(np.sum(window.astype("float64") ** 2))
 
-    def call(self, waveform):
+    def call(self, waveform: Tensor) -> Tensor:
         hop = self.hop_length
         half = self.n_fft // 2
         samples = ops.shape(waveform)[-1]
@@ -152,7 +162,7 @@ class STFT(_Transform):
         window = ops.convert_to_tensor(self._window, dtype="float32")
         return rfft(framed * window)
 
-    def compute_output_shape(self, waveform_shape):
+    def compute_output_shape(self, waveform_shape: Shape) -> Shape:
         batch, channels, samples = waveform_shape
         frames = None
         if samples is not None:
@@ -161,7 +171,7 @@ class STFT(_Transform):
             )
         return (batch, channels, frames, self.n_fft // 2 + 1, 2)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "pad_mode": self.pad_mode,
@@ -204,7 +214,9 @@ class ISTFT(_Transform):
             belong to.
     """
 
-    def __init__(self, n_fft=2048, hop_length=512, **kwargs):
+    def __init__(
+        self, n_fft: int = 2048, hop_length: int = 512, **kwargs: Any
+    ) -> None:
         super().__init__(n_fft, hop_length, **kwargs)
         # An inverse FFT would cut or pad other numbers of bins without error.
         self.input_spec = keras.layers.InputSpec(
@@ -214,7 +226,7 @@ class ISTFT(_Transform):
         self._window = (window * np.sqrt(np.sum(window**2))).astype("float32")
         self._squared_window = (window**2).astype("float32")
 
-    def call(self, spectrogram, waveform=None):
+    def call(self, spectrogram: Tensor, waveform: Tensor = None) -> Tensor:
         self._check_reach(spectrogram.shape, waveform)
         hop = self.hop_length
         overlap = -(-self.n_fft // hop)
@@ -260,7 +272,9 @@ class ISTFT(_Transform):
                 f"has {frames} frames; got {samples}"
             )
 
-    def compute_output_shape(self, spectrogram_shape, waveform_shape=None):
+    def compute_output_shape(
+        self, spectrogram_shape: Shape, waveform_shape: Shape | None = None
+    ) -> Shape:
         batch, channels, frames = spectrogram_shape[:3]
         if waveform_shape is not None:
             return (batch, channels, waveform_shape[-1])

@@ -1,9 +1,18 @@
 """Spectrograms of one mean and deviation, whatever the recording's level."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import keras
 from keras import ops
 
 from keras_bandit.layers.magnitude import LEAST_POWER
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from keras_bandit.common.types import Config, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_bandit")
@@ -33,26 +42,26 @@ class StandardizeSpectrogram(keras.layers.Layer):
         float32 of the same shape.
     """
 
-    def __init__(self, linked_channels=False, **kwargs):
+    def __init__(self, linked_channels: bool = False, **kwargs: Any) -> None:
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         self.linked_channels = linked_channels
         self.input_spec = keras.layers.InputSpec(ndim=5, axes={4: 2})
 
     @property
-    def axes(self):
+    def axes(self) -> tuple[int, ...]:
         """Axes that a deviation is taken over: `(channels,) frames, bins`."""
         return (1, 2, 3) if self.linked_channels else (2, 3)
 
-    def call(self, spectrogram):
+    def call(self, spectrogram: Tensor) -> Tensor:
         mean = ops.mean(spectrogram, axis=self.axes, keepdims=True)
         x = spectrogram - mean
         power = ops.sum(ops.square(x), axis=-1, keepdims=True)
         power = ops.mean(power, axis=self.axes, keepdims=True)
         return x / ops.sqrt(ops.maximum(power, LEAST_POWER))
 
-    def compute_output_shape(self, spectrogram_shape):
+    def compute_output_shape(self, spectrogram_shape: Shape) -> Shape:
         return spectrogram_shape
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {**super().get_config(), "linked_channels": self.linked_channels}

@@ -1,6 +1,9 @@
 """What a file holds: its tracks and streams, without their samples."""
 
+from __future__ import annotations
+
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from keras_bandit.media.audio import NotAudioError
 from keras_bandit.media.film import (
@@ -16,8 +19,11 @@ from keras_bandit.media.film import (
 )
 from keras_bandit.media.sound_file import SoundFile
 
+if TYPE_CHECKING:
+    from keras_bandit.common.types import AnyPath, Config
 
-def describe(path):
+
+def describe(path: AnyPath) -> Config:
     """Describes a sound file or a film.
 
     Returns:

@@ -1,13 +1,27 @@
 """Opening the sound of any file."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from keras_bandit.common.checks import check_choice, check_integer
 from keras_bandit.media.audio import AudioFileError, NotAudioError
 from keras_bandit.media.film_track import FilmTrack
 from keras_bandit.media.joining import JoinedTracks
 from keras_bandit.media.sound_file import SoundFile
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-def open_source(path, audio_track=None, damaged="error"):
+    from keras_bandit.common.types import AnyPath
+    from keras_bandit.media.source import Source
+
+
+def open_source(
+    path: AnyPath,
+    audio_track: int | Sequence[int] | None = None,
+    damaged: str = "error",
+) -> Source:
     """Opens the sound of a file: through libsndfile, or else through FFmpeg.
 
     Args:

@@ -1,5 +1,7 @@
 """A film with new sound tracks: its streams copied, stems added."""
 
+from __future__ import annotations
+
 import contextlib
 import heapq
 import io
@@ -7,6 +9,7 @@ import math
 import os
 import pathlib
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,6 +32,12 @@ from keras_bandit.media.opening import open_source
 from keras_bandit.media.source import Source, clock
 from keras_bandit.media.timecode import near_common
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from keras_bandit.common.types import AnyPath
+
+
 CONTAINERS = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4"}
 """FFmpeg's name of each container that is written, by ending."""
 
@@ -47,16 +56,16 @@ _ALONE = ("pcm_", "flac", "alac")
 
 
 def remux(
-    source,
-    stems,
-    output,
-    audio_track=None,
-    codec=None,
-    language=None,
-    default=None,
-    damaged="error",
-    overwrite=False,
-):
+    source: AnyPath,
+    stems: Mapping[str, AnyPath | Source],
+    output: AnyPath,
+    audio_track: int | Sequence[int] | None = None,
+    codec: str | None = None,
+    language: str | None = None,
+    default: str | None = None,
+    damaged: str = "error",
+    overwrite: bool = False,
+) -> list[str]:
     """Copies a film and adds a sound track for each stem.
 
     Every packet of picture, sound and subtitles is copied as it is, the stems

@@ -1,13 +1,19 @@
 """The sound of a file, read in blocks: what every kind of file has alike."""
 
+from __future__ import annotations
+
 import dataclasses
 import fractions
 import pathlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_bandit.common.checks import check_integer
 from keras_bandit.media.layouts import layout_of, speakers_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def clock(seconds):
@@ -108,11 +114,11 @@ class Source:
         self.name = self.name or self.path.name
 
     @property
-    def speakers(self):
+    def speakers(self) -> list[str]:
         """The speaker of each channel, "FL", or an empty list if unknown."""
         return speakers_of(self.channel_mask or 0)
 
-    def blocks(self, start=0, size=2**16):
+    def blocks(self, start: int = 0, size: int = 2**16) -> Iterator[np.ndarray]:
         """Yields the samples from `start` on, in memory that does not grow.
 
         Args:
@@ -130,7 +136,7 @@ class Source:
         start = check_integer("start", start, 0)
         return cut(self._pieces(start), check_integer("size", size, 1))
 
-    def read(self):
+    def read(self) -> np.ndarray:
         """All samples at once, `(channels, samples)`; see `blocks`."""
         nothing = np.zeros((self.num_channels, 0), "float32")
         return np.concatenate([nothing, *self.blocks()], axis=1)

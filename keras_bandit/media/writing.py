@@ -1,9 +1,12 @@
 """Sound files written block by block, which appear complete or not at all."""
 
+from __future__ import annotations
+
 import contextlib
 import math
 import os
 import pathlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
@@ -17,6 +20,12 @@ from keras_bandit.media.audio import (
 )
 from keras_bandit.media.flac_layout import FlacMask
 from keras_bandit.media.riff import bytes_per_sample, chunk_bytes, wav_header
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from keras_bandit.common.types import AnyPath
+    from keras_bandit.media.source import Source
 
 
 class _Writer:
@@ -34,14 +43,16 @@ class _Writer:
         peak_dbfs: float. Of what was given, before clipping.
     """
 
-    def __init__(self, path, sample_rate, num_channels, subtype):
+    def __init__(
+        self, path: AnyPath, sample_rate: int, num_channels: int, subtype: str
+    ) -> None:
         self.path = pathlib.Path(path)
         self.sample_rate, self.num_channels = sample_rate, num_channels
         self.subtype = subtype
         self.num_samples = self.clipped = 0
         self.peak_dbfs = -math.inf
 
-    def write(self, block):
+    def write(self, block: np.ndarray) -> None:
         """Appends `(channels, samples)` floats; PCM clips what passes ±1.
 
         Raises:
@@ -75,7 +86,7 @@ class _Writer:
         """Writes what `to_samples` gives, `(samples, channels)`."""
         raise NotImplementedError
 
-    def close(self):
+    def close(self) -> None:
         """Completes the file."""
         raise NotImplementedError
 
@@ -94,14 +105,14 @@ class WavWriter(_Writer):
 
     def __init__(
         self,
-        path,
-        sample_rate,
-        num_channels,
-        subtype,
-        channel_mask=None,
-        chunks=(),
-        resume_at=None,
-    ):
+        path: AnyPath,
+        sample_rate: int,
+        num_channels: int,
+        subtype: str,
+        channel_mask: int | None = None,
+        chunks: Sequence = (),
+        resume_at: int | None = None,
+    ) -> None:
         super().__init__(path, sample_rate, num_channels, subtype)
         self._mask = channel_mask or 0
         # libsndfile (1.2) overlooks the padding of odd chunks in RF64 and then
@@ -131,7 +142,7 @@ class WavWriter(_Writer):
         self._file.seek(end)
         self.num_samples = resume_at
 
-    def sync(self):
+    def sync(self) -> None:
         """Puts on the disk what was written, where a power cut leaves it."""
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -155,7 +166,7 @@ class WavWriter(_Writer):
             data = data.view(np.uint8).reshape(*data.shape, 4)[..., 1:]
         self._file.write(np.ascontiguousarray(data).data)
 
-    def close(self):
+    def close(self) -> None:
         """Completes the header: `OSError` if that fails."""
         with self._file as file:
             if file.tell() % 2:
@@ -174,8 +185,13 @@ class FlacWriter(_Writer):
     """
 
     def __init__(
-        self, path, sample_rate, num_channels, subtype, channel_mask=None
-    ):
+        self,
+        path: AnyPath,
+        sample_rate: int,
+        num_channels: int,
+        subtype: str,
+        channel_mask: int | None = None,
+    ) -> None:
         super().__init__(path, sample_rate, num_channels, subtype)
         # Opened by Python first, whose errors name the reason.
         with open(path, "wb"):
@@ -206,7 +222,7 @@ class FlacWriter(_Writer):
                 f"{self.path}: writing broke off; is the disk full?"
             ) from error
 
-    def close(self):
+    def close(self) -> None:
         """Completes the file: `OSError` if that fails."""
         with self._disk_errors():
             self._file.close()
@@ -216,13 +232,13 @@ class FlacWriter(_Writer):
 
 @contextlib.contextmanager
 def stem_writers(
-    paths,
-    source,
-    file_format="wav",
-    subtype=None,
-    overwrite=False,
-    folder=None,
-):
+    paths: Mapping[str, AnyPath],
+    source: Source,
+    file_format: str = "wav",
+    subtype: str | None = None,
+    overwrite: bool = False,
+    folder: AnyPath | None = None,
+) -> Iterator[dict[str, WavWriter | FlacWriter]]:
     """Opens a writer for each stem of a source.
 
     Rate, channels and layout are the source's, and WAV files take over its

@@ -1,7 +1,10 @@
 """Separators that multiply the mixture's spectrogram by a mask per stem."""
 
+from __future__ import annotations
+
 import os
 import pathlib
+from typing import TYPE_CHECKING
 
 import keras
 
@@ -17,6 +20,12 @@ from keras_bandit.layers import (
 from keras_bandit.losses import SPECTROGRAM
 from keras_bandit.models.preset_files import load_weights
 from keras_bandit.models.separator import AudioSeparator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, Self
+
+    from keras_bandit.common.types import AnyPath, Config, Tensor
 
 
 def apply_masks(
@@ -115,19 +124,19 @@ class MaskSeparator(AudioSeparator):
 
     def __init__(
         self,
-        spectrogram,
-        masks,
+        spectrogram: keras.KerasTensor,
+        masks: Mapping[str, Tensor],
         *,
-        decoders,
-        hop_length,
-        pad_mode,
-        extra_frame=True,
-        post_filter=None,
-        more_domains=None,
-        normalize_recording=None,
-        standardize_spectrogram=False,
-        **kwargs,
-    ):
+        decoders: Mapping[str, keras.Model],
+        hop_length: int,
+        pad_mode: str,
+        extra_frame: bool = True,
+        post_filter: Callable | None = None,
+        more_domains: Callable | None = None,
+        normalize_recording: str | None = None,
+        standardize_spectrogram: bool = False,
+        **kwargs: Any,
+    ) -> None:
         if normalize_recording is not None:
             check_choice("normalize_recording", normalize_recording, LEVELS)
         # === Layers ===
@@ -173,14 +182,14 @@ class MaskSeparator(AudioSeparator):
         # An attribute would be tracked: the layers are in the graph already.
         object.__setattr__(self, "_more_domains", more_domains)
 
-    def network_input(self, waveform):
+    def network_input(self, waveform: Tensor) -> Tensor:
         """What encoders see of a waveform, a spectrogram."""
         spectrogram = self.stft(waveform)
         if self.standardize_spectrogram:
             spectrogram = self.core.get_layer("standardize")(spectrogram)
         return spectrogram
 
-    def core_model(self):
+    def core_model(self) -> keras.Model:
         """What lies between the transforms, for engines without Keras.
 
         Returns:
@@ -189,7 +198,7 @@ class MaskSeparator(AudioSeparator):
         """
         return self.core
 
-    def core_transforms(self):
+    def core_transforms(self) -> dict[str, Config]:
         stft = {
             "n_fft": self.n_fft,
             "hop_length": self.hop_length,
@@ -199,15 +208,17 @@ class MaskSeparator(AudioSeparator):
             stft["extra_frame"] = False
         return {"stft": stft}
 
-    def domains(self, waveforms):
+    def domains(
+        self, waveforms: Mapping[str, Tensor]
+    ) -> dict[str, dict[str, Tensor]]:
         spectrograms = {s: self.stft(x) for s, x in waveforms.items()}
         more = self._more_domains(spectrograms) if self._more_domains else {}
         return {SPECTROGRAM: spectrograms, **more}
 
-    def stem_parts(self):
+    def stem_parts(self) -> Mapping[str, keras.Model]:
         return self.decoders
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "hop_length": self.hop_length,
@@ -237,12 +248,14 @@ class MaskSeparator(AudioSeparator):
         separator.metadata = dict(self.metadata)
         return separator
 
-    def with_stems(self, stems):
+    def with_stems(self, stems: Sequence[str]) -> AudioSeparator:
         check_stem_names(stems)
         self.check_has(stems)
         return self._like({stem: self.decoders[stem] for stem in stems})
 
-    def add_decoder(self, stem, decoder=None):
+    def add_decoder(
+        self, stem: str, decoder: keras.Model | None = None
+    ) -> Self:
         """A separator of the same class with one more stem, not compiled.
 
         Encoder and the other decoders are shared with this one, which stays
@@ -263,7 +276,7 @@ class MaskSeparator(AudioSeparator):
         check_stem_names([*self.stems, stem])
         return self._like({**self.decoders, stem: decoder})
 
-    def save_decoder(self, stem, path):
+    def save_decoder(self, stem: str, path: AnyPath) -> None:
         """Writes one decoder's weights.
 
         Args:
@@ -281,7 +294,7 @@ class MaskSeparator(AudioSeparator):
         with complete_files([path], overwrite=True) as temporary:
             self.decoders[stem].save_weights(temporary[path])
 
-    def load_decoder(self, stem, path):
+    def load_decoder(self, stem: str, path: AnyPath) -> Self:
         """Reads one decoder's weights, for a stem that is new if need be.
 
         Args:

@@ -1,5 +1,7 @@
 """The index of built-in presets: plain data, no Keras."""
 
+from __future__ import annotations
+
 import os
 import pathlib
 
@@ -110,6 +112,6 @@ def means_built_in(preset):
     return preset in PRESETS and not is_preset_directory(preset)
 
 
-def list_presets():
+def list_presets() -> list[str]:
     """Names of architectures and weights, for `AudioSeparator.from_preset`."""
     return list(PRESETS)

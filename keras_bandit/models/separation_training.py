@@ -1,6 +1,9 @@
 """How separators are trained and run: Keras's loops, losses per domain."""
 
+from __future__ import annotations
+
 import functools
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -14,6 +17,12 @@ from keras_bandit.backend.trainer import (
 from keras_bandit.losses import WAVEFORM, SeparationLoss, check_stems
 from keras_bandit.metrics import SeparationMetric
 from keras_bandit.models.grain_datasets import as_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from keras_bandit.common.types import Config, Tensor
 
 
 def is_dataset(x):
@@ -74,24 +83,34 @@ class SeparationTraining:
 
     preprocessor = None
 
-    def call(self, inputs, training=None, mask=None):
+    def call(
+        self, inputs: Tensor, training: bool | None = None, mask: Tensor = None
+    ) -> Tensor:
         if isinstance(inputs, list):
             return super().call(inputs[0], training=training, mask=mask)
         return super().call(inputs, training=training, mask=mask)[WAVEFORM]
 
-    def compute_output_spec(self, inputs, *args, **kwargs):
+    def compute_output_spec(
+        self, inputs: Tensor, *args: Any, **kwargs: Any
+    ) -> Any:
         if isinstance(inputs, list):
             return super().compute_output_spec(inputs[0], *args, **kwargs)
         outputs = super().compute_output_spec(inputs, *args, **kwargs)
         return outputs[WAVEFORM]
 
-    def train_step(self, *args):
+    def train_step(self, *args: Any) -> Any:
         return super().train_step(*_asking_for_domains(args))
 
-    def test_step(self, *args):
+    def test_step(self, *args: Any) -> Any:
         return super().test_step(*_asking_for_domains(args))
 
-    def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        metrics: Any = None,
+        **kwargs: Any,
+    ) -> None:
         metrics = metrics or []
         if not isinstance(metrics, (dict, list, tuple)):
             metrics = [metrics]
@@ -114,10 +133,10 @@ class SeparationTraining:
             self._compile_loss.built = True
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
         return [*super().metrics, *getattr(self, "_separation_metrics", [])]
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> Config:
         config = super().get_compile_config()
         if config:
             # A file is read with the optimizer built (below), and Keras warns
@@ -129,14 +148,19 @@ class SeparationTraining:
             config["metrics"] = [*(config.get("metrics") or []), *own]
         return config
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: Config) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built:
             build_optimizer(self)
 
     def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
         targets = self._targets(y)
         if not isinstance(self.loss, SeparationLoss):
             y_pred = y_pred.get(WAVEFORM, y_pred)
@@ -152,7 +176,9 @@ class SeparationTraining:
             start=self.loss(targets, y_pred, sample_weight),
         )
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
         targets = self._targets(y)
         y_pred = y_pred.get(WAVEFORM, y_pred)
         for metric in self._separation_metrics:
@@ -181,7 +207,9 @@ class SeparationTraining:
         with keeps_variables(self):
             return function(x, *args, **kwargs)
 
-    def fit(self, x=None, y=None, **kwargs):
+    def fit(
+        self, x: Any = None, y: Any = None, **kwargs: Any
+    ) -> keras.callbacks.History:
         if is_dataset(x):
             # Keras's default, True, only makes it warn.
             kwargs.setdefault("shuffle", False)
@@ -199,24 +227,32 @@ class SeparationTraining:
         build_optimizer(self)
         return self._keras_or_hub("fit", x, y=y, **kwargs)
 
-    def evaluate(self, x=None, y=None, steps=None, **kwargs):
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        steps: int | None = None,
+        **kwargs: Any,
+    ) -> Any:
         if self.preprocessor is None:
             x, steps = as_steps(x, steps)
         return self._keras_or_hub("evaluate", x, y=y, steps=steps, **kwargs)
 
-    def predict(self, x=None, steps=None, **kwargs):
+    def predict(
+        self, x: Any = None, steps: int | None = None, **kwargs: Any
+    ) -> dict[str, np.ndarray]:
         if self.preprocessor is None:
             x, steps = as_steps(x, steps)
         return self._keras_or_hub("predict", x, steps=steps, **kwargs)
 
-    def train_on_batch(self, x, y=None, **kwargs):
+    def train_on_batch(self, x: Any, y: Any = None, **kwargs: Any) -> Any:
         build_optimizer(self)
         return self._keras_or_hub("train_on_batch", x, y=y, **kwargs)
 
-    def test_on_batch(self, x, y=None, **kwargs):
+    def test_on_batch(self, x: Any, y: Any = None, **kwargs: Any) -> Any:
         return self._keras_or_hub("test_on_batch", x, y=y, **kwargs)
 
-    def predict_on_batch(self, x):
+    def predict_on_batch(self, x: Any) -> dict[str, np.ndarray]:
         shape = tuple(getattr(x, "shape", ()))
         if 0 in shape:
             raise ValueError(
@@ -228,7 +264,7 @@ class SeparationTraining:
         with keeps_variables(self):
             return predict_on_batch(self, x)
 
-    def predictor(self, calls):
+    def predictor(self, calls: int) -> Callable[[Any], dict[str, np.ndarray]]:
         """The faster prediction function for `calls` batches of one shape.
 
         `predict_on_batch`, or for the first few batches of this model a

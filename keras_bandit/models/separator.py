@@ -1,5 +1,7 @@
 """The contract of the zoo: waveform in, one waveform per stem out."""
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import json
@@ -7,10 +9,12 @@ import math
 import os
 import re
 import tempfile
+from typing import TYPE_CHECKING
 
 import keras
 import keras_hub
 
+from keras_bandit import __version__
 from keras_bandit.backend.process import without_tensorflow
 from keras_bandit.common.checks import check_chunk, check_stem_names
 from keras_bandit.common.files import write_json
@@ -37,6 +41,14 @@ from keras_bandit.models.presets import (
     means_built_in,
 )
 from keras_bandit.models.separation_training import SeparationTraining
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, Self
+
+    import numpy as np
+
+    from keras_bandit.common.types import AnyPath, Config, Tensor
 
 
 class AudioSeparator(SeparationTraining, keras_hub.models.Task):
@@ -123,17 +135,17 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
 
     def __init__(
         self,
-        waveform,
-        estimates,
-        domains=None,
+        waveform: keras.KerasTensor,
+        estimates: Mapping[str, Tensor],
+        domains: Mapping[str, Mapping[str, Tensor]] | None = None,
         *,
-        sample_rate,
-        chunk_seconds=6.0,
-        min_samples=1,
-        backbone=None,
-        preprocessor=None,
-        **kwargs,
-    ):
+        sample_rate: int,
+        chunk_seconds: float = 6.0,
+        min_samples: int = 1,
+        backbone: keras_hub.models.Backbone | None = None,
+        preprocessor: Any = None,
+        **kwargs: Any,
+    ) -> None:
         check_stem_names(list(estimates))
         check_chunk(chunk_seconds, sample_rate, min_samples)
         self.backbone = backbone
@@ -150,7 +162,9 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
         self.min_samples = min_samples
         self.metadata = {}
 
-    def domains(self, waveforms):
+    def domains(
+        self, waveforms: Mapping[str, Tensor]
+    ) -> dict[str, dict[str, Tensor]]:
         """Targets in the domains that losses see beside waveforms.
 
         `{stem: (batch, channels, samples)}` to `{domain: {stem: tensor}}`,
@@ -158,7 +172,7 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
         """
         return {}
 
-    def check_has(self, stems):
+    def check_has(self, stems: Sequence[str]) -> None:
         """Raises `ValueError` if one of the stems is not this separator's."""
         unknown = [stem for stem in stems if stem not in self.stems]
         if unknown:
@@ -166,7 +180,7 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
                 f"stems must be among {list(self.stems)}; got {unknown}"
             )
 
-    def with_stems(self, stems):
+    def with_stems(self, stems: Sequence[str]) -> AudioSeparator:
         """A separator that computes these stems only.
 
         Weights are shared with this one, not copied.
@@ -182,7 +196,7 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
         """
         return StemSelection(self, stems)
 
-    def core_model(self):
+    def core_model(self) -> keras.Model:
         """What lies between the transforms, for engines without Keras.
 
         A model that has one says with `core_transforms()` what stands around
@@ -200,11 +214,13 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
             "litert hold whole models"
         )
 
-    def core_transforms(self):
+    def core_transforms(self) -> dict[str, Config]:
         """What stands around the core: `{key of TRANSFORMS: arguments}`."""
         raise NotImplementedError
 
-    def export_core(self, directory, format="onnx", **kwargs):
+    def export_core(
+        self, directory: AnyPath, format: str = "onnx", **kwargs: Any
+    ) -> None:
         """Writes this model for an engine without Keras.
 
         See `keras_bandit.export.export_core`.
@@ -214,7 +230,9 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
 
         return export_core(self, directory, format, **kwargs)
 
-    def separate(self, audio, sample_rate, **kwargs):
+    def separate(
+        self, audio: Any, sample_rate: int, **kwargs: Any
+    ) -> dict[str, np.ndarray]:
         """Separates audio of any length, rate and number of channels.
 
         See `keras_bandit.inference.separate`.
@@ -224,7 +242,7 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
 
         return separate(self, audio, sample_rate, **kwargs)
 
-    def count_params(self):
+    def count_params(self) -> int:
         """How many parameters are trained or could be, int.
 
         Running statistics of a normalization are none.
@@ -235,7 +253,7 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
             for weight in layer._trainable_variables
         )
 
-    def describe(self):
+    def describe(self) -> dict[str, str]:
         """What this model is, for people: `{label: text}`."""
         return {
             "class": type(self).__name__,
@@ -247,7 +265,7 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
 
     # Presets
 
-    def get_config(self):
+    def get_config(self) -> Config:
         config = super().get_config()
         if self.backbone is None:
             del config["backbone"]
@@ -257,7 +275,7 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
             "chunk_seconds": self.chunk_seconds,
         }
 
-    def stem_parts(self):
+    def stem_parts(self) -> Mapping[str, keras.Model]:
         """`{stem: keras.Model}`, parts that are saved in files of their own."""
         return {}
 
@@ -266,17 +284,17 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
         parts = [self.backbone, *self.stem_parts().values()]
         return [x for part in parts if part for x in part._flatten_layers()]
 
-    def rest_of_weights(self):
+    def rest_of_weights(self) -> list:
         """Weights outside the encoder and the stems' parts, as a list."""
         layers = self._saved_elsewhere()
         elsewhere = {id(weight) for layer in layers for weight in layer.weights}
         return [w for w in self.weights if id(w) not in elsewhere]
 
-    def has_task_weights(self):
+    def has_task_weights(self) -> bool:
         """Whether there are weights outside `backbone`; KerasHub asks."""
         return bool(self.stem_parts() or self.rest_of_weights())
 
-    def save_task_weights(self, filepath):
+    def save_task_weights(self, filepath: AnyPath) -> None:
         """Writes all weights outside `backbone` beside and into `filepath`."""
         folder = os.path.dirname(os.fspath(filepath))
         for stem, part in self.stem_parts().items():
@@ -286,11 +304,13 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
                 self, filepath, objects_to_skip=self._saved_elsewhere()
             )
 
-    def load_task_weights(self, filepath):
+    def load_task_weights(self, filepath: AnyPath) -> None:
         """Reads the weights outside `backbone` and the stems' parts."""
         load_weights(self, filepath, self._saved_elsewhere())
 
-    def save_to_preset(self, preset_dir, max_shard_size=10):
+    def save_to_preset(
+        self, preset_dir: AnyPath, max_shard_size: float = 10
+    ) -> None:
         """Writes a preset directory, one weights file per stem's part.
 
         Args:
@@ -309,6 +329,7 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
             path = os.path.join(partial, METADATA_FILE)
             with open(path) as file:
                 metadata = json.load(file)
+            metadata["keras_bandit_version"] = __version__
             metadata["keras_bandit"] = self.metadata
             write_json(path, metadata)
             written = sorted(os.listdir(partial))
@@ -322,7 +343,9 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
                 os.remove(os.path.join(preset_dir, name))
 
     @classmethod
-    def from_preset(cls, preset, load_weights=True, **kwargs):
+    def from_preset(
+        cls, preset: AnyPath, load_weights: bool = True, **kwargs: Any
+    ) -> Self:
         """Makes a separator from a preset.
 
         Args:
@@ -404,7 +427,9 @@ class AudioSeparator(SeparationTraining, keras_hub.models.Task):
         )
 
     @classmethod
-    def from_architecture(cls, backbone, separator, dtype=None):
+    def from_architecture(
+        cls, backbone: Config, separator: Config, dtype: Any = None
+    ) -> Self:
         """Makes a separator with initial weights from plain arguments.
 
         Args:
@@ -424,7 +449,9 @@ class StemSelection(AudioSeparator):
     The graph is that of the other `separator`, ending earlier.
     """
 
-    def __init__(self, separator, stems, **kwargs):
+    def __init__(
+        self, separator: AudioSeparator, stems: Sequence[str], **kwargs: Any
+    ) -> None:
         check_stem_names(stems)
         separator.check_has(stems)
         outputs = separator._outputs_struct
@@ -456,26 +483,28 @@ class StemSelection(AudioSeparator):
             setattr(self, name, getattr(separator, name))
         self.metadata = dict(separator.metadata)
 
-    def domains(self, waveforms):
+    def domains(
+        self, waveforms: Mapping[str, Tensor]
+    ) -> dict[str, dict[str, Tensor]]:
         return self._whole().domains(waveforms)
 
-    def with_stems(self, stems):
+    def with_stems(self, stems: Sequence[str]) -> AudioSeparator:
         check_stem_names(stems)
         self.check_has(stems)
         return self._whole().with_stems(stems)
 
-    def core_model(self):
+    def core_model(self) -> keras.Model:
         return self._whole().core_model()
 
-    def core_transforms(self):
+    def core_transforms(self) -> dict[str, Config]:
         return self._whole().core_transforms()
 
-    def get_config(self):
+    def get_config(self) -> Config:
         config = super().get_config()
         del config["preprocessor"]
         return {**config, "separator": describe_object(self._whole())}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         whole = keras.saving.deserialize_keras_object(config["separator"])
         return cls(**{**config, "separator": whole})

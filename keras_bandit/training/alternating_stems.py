@@ -1,10 +1,18 @@
 """Training with a few of the decoders at each step."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import keras
 import numpy as np
 
 from keras_bandit.common.checks import check_whole
 from keras_bandit.metrics import SeparationMetric
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
 
 
 def _separation_metrics(separator):
@@ -152,7 +160,11 @@ class AlternatingStems(keras.callbacks.Callback):
         ValueError: if `subsets` or `steps_per_turn` are not as said.
     """
 
-    def __init__(self, subsets=None, steps_per_turn=1):
+    def __init__(
+        self,
+        subsets: Sequence[Sequence[str]] | None = None,
+        steps_per_turn: int = 1,
+    ) -> None:
         super().__init__()
         self.subsets = subsets
         self.steps_per_turn = check_whole("steps_per_turn", steps_per_turn, 1)
@@ -174,7 +186,7 @@ class AlternatingStems(keras.callbacks.Callback):
                 f"steps_per_turn={self.steps_per_turn} and {steps} steps"
             )
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         separator = self.model
         subsets = self.subsets or [[stem] for stem in separator.stems]
         self._check(separator, subsets)
@@ -189,16 +201,20 @@ class AlternatingStems(keras.callbacks.Callback):
             self._learners = [kind(separator, stems) for stems in subsets]
             self._compiled = compiled
 
-    def turn(self, epoch, step, count):
+    def turn(self, epoch: int, step: int, count: int) -> int:
         """Which of `count` subsets is trained at a step of an epoch."""
         return (epoch + step // self.steps_per_turn) % count
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         self._epoch = epoch
         for learner in self._learners:
             learner.begin_epoch()
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         number = self.turn(self._epoch, batch, len(self._learners))
         learner = self._learners[number]
 
@@ -211,7 +227,9 @@ class AlternatingStems(keras.callbacks.Callback):
         # Not `self.model`, which on JAX would copy all state back each time.
         self._model.train_function = step
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         learners = [x for x in self._learners if x.steps]
         results = [learner.results() for learner in learners]
         for name in {*self.model.get_metrics_result(), *results[0]}:

@@ -1,13 +1,20 @@
 """Training on several devices that share each batch."""
 
+from __future__ import annotations
+
 import atexit
 import contextlib
 import os
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 
 from keras_bandit.training.shared_batches import even_batches, share_of
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from typing import Any
 
 
 class Devices:
@@ -21,25 +28,25 @@ class Devices:
     process_index = 0
     process_count = 1
 
-    def scope(self):
+    def scope(self) -> AbstractContextManager:
         """Context in which the model is made, compiled and trained."""
         return contextlib.nullcontext()
 
-    def prepare(self, model):
+    def prepare(self, model: keras.Model) -> None:
         """Makes a compiled model's optimizer average gradients over devices."""
 
-    def share_training(self, data):
+    def share_training(self, data: Any) -> Any:
         """What this process reads of a dataset's batches."""
         return data
 
-    def share_validation(self, data, batch_size=None):
+    def share_validation(self, data: Any, batch_size: int | None = None) -> Any:
         """The same for validation; see `even_batches`."""
         return data
 
-    def share_logs(self, logs):
+    def share_logs(self, logs: dict[str, Any]) -> None:
         """Replaces an epoch's logs by those of all processes."""
 
-    def barrier(self):
+    def barrier(self) -> None:
         """Waits until all processes have called it."""
 
 
@@ -125,7 +132,7 @@ class _TorchProcesses(Devices):
         logs.update(zip(logs, map(float, values), strict=True))
 
 
-def open_devices(count=None):
+def open_devices(count: int | None = None) -> Devices:
     """Devices to train on, for the backend in use.
 
     JAX: `keras.distribution.DataParallel`. PyTorch: one process per device,

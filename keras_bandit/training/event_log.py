@@ -1,7 +1,10 @@
 """Scalars, sounds and pictures for TensorBoard."""
 
+from __future__ import annotations
+
 import io
 import time
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -9,6 +12,10 @@ import soundfile
 
 from keras_bandit.common.quiet import quiet_tensorflow
 from keras_bandit.training.feature_learner import separator_of
+
+if TYPE_CHECKING:
+    from typing import Any
+
 
 # Epochs between two estimates of the clip.
 CLIP_EVERY = 10
@@ -28,7 +35,7 @@ def spectrogram_image(audio, n_fft=1024):
     return np.clip(1 + level_db / 80, 0, 1).T[::-1]
 
 
-def first_example(dataset):
+def first_example(dataset: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """A clip to watch, `(mixture, {stem: target})`, `(channels, samples)` each.
 
     The first example of the first batch of a dataset as `validation_chunks`.

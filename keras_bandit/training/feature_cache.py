@@ -1,11 +1,14 @@
 """A frozen encoder's features, computed once and kept on disk."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import hashlib
 import json
 import pathlib
 import threading
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -15,6 +18,13 @@ from keras_bandit.common.settings import check_same_settings
 from keras_bandit.models.separation_training import predict_on_batch
 from keras_bandit.training.devices import Devices
 from keras_bandit.training.shared_batches import batch_items
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from keras_bandit.common.types import AnyPath
+    from keras_bandit.models.mask_separator import MaskSeparator
+
 
 INDEX = "index.json"
 
@@ -62,7 +72,7 @@ def encoder_of(separator):
 class _CachedBatches:
     """Source of `FeatureCache.batches`: every `processes`-th example."""
 
-    cache: "FeatureCache"
+    cache: FeatureCache
     batch_size: int
     seed: int | None
     start_epoch: int
@@ -115,7 +125,7 @@ class FeatureCache:
         ValueError: if the directory holds no complete cache.
     """
 
-    def __init__(self, directory):
+    def __init__(self, directory: AnyPath) -> None:
         self.directory = pathlib.Path(directory)
         path = self.directory / INDEX
         if not path.exists():
@@ -128,7 +138,9 @@ class FeatureCache:
     def __len__(self):
         return self.index["examples"]
 
-    def read(self, number):
+    def read(
+        self, number: int
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """One example, as a `FeatureLearner` takes it.
 
         Returns:
@@ -144,7 +156,9 @@ class FeatureCache:
             stems = self.index["stems"]
             return inputs, {stem: arrays[f"stem_{stem}"] for stem in stems}
 
-    def batches(self, batch_size, seed=0, start_epoch=0):
+    def batches(
+        self, batch_size: int, seed: int | None = 0, start_epoch: int = 0
+    ) -> Any:
         """A grain dataset of batches for `fit`, the first of `start_epoch`.
 
         Each epoch has an order of its own, a function of seed and epoch, and
@@ -164,8 +178,12 @@ def _example_path(directory, number):
 
 
 def cache_features(
-    separator, dataset, directory, dtype="float32", devices=None
-):
+    separator: MaskSeparator,
+    dataset: Any,
+    directory: AnyPath,
+    dtype: str = "float32",
+    devices: Devices | None = None,
+) -> FeatureCache:
     """Computes a frozen encoder's features of a dataset, once.
 
     They are large: an example takes `4 * channels * bands * frames *

@@ -1,6 +1,9 @@
 """Decoders that learn from features, without their encoder."""
 
+from __future__ import annotations
+
 import functools
+from typing import TYPE_CHECKING
 
 import keras
 from keras import ops
@@ -9,6 +12,12 @@ from keras_bandit.losses import WAVEFORM
 from keras_bandit.models.bandit.bandit_layers import UnfoldChannels
 from keras_bandit.models.mask_separator import apply_masks
 from keras_bandit.models.separation_training import SeparationTraining
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from keras_bandit.common.types import AnyPath
+    from keras_bandit.models.mask_separator import MaskSeparator
 
 
 @keras.saving.register_keras_serializable(package="keras_bandit")
@@ -58,7 +67,9 @@ class FeatureLearner(SeparationTraining, keras.Model):
         `{stem: (batch, channels, samples)}`.
     """
 
-    def __init__(self, separator, stems=None):
+    def __init__(
+        self, separator: MaskSeparator, stems: Sequence[str] | None = None
+    ) -> None:
         stems = list(stems or separator.stems)
         separator.check_has(stems)
         decoders = {stem: separator.decoders[stem] for stem in stems}
@@ -86,7 +97,7 @@ class FeatureLearner(SeparationTraining, keras.Model):
         # In a closure, so that its encoder is not among our variables.
         self._separator = functools.partial(lambda x: x, separator)
 
-    def get_separator(self):
+    def get_separator(self) -> MaskSeparator:
         """The separator whose decoders are trained.
 
         Not a property: Keras would save what it returns, encoder, optimizer
@@ -94,11 +105,11 @@ class FeatureLearner(SeparationTraining, keras.Model):
         """
         return self._separator()
 
-    def save_decoder(self, stem, path):
+    def save_decoder(self, stem: str, path: AnyPath) -> None:
         """The separator's: as `MaskSeparator.save_decoder`."""
         self.get_separator().save_decoder(stem, path)
 
-    def save_to_preset(self, preset_dir):
+    def save_to_preset(self, preset_dir: AnyPath) -> None:
         """The separator's: encoder and all of its decoders."""
         self.get_separator().save_to_preset(preset_dir)
 

@@ -1,15 +1,25 @@
 """The optimizer and the learning rate of the paper."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import keras
 
 from keras_bandit.common.checks import check_whole
+
+if TYPE_CHECKING:
+    from typing import Any
+
 
 LEARNING_RATE = 1e-3
 
 
 def paper_optimizer(
-    learning_rate=LEARNING_RATE, global_clipnorm=5.0, accumulation_steps=1
-):
+    learning_rate: Any = LEARNING_RATE,
+    global_clipnorm: float | None = 5.0,
+    accumulation_steps: int = 1,
+) -> keras.optimizers.Adam:
     """Adam as the authors of BandIt train.
 
     As `configs/optimizer/bsrnn.yaml` and `configs/trainer/bsrnn-noaccum.yaml`
@@ -39,7 +49,11 @@ def paper_optimizer(
     )
 
 
-def paper_schedule(learning_rate=LEARNING_RATE, decay=0.98, epochs_per_decay=2):
+def paper_schedule(
+    learning_rate: float = LEARNING_RATE,
+    decay: float = 0.98,
+    epochs_per_decay: int = 2,
+) -> keras.callbacks.LearningRateScheduler:
     """A callback: `learning_rate * decay ** (epoch // epochs_per_decay)`.
 
     A `keras.callbacks.LearningRateScheduler`. The rate is a function of the

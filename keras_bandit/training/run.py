@@ -1,11 +1,14 @@
 """A training run: a directory from which it can be repeated or go on."""
 
+from __future__ import annotations
+
 import functools
 import json
 import pathlib
 import platform
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import keras
 
@@ -28,6 +31,15 @@ from keras_bandit.training.callbacks import (
 from keras_bandit.training.devices import Devices
 from keras_bandit.training.event_log import EventLog
 from keras_bandit.training.feature_learner import separator_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    import numpy as np
+
+    from keras_bandit.common.types import AnyPath, Config
+
 
 PACKAGES = ("keras-bandit", "keras", "keras-hub", "tensorflow", "jax", "torch")
 PACKAGES += ("numpy", "grain", "soundfile", "soxr")
@@ -106,7 +118,14 @@ class TrainingRun:
     ```
     """
 
-    def __init__(self, directory, config, seed=0, may_change=(), devices=None):
+    def __init__(
+        self,
+        directory: AnyPath,
+        config: Config,
+        seed: int = 0,
+        may_change: Sequence[str] = (),
+        devices: Devices | None = None,
+    ) -> None:
         self.directory = pathlib.Path(directory)
         self.config = _as_json(config)
         self.seed = seed
@@ -171,11 +190,11 @@ class TrainingRun:
         return {"config": config, **{k: record[k] for k in ("seed", "backend")}}
 
     @property
-    def history(self):
+    def history(self) -> list[dict[str, str]]:
         """The epochs so far: a list of dicts, text by column."""
         return read_history(self.directory / "history.csv")
 
-    def describe_best(self, initial):
+    def describe_best(self, initial: Config) -> Config:
         """Metadata of a preset that got the weights in `best`, a dict.
 
         For a run whose `fit` was given `save`; else `best` is such a preset.
@@ -205,17 +224,17 @@ class TrainingRun:
 
     def fit(
         self,
-        model,
-        train,
-        validation=None,
+        model: keras.Model,
+        train: Any,
+        validation: Any = None,
         *,
-        epochs,
-        patience=20,
-        callbacks=(),
-        save=None,
-        clip=None,
-        **kwargs,
-    ):
+        epochs: int,
+        patience: int | None = 20,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        save: Callable[[pathlib.Path], Any] | None = None,
+        clip: tuple[np.ndarray, Mapping[str, np.ndarray]] | None = None,
+        **kwargs: Any,
+    ) -> list[dict[str, str]]:
         """Trains, or goes on training, for `epochs` or until it stops early.
 
         Calls `keras_bandit.backend.process.tune_process`.

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from keras_bandit import __version__
 from keras_bandit.common.loudness import integrated_loudness
 from keras_bandit.inference import separate_file
 from keras_bandit.inference.report_page import CSS, _axis, _clock
@@ -182,6 +183,7 @@ def test_a_model_and_its_licence_are_named():
         "channels": 2,
         "layout": "stereo",
         "model": "some (CC BY-NC 4.0)",
+        "program": f"keras-bandit {__version__}",
     }
     assert "dialogue_share" in found
     made = page()

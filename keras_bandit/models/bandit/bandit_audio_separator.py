@@ -4,6 +4,10 @@ Watcharasupat et al. 2023, "A Generalized Bandsplit Neural Network for
 Cinematic Audio Source Separation", arXiv:2309.02539, Sec. III.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import keras
 import keras_hub
 from keras import ops
@@ -23,6 +27,12 @@ from keras_bandit.models.bandit.bandit_layers import (
 )
 from keras_bandit.models.mask_separator import MaskSeparator
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from keras_bandit.common.types import Config, Tensor
+
 
 class StopsGradientWhenFrozen:
     """Mixin for a functional model: frozen, it is a constant to the loss.
@@ -30,13 +40,17 @@ class StopsGradientWhenFrozen:
     Without it TensorFlow would still walk back through a frozen encoder.
     """
 
-    def __init__(self, *args, trainable=True, **kwargs):
+    def __init__(
+        self, *args: Any, trainable: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         # Given to Keras's constructor it would reach no layer: they are
         # attached only after it is set (Keras 3.15).
         self.trainable = trainable
 
-    def call(self, inputs, training=None, mask=None):
+    def call(
+        self, inputs: Tensor, training: bool | None = None, mask: Any = None
+    ) -> Tensor:
         outputs = super().call(inputs, training=training, mask=mask)
         if self.trainable:
             return outputs
@@ -85,17 +99,17 @@ class BanditBackbone(StopsGradientWhenFrozen, keras_hub.models.Backbone):
 
     def __init__(
         self,
-        band_layout="musical",
-        num_bands=64,
-        n_fft=2048,
-        sample_rate=44100,
-        embed_dim=128,
-        rnn_dim=256,
-        num_pairs=8,
-        rnn_type="gru",
-        dtype=None,
-        **kwargs,
-    ):
+        band_layout: str = "musical",
+        num_bands: int = 64,
+        n_fft: int = 2048,
+        sample_rate: int = 44100,
+        embed_dim: int = 128,
+        rnn_dim: int = 256,
+        num_pairs: int = 8,
+        rnn_type: str = "gru",
+        dtype: Any = None,
+        **kwargs: Any,
+    ) -> None:
         check_sizes(
             rnn_type, embed_dim=embed_dim, rnn_dim=rnn_dim, num_pairs=num_pairs
         )
@@ -126,7 +140,7 @@ class BanditBackbone(StopsGradientWhenFrozen, keras_hub.models.Backbone):
         self.num_pairs = num_pairs
         self.rnn_type = rnn_type
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {**super().get_config(), **backbone_config(self)}
 
 
@@ -205,14 +219,14 @@ class BanditAudioSeparator(MaskSeparator):
 
     def __init__(
         self,
-        backbone,
-        stems,
-        hop_length=512,
-        pad_mode="constant",
-        mlp_dim=512,
-        decoders=None,
-        **kwargs,
-    ):
+        backbone: BanditBackbone,
+        stems: Sequence[str],
+        hop_length: int = 512,
+        pad_mode: str = "constant",
+        mlp_dim: int = 512,
+        decoders: Mapping[str, keras.Model] | None = None,
+        **kwargs: Any,
+    ) -> None:
         check_stem_names(stems)
         # === Layers ===
         decoders = {
@@ -242,9 +256,9 @@ class BanditAudioSeparator(MaskSeparator):
         # === Config ===
         self.mlp_dim = mlp_dim
 
-    def describe(self):
+    def describe(self) -> dict[str, str]:
         bands = describe_bands(self.backbone.band_layout, self.backbone.bands)
         return {**super().describe(), "bands": bands}
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {**super().get_config(), "mlp_dim": self.mlp_dim}

@@ -4,6 +4,10 @@ Luo & Yu 2023, "Music Source Separation with Band-split RNN",
 arXiv:2209.15174, Sec. II.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import keras
 import keras_hub
 
@@ -21,6 +25,12 @@ from keras_bandit.models.bandit.bandit_audio_separator import (
     stem_decoder,
 )
 from keras_bandit.models.mask_separator import MaskSeparator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, Self
+
+    from keras_bandit.common.types import Config
 
 
 class StemEncoder(StopsGradientWhenFrozen, keras.Model):
@@ -68,20 +78,20 @@ class BSRNNBackbone(StopsGradientWhenFrozen, keras_hub.models.Backbone):
 
     def __init__(
         self,
-        stems,
-        band_layout="vocals_v7",
-        num_bands=None,
-        num_channels=1,
-        n_fft=2048,
-        sample_rate=44100,
-        embed_dim=128,
-        rnn_dim=256,
-        num_pairs=12,
-        rnn_type="lstm",
-        encoders=None,
-        dtype=None,
-        **kwargs,
-    ):
+        stems: Sequence[str],
+        band_layout: str = "vocals_v7",
+        num_bands: int | None = None,
+        num_channels: int = 1,
+        n_fft: int = 2048,
+        sample_rate: int = 44100,
+        embed_dim: int = 128,
+        rnn_dim: int = 256,
+        num_pairs: int = 12,
+        rnn_type: str = "lstm",
+        encoders: Mapping[str, keras.Model] | None = None,
+        dtype: Any = None,
+        **kwargs: Any,
+    ) -> None:
         check_sizes(
             rnn_type,
             num_channels=num_channels,
@@ -147,7 +157,7 @@ class BSRNNBackbone(StopsGradientWhenFrozen, keras_hub.models.Backbone):
         self.num_pairs = num_pairs
         self.rnn_type = rnn_type
 
-    def with_stems(self, stems):
+    def with_stems(self, stems: Sequence[str]) -> Self:
         """A backbone with the encoders of these stems, shared with this one.
 
         Frozen if this one is. `ValueError` if a stem has no encoder here.
@@ -170,7 +180,7 @@ class BSRNNBackbone(StopsGradientWhenFrozen, keras_hub.models.Backbone):
         del config["name"]
         return type(self).from_config(config)
 
-    def check_has(self, stem):
+    def check_has(self, stem: str) -> None:
         """Raises `ValueError` if a stem has no encoder here."""
         if stem not in self.bands:
             raise ValueError(
@@ -178,7 +188,7 @@ class BSRNNBackbone(StopsGradientWhenFrozen, keras_hub.models.Backbone):
                 f"{stem!r}. Make a backbone with that stem."
             )
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             **backbone_config(self),
@@ -228,14 +238,14 @@ class BSRNNAudioSeparator(MaskSeparator):
 
     def __init__(
         self,
-        backbone,
-        stems,
-        hop_length=512,
-        pad_mode="constant",
-        mlp_dim=512,
-        decoders=None,
-        **kwargs,
-    ):
+        backbone: BSRNNBackbone,
+        stems: Sequence[str],
+        hop_length: int = 512,
+        pad_mode: str = "constant",
+        mlp_dim: int = 512,
+        decoders: Mapping[str, keras.Model] | None = None,
+        **kwargs: Any,
+    ) -> None:
         check_stem_names(stems)
         # === Layers ===
         for stem in stems:
@@ -267,7 +277,7 @@ class BSRNNAudioSeparator(MaskSeparator):
         # === Config ===
         self.mlp_dim = mlp_dim
 
-    def describe(self):
+    def describe(self) -> dict[str, str]:
         layouts, bands = self.backbone.layouts, self.backbone.bands
         lines = {s: describe_bands(layouts[s], bands[s]) for s in self.stems}
         text = ", ".join(f"{stem}: {line}" for stem, line in lines.items())
@@ -275,10 +285,10 @@ class BSRNNAudioSeparator(MaskSeparator):
             text = lines[self.stems[0]]
         return {**super().describe(), "bands": text}
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {**super().get_config(), "mlp_dim": self.mlp_dim}
 
-    def with_stems(self, stems):
+    def with_stems(self, stems: Sequence[str]) -> Self:
         check_stem_names(stems)
         self.check_has(stems)
         # Encoders of other stems would be weights that nothing uses.
@@ -288,7 +298,7 @@ class BSRNNAudioSeparator(MaskSeparator):
         )
 
     @classmethod
-    def join(cls, separators):
+    def join(cls, separators: Sequence[BSRNNAudioSeparator]) -> Self:
         """One separator of several that were trained for a stem each.
 
         Args:

@@ -5,6 +5,10 @@ Separation", arXiv:2211.08553, as `facebookresearch/demucs` at e976d93 computes
 it.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import keras
 
 from keras_bandit.common.checks import check_chunk, check_integer
@@ -12,6 +16,12 @@ from keras_bandit.models.htdemucs.htdemucs_layers import CrossTransformer
 from keras_bandit.models.hybrid_demucs.hybrid_demucs_audio_separator import (
     HybridDemucsAudioSeparator,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from keras_bandit.common.types import Config
 
 
 @keras.saving.register_keras_serializable(package="keras_bandit")
@@ -59,22 +69,22 @@ class HTDemucsAudioSeparator(HybridDemucsAudioSeparator):
 
     def __init__(
         self,
-        stems,
-        num_channels=2,
-        sample_rate=44100,
-        bottom_channels=512,
-        transformer_layers=5,
-        transformer_heads=8,
-        transformer_expansion=4.0,
-        transformer_dropout=0.0,
-        cross_first=False,
-        depth=4,
-        dconv_mode=3,
-        dconv_compression=8,
-        chunk_seconds=7.8,
-        dtype=None,
-        **kwargs,
-    ):
+        stems: Sequence[str],
+        num_channels: int = 2,
+        sample_rate: int = 44100,
+        bottom_channels: int = 512,
+        transformer_layers: int = 5,
+        transformer_heads: int = 8,
+        transformer_expansion: float = 4.0,
+        transformer_dropout: float = 0.0,
+        cross_first: bool = False,
+        depth: int = 4,
+        dconv_mode: int = 3,
+        dconv_compression: int = 8,
+        chunk_seconds: float = 7.8,
+        dtype: Any = None,
+        **kwargs: Any,
+    ) -> None:
         check_integer("bottom_channels", bottom_channels, 0)
         check_integer("transformer_layers", transformer_layers, 1)
         check_integer("transformer_heads", transformer_heads, 1)
@@ -111,12 +121,12 @@ class HTDemucsAudioSeparator(HybridDemucsAudioSeparator):
             "cross_first": cross_first,
         }
 
-    def core_model(self):
+    def core_model(self) -> keras.Model:
         """`ValueError`: the engines' formats have no form of it yet."""
         raise ValueError(
             "HTDemucs has no core that can be exported: its transformer has "
             "no form in ONNX here; engine must be keras"
         )
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {**super().get_config(), **self.transformer_sizes}

@@ -1,5 +1,9 @@
 """Several models of the same stems as one, as Demucs's bags are."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import keras
 import numpy as np
 from keras import ops
@@ -7,6 +11,12 @@ from keras import ops
 from keras_bandit.models.hybrid_demucs.hybrid_transforms import split_stems
 from keras_bandit.models.preset_files import describe_object
 from keras_bandit.models.separator import AudioSeparator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, Self
+
+    from keras_bandit.common.types import Config
 
 
 class WeightedMean(keras.layers.Layer):
@@ -76,8 +86,12 @@ class DemucsBag(AudioSeparator):
     """
 
     def __init__(
-        self, members, stem_weights=None, chunk_seconds=None, **kwargs
-    ):
+        self,
+        members: Sequence[AudioSeparator],
+        stem_weights: Any = None,
+        chunk_seconds: float | None = None,
+        **kwargs: Any,
+    ) -> None:
         if not members:
             raise ValueError("members must be one separator or more; got none")
         first = members[0]
@@ -125,7 +139,7 @@ class DemucsBag(AudioSeparator):
         silent = all(member.silent_in_silent_out for member in members)
         self.silent_in_silent_out = silent
 
-    def core_model(self):
+    def core_model(self) -> keras.Model:
         """The members' cores side by side; names begin with their number."""
         inputs, outputs = [], {}
         for i, member in enumerate(self.get_layer("mean").members):
@@ -140,7 +154,7 @@ class DemucsBag(AudioSeparator):
             outputs |= {f"{i}_{name}": x for name, x in core(own).items()}
         return keras.Model(inputs, outputs, name="core")
 
-    def core_transforms(self):
+    def core_transforms(self) -> dict[str, Config]:
         mean = self.get_layer("mean")
         return {
             "bag": {
@@ -150,7 +164,7 @@ class DemucsBag(AudioSeparator):
             }
         }
 
-    def get_config(self):
+    def get_config(self) -> Config:
         config = super().get_config()
         del config["stems"]
         members = self.get_layer("mean").members
@@ -161,7 +175,7 @@ class DemucsBag(AudioSeparator):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         members = []
         for i, member in enumerate(config["members"]):
             # Variables of two members need paths of their own.

@@ -4,6 +4,10 @@ Défossez 2021, "Hybrid Spectrogram and Waveform Source Separation",
 arXiv:2111.03600, as `facebookresearch/demucs` at e976d93 computes it.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import keras
 from keras import ops
 
@@ -20,6 +24,12 @@ from keras_bandit.models.hybrid_demucs.hybrid_transforms import (
     to_spectrograms,
 )
 from keras_bandit.models.separator import AudioSeparator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from keras_bandit.common.types import Config
 
 
 @keras.saving.register_keras_serializable(package="keras_bandit")
@@ -74,36 +84,36 @@ class HybridDemucsAudioSeparator(AudioSeparator):
 
     def __init__(
         self,
-        stems,
-        num_channels=2,
-        sample_rate=44100,
-        n_fft=4096,
-        channels=48,
-        growth=2,
-        depth=6,
-        complex_as_channels=True,
-        hybrid_old=False,
-        norm_starts=4,
-        norm_groups=4,
-        dconv_mode=1,
-        dconv_depth=2,
-        dconv_compression=4,
-        dconv_scale=1e-3,
-        dconv_lstm=4,
-        dconv_attention=4,
-        embedding=0.2,
-        band_ratios=(),
-        banded_depth=0,
-        torchaudio_norm=False,
-        chunk_seconds=10.0,
-        crossfade="triangle",
-        standardize_recording=True,
-        transition_power=1.0,
-        max_samples=None,
-        middle=None,
-        dtype=None,
-        **kwargs,
-    ):
+        stems: Sequence[str],
+        num_channels: int = 2,
+        sample_rate: int = 44100,
+        n_fft: int = 4096,
+        channels: int = 48,
+        growth: int = 2,
+        depth: int = 6,
+        complex_as_channels: bool = True,
+        hybrid_old: bool = False,
+        norm_starts: int = 4,
+        norm_groups: int = 4,
+        dconv_mode: int = 1,
+        dconv_depth: int = 2,
+        dconv_compression: int = 4,
+        dconv_scale: float = 1e-3,
+        dconv_lstm: int = 4,
+        dconv_attention: int = 4,
+        embedding: float = 0.2,
+        band_ratios: Sequence[float] = (),
+        banded_depth: int = 0,
+        torchaudio_norm: bool = False,
+        chunk_seconds: float = 10.0,
+        crossfade: str = "triangle",
+        standardize_recording: bool = True,
+        transition_power: float = 1.0,
+        max_samples: int | None = None,
+        middle: int | None = None,
+        dtype: Any = None,
+        **kwargs: Any,
+    ) -> None:
         check_stem_names(stems)
         check_integer("num_channels", num_channels, 1)
         check_integer("n_fft", n_fft, 16)
@@ -173,7 +183,7 @@ class HybridDemucsAudioSeparator(AudioSeparator):
         self.hybrid_old = hybrid_old
         self.sizes = sizes
 
-    def core_model(self):
+    def core_model(self) -> keras.Model:
         """The network of both branches.
 
         `spectrogram (batch, channels, frames, bins, parts)` and `waveform
@@ -199,7 +209,7 @@ class HybridDemucsAudioSeparator(AudioSeparator):
             name="core",
         )
 
-    def core_transforms(self):
+    def core_transforms(self) -> dict[str, Config]:
         return {
             "hybrid_demucs": {
                 "sources": self.stems,
@@ -209,7 +219,7 @@ class HybridDemucsAudioSeparator(AudioSeparator):
             }
         }
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             **self.sizes,

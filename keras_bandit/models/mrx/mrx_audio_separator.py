@@ -5,6 +5,10 @@ arXiv:2110.09958, Sec. 3, as `merlresearch/cocktail-fork-separation` at
 19b3de8 computes it. MRX-C is MRX with mixture consistency.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import keras
 
 from keras_bandit.common.checks import check_integer, check_stem_names
@@ -17,6 +21,12 @@ from keras_bandit.models.mrx.mrx_layers import (
     SameFrames,
 )
 from keras_bandit.models.separator import AudioSeparator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from keras_bandit.common.types import Config
 
 
 def _dense(units, fan_in, dtype, name):
@@ -116,19 +126,19 @@ class MRXAudioSeparator(AudioSeparator):
 
     def __init__(
         self,
-        stems=("music", "speech", "sfx"),
-        window_lengths=(1024, 2048, 8192),
-        hop_length=256,
-        hidden_dim=512,
-        num_layers=3,
-        dropout=0.4,
-        mixture_consistency=None,
-        target_lufs=-27.0,
-        sample_rate=44100,
-        chunk_seconds=30.0,
-        dtype=None,
-        **kwargs,
-    ):
+        stems: Sequence[str] = ("music", "speech", "sfx"),
+        window_lengths: Sequence[int] = (1024, 2048, 8192),
+        hop_length: int = 256,
+        hidden_dim: int = 512,
+        num_layers: int = 3,
+        dropout: float = 0.4,
+        mixture_consistency: str | None = None,
+        target_lufs: float | None = -27.0,
+        sample_rate: int = 44100,
+        chunk_seconds: float = 30.0,
+        dtype: Any = None,
+        **kwargs: Any,
+    ) -> None:
         stems = list(stems)
         check_stem_names(stems)
         check_integer("hidden_dim", hidden_dim, 2)
@@ -220,7 +230,7 @@ class MRXAudioSeparator(AudioSeparator):
         self.mixture_consistency = mixture_consistency
         self.target_lufs = target_lufs
 
-    def core_model(self):
+    def core_model(self) -> keras.Model:
         """`spectrogram_<r>` of each window to `mask_<stem>_<r>`, real masks."""
         resolutions = range(len(self.window_lengths))
         return keras.Model(
@@ -235,7 +245,7 @@ class MRXAudioSeparator(AudioSeparator):
             name="core",
         )
 
-    def core_transforms(self):
+    def core_transforms(self) -> dict[str, Config]:
         return {
             "mrx": {
                 "sources": self.stems,
@@ -245,7 +255,7 @@ class MRXAudioSeparator(AudioSeparator):
             }
         }
 
-    def describe(self):
+    def describe(self) -> dict[str, str]:
         windows = ", ".join(map(str, self.window_lengths))
         return {
             **super().describe(),
@@ -253,7 +263,7 @@ class MRXAudioSeparator(AudioSeparator):
             "consistency": self.mixture_consistency or "none",
         }
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "window_lengths": self.window_lengths,

@@ -5,6 +5,10 @@ Implementation for Music Source Separation" (JOSS 4:41), as
 `sigsep/open-unmix-pytorch` at fb672c9 computes it.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import keras
 
 from keras_bandit.common.checks import check_integer, check_stem_names
@@ -23,6 +27,13 @@ from keras_bandit.models.open_unmix.open_unmix_layers import (
 )
 from keras_bandit.models.open_unmix.wiener import WienerFilter
 from keras_bandit.models.separator import AudioSeparator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from keras_bandit.common.types import Config
+
 
 WINDOWS_PER_CHUNK = 6
 
@@ -161,26 +172,26 @@ class OpenUnmixAudioSeparator(MaskSeparator):
 
     def __init__(
         self,
-        stems,
-        num_channels=2,
-        n_fft=4096,
-        hop_length=1024,
-        sample_rate=44100,
-        num_input_bins=None,
-        hidden_dim=512,
-        bidirectional=True,
-        dropout=0.4,
-        niter=0,
-        softmask=False,
-        residual=False,
-        window_frames=300,
-        centred_training=False,
-        chunk_seconds=None,
-        crossfade="middle",
-        decoders=None,
-        dtype=None,
-        **kwargs,
-    ):
+        stems: Sequence[str],
+        num_channels: int = 2,
+        n_fft: int = 4096,
+        hop_length: int = 1024,
+        sample_rate: int = 44100,
+        num_input_bins: int | None = None,
+        hidden_dim: int = 512,
+        bidirectional: bool = True,
+        dropout: float = 0.4,
+        niter: int = 0,
+        softmask: bool = False,
+        residual: bool = False,
+        window_frames: int = 300,
+        centred_training: bool = False,
+        chunk_seconds: float | None = None,
+        crossfade: str = "middle",
+        decoders: Mapping[str, keras.Model] | None = None,
+        dtype: Any = None,
+        **kwargs: Any,
+    ) -> None:
         check_stem_names(stems)
         num_bins = n_fft // 2 + 1
         num_input_bins = num_input_bins or num_bins
@@ -256,7 +267,7 @@ class OpenUnmixAudioSeparator(MaskSeparator):
         self.window_frames = window_frames
         self.centred_training = centred_training
 
-    def core_transforms(self):
+    def core_transforms(self) -> dict[str, Config]:
         transforms = super().core_transforms()
         if not (self.niter or self.softmask or self.residual):
             return transforms
@@ -271,7 +282,7 @@ class OpenUnmixAudioSeparator(MaskSeparator):
             }
         }
 
-    def with_stems(self, stems):
+    def with_stems(self, stems: Sequence[str]) -> AudioSeparator:
         """A separator that computes these stems only, sharing weights.
 
         With a Wiener filter it computes all of them and returns these.
@@ -280,7 +291,7 @@ class OpenUnmixAudioSeparator(MaskSeparator):
             return AudioSeparator.with_stems(self, stems)
         return super().with_stems(stems)
 
-    def describe(self):
+    def describe(self) -> dict[str, str]:
         channels = "any number, linked" if self.model_channels == 1 else "2"
         return {
             **super().describe(),
@@ -289,7 +300,7 @@ class OpenUnmixAudioSeparator(MaskSeparator):
             "filter": f"{self.niter} steps of expectation maximization",
         }
 
-    def get_config(self):
+    def get_config(self) -> Config:
         config = super().get_config()
         del config["pad_mode"]
         return {
