@@ -22,6 +22,9 @@ FLAGS += " --xla_llvm_disable_expensive_passes=true"
 FLAGS += " --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("XLA_FLAGS", FLAGS)
 
+# Nor does each operation have to know the lines of Python that made it.
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
+
 # The user's own cache of exported cores is not for tests.
 os.environ["KERAS_BANDIT_CACHE"] = str(CACHE.parent / "keras-bandit")
 
@@ -81,14 +84,25 @@ def gradients_forgotten():
             del registered[name]
 
 
+def resident_gib():
+    """Memory of this process; infinite where it is not known."""
+    try:
+        with open("/proc/self/statm") as file:
+            pages = int(file.read().split()[1])
+    except OSError:
+        return float("inf")
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**30
+
+
 @pytest.fixture(autouse=True, scope="module")
 def freed():
     """Models of one file do not stay in memory during the next ones."""
     yield
     if backend() is not None:
         sys.modules["keras"].backend.clear_session()
-        if backend() == "jax":
-            # Compiled for shapes that come no more: gigabytes in all.
+        if backend() == "jax" and resident_gib() > 3:
+            # Compiled for shapes that come no more: gigabytes in all. But
+            # operations come again, and without the caches are traced again.
             sys.modules["jax"].clear_caches()
         gc.collect()
         if sys.platform.startswith("linux"):
