@@ -88,6 +88,23 @@ def stacks_forgotten():
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def graphs_as_traced():
+    """TensorFlow runs graphs as they are, without its optimizer of graphs.
+
+    It takes an eighth of a graph's first call. Graphs that are compared with
+    the authors' are optimized as users have them (convert/test_parity.py).
+    """
+    if backend() == "tensorflow":
+        optimize_graphs(False)
+
+
+def optimize_graphs(on):
+    """Whether TensorFlow optimizes graphs from now on."""
+    options = {"disable_meta_optimizer": not on}
+    sys.modules["tensorflow"].config.optimizer.set_experimental_options(options)
+
+
 @pytest.fixture(autouse=True)
 def gradients_forgotten():
     """Models of one test do not stay in memory during the next ones.
