@@ -51,12 +51,15 @@ def core_of(separator):
 
 @pytest.fixture(scope="module")
 def computed():
-    """Finds a model, a waveform and what Keras makes of it, computed once."""
+    """Finds a model, a waveform and what Keras makes of it, computed once.
+
+    Untraced on TensorFlow, which would trace longer than it computes.
+    """
 
     @functools.cache
     def compute(model):
         separator, waveform = MODELS[model](), noise(2, 2, 777)
-        return separator, waveform, separator.predict_on_batch(waveform)
+        return separator, waveform, separator.predictor(1)(waveform)
 
     return compute
 
@@ -108,7 +111,7 @@ def test_whole_models_equal_keras(model, tmp_path):
     separator = MODELS[model](num_pairs=1)  # quicker to trace
     channels = separator.num_channels or 1
     waveform = noise(1, channels, 320)
-    expected = separator.predict_on_batch(waveform)
+    expected = separator.predictor(1)(waveform)
     for format in ("saved_model", "litert"):
         folder = tmp_path / format
         seconds = 320 / separator.sample_rate
