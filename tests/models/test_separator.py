@@ -14,8 +14,8 @@ from keras_bandit.models import (
 )
 
 from ..called import called
+from ..conv_separator import ConvSeparator
 from .conftest import EAGERLY, STEMS, small_bandit, small_bsrnn
-from .test_contract import ConvSeparator
 
 
 def outputs(separator, mixture):
