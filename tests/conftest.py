@@ -22,6 +22,9 @@ FLAGS += " --xla_llvm_disable_expensive_passes=true"
 FLAGS += " --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("XLA_FLAGS", FLAGS)
 
+# Nor does each operation have to know the lines of Python that made it.
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
+
 # The user's own cache of exported cores is not for tests.
 os.environ["KERAS_BANDIT_CACHE"] = str(CACHE.parent / "keras-bandit")
 
@@ -65,6 +68,43 @@ def memory_given_back(monkeypatch):
     monkeypatch.setattr(name, lambda: None)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def stacks_forgotten():
+    """Operations that TensorFlow traces do not know the lines that made them.
+
+    Reading Python's stack for each operation, which is deep below pytest, is a
+    tenth of tracing. Only tracebacks of TensorFlow's would tell of it.
+    """
+    if backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+    from tensorflow.python.util import tf_stack
+
+    tf.debugging.disable_traceback_filtering()
+    none = tf_stack.extract_stack(stacklevel=10_000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tf_stack, "extract_stack", lambda stacklevel=1: none)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def graphs_as_traced():
+    """TensorFlow runs graphs as they are, without its optimizer of graphs.
+
+    It takes an eighth of a graph's first call. Graphs that are compared with
+    the authors' are optimized as users have them (convert/test_parity.py).
+    """
+    if backend() == "tensorflow":
+        optimize_graphs(False)
+
+
+def optimize_graphs(on):
+    """Whether TensorFlow optimizes graphs from now on."""
+    options = {"disable_meta_optimizer": not on}
+    sys.modules["tensorflow"].config.optimizer.set_experimental_options(options)
+
+
 @pytest.fixture(autouse=True)
 def gradients_forgotten():
     """Models of one test do not stay in memory during the next ones.
@@ -81,14 +121,25 @@ def gradients_forgotten():
             del registered[name]
 
 
+def resident_gib():
+    """Memory of this process; infinite where it is not known."""
+    try:
+        with open("/proc/self/statm") as file:
+            pages = int(file.read().split()[1])
+    except OSError:
+        return float("inf")
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**30
+
+
 @pytest.fixture(autouse=True, scope="module")
 def freed():
     """Models of one file do not stay in memory during the next ones."""
     yield
     if backend() is not None:
         sys.modules["keras"].backend.clear_session()
-        if backend() == "jax":
-            # Compiled for shapes that come no more: gigabytes in all.
+        if backend() == "jax" and resident_gib() > 3:
+            # Compiled for shapes that come no more: gigabytes in all. But
+            # operations come again, and without the caches are traced again.
             sys.modules["jax"].clear_caches()
         gc.collect()
         if sys.platform.startswith("linux"):

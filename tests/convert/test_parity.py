@@ -24,6 +24,7 @@ from keras_bandit.models.bandit.bandit_checkpoint import v1_names
 from keras_bandit.models.bsrnn.bsrnn_checkpoint import split_stems
 
 from ..called import compiled
+from ..conftest import optimize_graphs
 
 SHARED_ENCODER = ["bandit_v1_mel16", "bandit_v1_musical12", "bandit_v1_vox7"]
 SEPARATE_ENCODERS = ["bsrnn_gru_musdb_stereo", "bsrnn_lstm_vox7_speech"]
@@ -44,6 +45,17 @@ def assert_close(ours, reference):
 def bins_last(spectrogram):
     """The authors' `(…, bins, frames, 2)` as our `(…, frames, bins, 2)`."""
     return np.swapaxes(spectrogram, -2, -3)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def optimized_graphs():
+    """On TensorFlow, graphs as users have them."""
+    if keras.config.backend() != "tensorflow":
+        yield
+        return
+    optimize_graphs(True)
+    yield
+    optimize_graphs(False)
 
 
 @pytest.fixture(scope="module")

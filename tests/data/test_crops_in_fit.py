@@ -6,7 +6,8 @@ from keras import ops
 
 from keras_bandit.data import random_crops
 from keras_bandit.data.track import ArrayTrack
-from keras_bandit.models import BanditAudioSeparator, BanditBackbone
+
+from ..conv_separator import ConvSeparator
 
 pytest.importorskip("grain")  # the extra `grain`
 
@@ -25,15 +26,7 @@ def test_fit_sees_every_epoch():
         for epoch in range(3)
     ]
     assert len({round(x, 6) for x in expected}) == 3
-    backbone = BanditBackbone(
-        sample_rate=8000,
-        n_fft=256,
-        num_bands=4,
-        embed_dim=4,
-        rnn_dim=4,
-        num_pairs=1,
-    )
-    model = BanditAudioSeparator(backbone, ["speech"], 64, mlp_dim=4)
+    model = ConvSeparator(["speech"])
     model.compile(
         "sgd",
         loss=lambda target, estimate: (

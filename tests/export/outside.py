@@ -1,6 +1,6 @@
-"""A program that runs an export and cannot import Keras.
+"""A program that runs exports and cannot import Keras.
 
-    python outside.py RUNTIME DIRECTORY WAVEFORM.npy ESTIMATES.npz
+    python outside.py RUNTIME [DIRECTORY WAVEFORM.npy ESTIMATES.npz]...
 
 NumPy and the runtime alone; the transforms are written out once more.
 """
@@ -9,7 +9,7 @@ import json
 import pathlib
 import sys
 
-runtime, folder, source, target = sys.argv[1:]
+runtime, *paths = sys.argv[1:]
 for name in ("keras", "keras_hub", "keras_bandit", "torch", "jax"):
     sys.modules[name] = None  # an import raises ImportError
 if runtime != "saved_model":
@@ -18,12 +18,8 @@ sys.modules["openvino_telemetry"] = None
 
 import numpy as np  # noqa: E402
 
-folder = pathlib.Path(folder)
-about = json.loads((folder / "separator.json").read_text())
-waveform = np.load(source)
 
-
-def masks_of(spectrogram):
+def masks_of(folder, about, spectrogram):
     if runtime == "onnxruntime":
         import onnxruntime
 
@@ -41,7 +37,7 @@ def masks_of(spectrogram):
     return {output.any_name: value for output, value in results.items()}
 
 
-def around_core():
+def around_core(folder, about, waveform):
     n_fft, hop = about["stft"]["n_fft"], about["stft"]["hop_length"]
     samples = waveform.shape[-1]
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
@@ -53,7 +49,7 @@ def around_core():
     spectrogram = np.fft.rfft(frames * window / scale)
     pairs = np.stack([spectrogram.real, spectrogram.imag], -1)
     estimates = {}
-    for name, mask in masks_of(pairs.astype("float32")).items():
+    for name, mask in masks_of(folder, about, pairs.astype("float32")).items():
         masked = spectrogram * (mask[..., 0] + 1j * mask[..., 1])
         frames = np.fft.irfft(masked, n_fft) * window * scale
         total, weight = np.zeros(padded.shape), np.zeros(padded.shape)
@@ -67,18 +63,24 @@ def around_core():
     return estimates
 
 
-if runtime == "saved_model":
-    import tensorflow
+def estimates_of(folder, about, waveform):
+    if runtime == "saved_model":
+        import tensorflow
 
-    model = tensorflow.saved_model.load(str(folder))
-    served = model.serve(waveform)
-    estimates = {stem: value.numpy() for stem, value in served.items()}
-elif runtime == "litert":
-    from ai_edge_litert.interpreter import Interpreter
+        model = tensorflow.saved_model.load(str(folder))
+        served = model.serve(waveform)
+        return {stem: value.numpy() for stem, value in served.items()}
+    if runtime == "litert":
+        from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(str(folder / "separator.tflite"))
-    estimates = interpreter.get_signature_runner()(waveform=waveform)
-else:
-    estimates = around_core()
-assert sorted(estimates) == sorted(about["stems"])
-np.savez(target, **estimates)
+        interpreter = Interpreter(str(folder / "separator.tflite"))
+        return interpreter.get_signature_runner()(waveform=waveform)
+    return around_core(folder, about, waveform)
+
+
+for folder, source, target in zip(*[iter(paths)] * 3, strict=True):
+    folder = pathlib.Path(folder)
+    about = json.loads((folder / "separator.json").read_text())
+    estimates = estimates_of(folder, about, np.load(source))
+    assert sorted(estimates) == sorted(about["stems"])
+    np.savez(target, **estimates)

@@ -128,12 +128,15 @@ MODELS = {
 
 @pytest.fixture(scope="module")
 def computed():
-    """Finds a model, a waveform and what Keras makes of it, computed once."""
+    """Finds a model, a waveform and what Keras makes of it, computed once.
+
+    Untraced on TensorFlow, which would trace longer than it computes.
+    """
 
     @functools.cache
     def compute(model):
         separator, waveform = MODELS[model](), noise(2, 2, 1500)
-        return separator, waveform, separator.predict_on_batch(waveform)
+        return separator, waveform, separator.predictor(1)(waveform)
 
     return compute
 

@@ -79,6 +79,7 @@ def test_bsrnn_dnr_joins_its_models(load, presets, tmp_path):
         )
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_bsrnn_musdb18(load, presets, tmp_path):
     pytest.importorskip("pyloudnorm")
     output = run_twice(
@@ -159,6 +160,7 @@ def test_transfer_musdb18(load, presets, tmp_path):
     check_origin(separator.metadata, MUSDB)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_multitask_musdb18(load, presets, tmp_path):
     output = run_twice(
         load("multitask_musdb18"),
@@ -198,6 +200,7 @@ def test_tracks_are_trained_on_at_the_level_that_separate_gives(load):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_transfer_of_two_kinds_of_bands(load, presets, tmp_path):
     pytest.importorskip("matplotlib")
     recipe = load("transfer_bands_musdb18")
@@ -315,6 +318,7 @@ def test_transfer_mne(one, presets):
     check_origin(separator.metadata, ["mne"], epochs=2)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_finetune_semi_supervised(one, presets):
     output = one("finetune_semi_supervised", run_twice)
     labels = output / "round_1" / "labels" / "film.wav"

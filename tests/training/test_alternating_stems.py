@@ -71,16 +71,18 @@ def test_decoders_that_are_not_attached_do_not_move(trio):
 
 
 def test_all_stems_in_one_subset_is_training_as_usual():
-    usual, trio = tiny.build(stems=STEMS), tiny.build(stems=STEMS)
+    stems = STEMS[:2]
+    usual = tiny.build(stems=stems, run_eagerly=tiny.EAGERLY)
+    duo = tiny.build(stems=stems)
     expected = usual.fit(**data(), epochs=2).history
-    found = trio.fit(
-        **data(), epochs=2, callbacks=[AlternatingStems([STEMS])]
+    found = duo.fit(
+        **data(), epochs=2, callbacks=[AlternatingStems([stems])]
     ).history
     assert set(found) == set(expected)
     for name, values in expected.items():
         # float32; the graph is another one and may be compiled otherwise.
         np.testing.assert_allclose(found[name], values, rtol=1e-4)
-    for a, b in zip(usual.weights, trio.weights, strict=True):
+    for a, b in zip(usual.weights, duo.weights, strict=True):
         np.testing.assert_allclose(a.numpy(), b.numpy(), atol=1e-4)
 
 

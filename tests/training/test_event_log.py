@@ -11,6 +11,8 @@ import tiny
 
 from keras_bandit.training.event_log import EventLog, spectrogram_image
 
+from ..called import called
+
 
 def events(folder):
     """All events of a folder's files, in order."""
@@ -116,7 +118,7 @@ def test_clip_is_written_every_n_epochs(tmp_path, separator):
     steps = {step for tag, step in found if tag == "music/estimate"}
     assert steps == {0, 10}
     image = found["music/estimate", 0]
-    estimate = separator(clip_of()[0][None])["music"]
+    estimate = called(separator, clip_of()[0][None])["music"]
     estimate = keras.ops.convert_to_numpy(estimate)[0]
     # Sounds and pictures of one tag are two values; the picture is the last.
     picture = tf.io.decode_png(image.image.encoded_image_string).numpy()

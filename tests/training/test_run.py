@@ -41,23 +41,21 @@ KILLS = ["2:1", "backup:1"]
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory):
-    """Runs of processes that killed themselves, `{kill_at: directory}`."""
+    """Runs as a kill leaves them, `{kill_at: directory}`.
+
+    One process: it is killed, and before that copies its run.
+    """
     runs = tmp_path_factory.mktemp("runs")
-    directories = {
-        kill_at: runs / kill_at.replace(":", "_") for kill_at in KILLS
-    }
-    processes = [
-        subprocess.Popen(
-            [sys.executable, tiny.__file__, directory, "4", kill_at],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-        for kill_at, directory in directories.items()
-    ]
-    for process in processes:
-        _, errors = process.communicate()
-        assert process.returncode == -signal.SIGKILL, errors.decode()
-    return directories
+    directories = [runs / kill_at.replace(":", "_") for kill_at in KILLS]
+    killed, copied = directories
+    done = subprocess.run(
+        [sys.executable, tiny.__file__, killed, "4", copied],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    return dict(zip(KILLS, directories, strict=True))
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,11 @@
 """A tiny separator and its data, for tests and for their subprocesses.
 
-Run as a script it is one training: `tiny.py DIRECTORY EPOCHS [KILL]`, where
-KILL is `EPOCH:STEP` or `backup:EPOCH`, at which it kills itself.
+Run as a script it is one training that kills itself in epoch 2, of which epoch 1
+leaves a copy: `tiny.py DIRECTORY EPOCHS COPY`.
 """
 
 import os
+import shutil
 import signal
 import sys
 
@@ -136,10 +137,6 @@ def train(directory, epochs, callbacks=(), **kwargs):
     return separator
 
 
-def kill():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 class KillAtStep(keras.callbacks.Callback):
     def __init__(self, epoch, step):
         super().__init__()
@@ -150,38 +147,37 @@ class KillAtStep(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         if (self.epoch, batch) == self.at:
-            kill()
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
-class KillInBackup(keras.callbacks.Callback):
-    """Kills when the backup of an epoch is written and not yet in place."""
+class CopyInBackup(keras.callbacks.Callback):
+    """Copies the run when an epoch's backup is written and not yet in place.
 
-    def __init__(self, epoch):
+    The copy has what a kill would leave then: every byte that the system was
+    given, and none that still waits in the process.
+    """
+
+    def __init__(self, epoch, directory, copy):
         super().__init__()
-        self.kill_epoch = epoch
+        self.copy_epoch = epoch
+        self.paths = (directory, copy)
 
     def on_epoch_end(self, epoch, logs=None):
-        if epoch != self.kill_epoch:
+        if epoch != self.copy_epoch:
             return
         replace = os.replace
 
-        def replace_or_die(source, target):
+        def copy_and_replace(source, target):
             if "latest" in str(target):
-                kill()
+                shutil.copytree(*self.paths)
+                os.replace = replace
             replace(source, target)
 
-        os.replace = replace_or_die
+        os.replace = copy_and_replace
 
 
-def main(directory, epochs, kill_at=None):
-    callbacks = []
-    if kill_at:
-        where, _, number = kill_at.partition(":")
-        callbacks = [
-            KillInBackup(int(number))
-            if where == "backup"
-            else KillAtStep(int(where), int(number))
-        ]
+def main(directory, epochs, copy):
+    callbacks = [CopyInBackup(1, directory, copy), KillAtStep(2, 1)]
     train(directory, int(epochs), callbacks)
 
 

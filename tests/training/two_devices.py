@@ -17,7 +17,9 @@ def _free_port():
 def _environments():
     """The environment of each process."""
     if keras.config.backend() == "jax":
-        flags = "--xla_force_host_platform_device_count=2"
+        # Beside those of tests/conftest.py: it compiles as quickly.
+        flags = os.environ.get("XLA_FLAGS", "")
+        flags += " --xla_force_host_platform_device_count=2"
         return [{**os.environ, "XLA_FLAGS": flags}]
     common = {
         **os.environ,
