@@ -73,3 +73,11 @@ def commands(page):
     return [
         command for block in blocks(page) for command in block_commands(*block)
     ]
+
+
+if __name__ == "__main__":  # for a shell
+    import sys
+
+    for given in sys.argv[1:]:
+        for command in commands(pathlib.Path(given)):
+            print(shlex.join(command))

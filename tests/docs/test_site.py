@@ -16,11 +16,13 @@ import urllib.parse
 
 import pytest
 
-from ..browser import chromium, serious_faults, shoot  # noqa: F401
+from .. import browser
+from ..browser import serious_faults, shoot
 from .pages import ROOT
 
 pytestmark = [pytest.mark.once, pytest.mark.slow]
 
+chromium = browser.chromium
 PHONE = {"width": 390, "height": 844}
 LOADED = {
     "audio": "src",
@@ -32,8 +34,27 @@ LOADED = {
     "track": "src",
     "video": "src",
 }
-# axe-core's findings in the theme, not in our pages, and why they stay.
-OF_THE_THEME = {}
+# What axe-core finds in the theme and not in what we write: rule, how the
+# element begins, and why it stays.
+OF_THE_THEME = [
+    ("aria-dialog-name", '<div class="md-search"', "search has no name"),
+    ("color-contrast", '<div class="md-copyright"', "4.47 in place of 4.5"),
+    ("color-contrast", r'<span class="\w{1,3}">', "comments of code: 4.47"),
+    ("link-in-text-block", "<a ", "told by colour, 2.3 beside text"),
+    (
+        "scrollable-region-focusable",
+        '<div class="md-typeset__scrollwrap"',
+        "wide tables, which no keyboard scrolls",
+    ),
+]
+
+
+def of_the_theme(fault):
+    rule, element = fault
+    return any(
+        rule == known and re.match(begin, element)
+        for known, begin, _ in OF_THE_THEME
+    )
 
 
 class Page(html.parser.HTMLParser):
@@ -137,7 +158,7 @@ def address(site):
     server.server_close()
 
 
-def test_every_page_is_readable_on_a_phone(chromium, address, pages):  # noqa: F811
+def test_every_page_is_readable_on_a_phone(chromium, address, pages):
     """Nothing sideways, nothing from elsewhere, no serious fault of ours."""
     context = chromium.new_context(viewport=PHONE, base_url=address)
     page = context.new_page()
@@ -155,9 +176,7 @@ def test_every_page_is_readable_on_a_phone(chromium, address, pages):  # noqa: F
         width = page.evaluate("document.documentElement.scrollWidth")
         if width > PHONE["width"]:
             wide[name] = width
-        found = serious_faults(page)
-        if found:
-            faults[name] = [f for f in found if f[0] not in OF_THE_THEME]
+        faults[name] = [f for f in serious_faults(page) if not of_the_theme(f)]
         shoot(page, f"site_{name.removesuffix('.html').replace('/', '_')}")
     context.close()
     assert not foreign
