@@ -284,17 +284,16 @@ def test_command_is_understood(line):
     PARSERS[program](*argv)
 
 
-def inline_commands():
-    """`keras-bandit COMMAND …` within sentences, and the options there."""
+def in_sentences(program):
+    """Commands within sentences: `(page, text)`; they need not be whole."""
     for page in PAGES:
-        for text in re.findall(r"`(keras-bandit \w[^`]*)`", page.read_text()):
-            yield page.name, text
+        for text in re.findall(rf"`({program} [^`]*)`", page.read_text()):
+            yield page.name, " ".join(text.split())
 
 
 def test_commands_in_sentences_exist():
-    """Their options too; they need not be whole."""
     known = subcommands()
-    for page, text in inline_commands():
+    for page, text in in_sentences("keras-bandit"):
         _, command, *words = text.split()
         assert command in known, (page, text)
         options = {
@@ -302,3 +301,10 @@ def test_commands_in_sentences_exist():
         }
         accepted = known[command]._option_string_actions.keys()
         assert options <= accepted, (page, text)
+
+
+def test_extras_and_targets_in_sentences_exist():
+    for _, text in in_sentences("pip"):
+        parse_pip(*text.split()[1:])
+    for text in {text for _, text in in_sentences("make")}:
+        parse_make(*shlex.split(text)[1:])
