@@ -30,9 +30,13 @@ def shoot(page, name, **options):
         page.screenshot(path=pathlib.Path(folder, f"{name}.png"), **options)
 
 
-def serious_faults(page):
-    """What axe-core finds: `[(rule, HTML of an element)]`."""
-    found = Axe().run(page).response["violations"]
+def serious_faults(page, leave_out=()):
+    """What axe-core finds: `[(rule, HTML of an element)]`.
+
+    `leave_out` are selectors of what it does not look at.
+    """
+    context = {"exclude": [[selector] for selector in leave_out]}
+    found = Axe().run(page, context).response["violations"]
     return [
         (fault["id"], node["html"])
         for fault in found

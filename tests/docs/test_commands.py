@@ -84,8 +84,10 @@ def stems(preset):
 def without_paths(line):
     """A command's arguments, of paths and presets only what kind they are."""
     program, *argv = COMMANDS[line]
-    assert program == "keras-bandit", f"{line}: not run here, nor in ELSEWHERE"
-    given = vars(cli.build_parser().parse_args(argv))
+    try:
+        given = vars(cli.build_parser().parse_args(argv))
+    except SystemExit:
+        return line  # its own test fails
     for action in subcommands()[argv[0]]._actions:
         value = given.get(action.dest)
         if action.type is path and value is not None:
@@ -231,7 +233,8 @@ def reader(tmp_path, monkeypatch, presets, checkpoint):
 @pytest.mark.slow
 @pytest.mark.parametrize("line", one_of_each_kind(), ids=str)
 def test_command_runs(line, reader, capsys):
-    _, *argv = COMMANDS[line]
+    program, *argv = COMMANDS[line]
+    assert program == "keras-bandit", "not run here, and not in ELSEWHERE"
     args = cli.build_parser().parse_args(argv)
     reader(args)
     assert cli.main(argv) == 0, capsys.readouterr().err

@@ -39,7 +39,6 @@ LOADED = {
 OF_THE_THEME = [
     ("aria-dialog-name", '<div class="md-search"', "search has no name"),
     ("color-contrast", '<div class="md-copyright"', "4.47 in place of 4.5"),
-    ("color-contrast", r'<span class="\w{1,3}">', "comments of code: 4.47"),
     ("link-in-text-block", "<a ", "told by colour, 2.3 beside text"),
     (
         "scrollable-region-focusable",
@@ -176,7 +175,9 @@ def test_every_page_is_readable_on_a_phone(chromium, address, pages):
         width = page.evaluate("document.documentElement.scrollWidth")
         if width > PHONE["width"]:
             wide[name] = width
-        faults[name] = [f for f in serious_faults(page) if not of_the_theme(f)]
+        # Colours of code are the theme's: thousands of elements, some at 4.47.
+        found = serious_faults(page, leave_out=[".highlight"])
+        faults[name] = [fault for fault in found if not of_the_theme(fault)]
         shoot(page, f"site_{name.removesuffix('.html').replace('/', '_')}")
     context.close()
     assert not foreign
