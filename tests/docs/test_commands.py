@@ -83,7 +83,7 @@ def stems(preset):
 
 def without_paths(line):
     """A command's arguments, of paths and presets only what kind they are."""
-    program, *argv = COMMANDS[line]
+    _, *argv = COMMANDS[line]
     try:
         given = vars(cli.build_parser().parse_args(argv))
     except SystemExit:
