@@ -68,11 +68,10 @@ chromium:
 	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
 		export DEBIAN_FRONTEND=noninteractive; \
 		apt-get -qq update && apt-get -qqy install \
-			--no-install-recommends chromium fonts-dejavu-core; \
-	else \
-		echo "no Chromium, without which the tests of pages fail; install it," \
-			"such as: sudo apt-get install chromium" >&2; \
-	fi
+			--no-install-recommends chromium fonts-dejavu-core && exit 0; \
+	fi; \
+	echo "no Chromium, without which the tests of pages fail; install it," \
+		"such as: sudo apt-get install chromium" >&2
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
