@@ -69,26 +69,6 @@ def memory_given_back(monkeypatch):
 
 
 @pytest.fixture(autouse=True, scope="session")
-def stacks_forgotten():
-    """Operations that TensorFlow traces do not know the lines that made them.
-
-    Reading Python's stack for each operation, which is deep below pytest, is a
-    tenth of tracing. Only tracebacks of TensorFlow's would tell of it.
-    """
-    if backend() != "tensorflow":
-        yield
-        return
-    import tensorflow as tf
-    from tensorflow.python.util import tf_stack
-
-    tf.debugging.disable_traceback_filtering()
-    none = tf_stack.extract_stack(stacklevel=10_000)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tf_stack, "extract_stack", lambda stacklevel=1: none)
-        yield
-
-
-@pytest.fixture(autouse=True, scope="session")
 def graphs_as_traced():
     """TensorFlow runs graphs as they are, without its optimizer of graphs.
 
