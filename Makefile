@@ -4,7 +4,8 @@
 #   make train                    train a tiny BandIt, separate generated scenes
 #   make test                     every test on all three backends
 #   make test TEST_ARGS="tests/data -q"  BACKENDS=jax
-# All that is installed goes to .venv; `make clean` removes it.
+# All that is installed goes to .venv; `make clean` removes it. Tests of pages need
+# Chromium besides, which `make test` installs for root on Debian.
 
 PYTHON ?= python3
 BACKEND ?= tensorflow
@@ -18,7 +19,7 @@ BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo train test lint docs clean
+.PHONY: demo train test chromium lint docs clean
 
 demo: .venv/.dev
 	KERAS_BACKEND=$(BACKEND) $(BIN)/python recipes/demo.py $(DEMO_ARGS)
@@ -33,7 +34,7 @@ train: .venv/.dev
 # done, ends with pytest's summary, and stays in .pytest_cache. One thread each:
 # PyTorch's threads spin while they wait, and beside another process wait long.
 RUNS = $(BACKENDS) once
-test: .venv/.dev
+test: .venv/.dev chromium
 	@mkdir -p .pytest_cache
 	@rm -f .pytest_cache/*.log .pytest_cache/*.passed
 	@$(MAKE) --no-print-directory -j$(JOBS) $(RUNS:%=test-%)
@@ -58,11 +59,25 @@ test-%:
 		> .pytest_cache/$*.log 2>&1 && touch .pytest_cache/$*.passed; \
 	echo "tests on $* ended"
 
+# Tests of pages need Chromium. Root gets Debian's, as on CI's bare machine;
+# others are told, and go on: most tests need none.
+chromium:
+	@for name in chromium chromium-browser google-chrome; do \
+		command -v $$name > /dev/null && exit 0; \
+	done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+		export DEBIAN_FRONTEND=noninteractive; \
+		apt-get -qq update && apt-get -qqy install \
+			--no-install-recommends chromium fonts-dejavu-core && exit 0; \
+	fi; \
+	echo "no Chromium, without which the tests of pages fail; install it," \
+		"such as: sudo apt-get install chromium" >&2
+
 lint: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-docs: .venv/.docs
+docs: .venv/.dev
 	$(BIN)/python -m mkdocs build -f .mkdocs.yml --strict
 
 clean:
@@ -80,8 +95,4 @@ clean:
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet torch==2.13.0
 	$(BIN)/python -m pip install --quiet -e ".[dev]"
-	touch $@
-
-.venv/.docs: .venv/.dev
-	$(BIN)/python -m pip install --quiet -e ".[docs]"
 	touch $@

@@ -6,7 +6,6 @@ Screenshots of all states go to KERAS_BANDIT_SCREENSHOTS, if that is a folder.
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -16,8 +15,9 @@ import pytest
 import requests
 import soundfile
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
+from .. import browser
 from ..cli.command_line import python
 from ..media.films import clicks, make_film
 from .fakes import Running
@@ -26,6 +26,7 @@ pytestmark = pytest.mark.once
 
 ROOT = pathlib.Path(__file__).parents[2]
 RATE = 44_100
+chromium = browser.chromium
 WAIT = 180_000  # ms; the machine may be busy
 
 
@@ -87,17 +88,6 @@ def served(tmp_path_factory):
     running = Served(folder)
     yield running
     running.stop()
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    path = shutil.which("chromium")
-    assert path, "these tests need Debian's chromium: apt-get install chromium"
-    with sync_playwright() as playwright:
-        options = {"executable_path": path, "args": ["--no-sandbox"]}
-        browser = playwright.chromium.launch(**options)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(params=["light"])

@@ -1,7 +1,6 @@
 """The tutorial's commands, one after the other, made small."""
 
 import os
-import pathlib
 import re
 import shlex
 import subprocess
@@ -14,8 +13,9 @@ import soundfile
 from keras_bandit import AudioSeparator
 from keras_bandit.data import film_clip
 
-ROOT = pathlib.Path(__file__).parents[1]
-PAGE = (ROOT / "docs" / "tutorial.md").read_text()
+from .pages import DOCS, ROOT
+
+PAGE = (DOCS / "tutorial.md").read_text()
 
 # What makes it take a minute and not ten, said where it stands in the page.
 SMALLER = {

@@ -1,9 +1,7 @@
 """What the README shows is run: code blocks in order, in one namespace."""
 
 import os
-import pathlib
 import re
-import shlex
 import shutil
 
 import pytest
@@ -14,16 +12,11 @@ from keras_bandit.data import film_clip
 from keras_bandit.inference import separation
 from keras_bandit.models.presets import PRESETS
 
-ROOT = pathlib.Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-BLOCKS = BLOCK.findall(README)
-COMMANDS = [
-    line
-    for language, block in BLOCKS
-    if not language
-    for line in block.splitlines()
-]
+from .pages import ROOT, block_commands, blocks
+
+README = ROOT / "README.md"
+# Datasets: the tutorial's test runs these, with generated ones. A server.
+ELSEWHERE = "prepare", "evaluate", "bulk", "serve"
 CHECKPOINT = "dnr-3s-mus64-l1snr-plus.ckpt"
 
 
@@ -45,21 +38,15 @@ def newcomer(tmp_path, monkeypatch, checkpoint):
     shutil.copy(checkpoint("bandit_v1_musical12"), CHECKPOINT)
 
 
-def needs_data(command):
-    """Datasets; the tutorial's test runs these, with generated ones."""
-    return command.split()[1] in ("prepare", "evaluate")
-
-
 @pytest.mark.slow
 def test_blocks_run_in_order(newcomer):
     namespace = {}
-    for language, block in BLOCKS:
+    for language, block in blocks(README):
         if language == "python":
             exec(compile(block, "README.md", "exec"), namespace)
-            continue
-        for line in block.splitlines():
-            if line.startswith("keras-bandit ") and not needs_data(line):
-                assert cli.main(shlex.split(line)[1:]) == 0, line
+        for program, *argv in block_commands(language, block):
+            if program == "keras-bandit" and argv[0] not in ELSEWHERE:
+                assert cli.main(argv) == 0, argv
     # What the README says that they leave behind.
     assert sorted(os.listdir("separated/film")) == [
         "effects.wav",
@@ -75,30 +62,10 @@ def test_blocks_run_in_order(newcomer):
     assert namespace["separator"].metadata["source"] == CHECKPOINT
 
 
-def test_commands_are_all_known():
-    """Guards the test above: it would pass over a line it does not know."""
-    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M)
-    for line in COMMANDS:
-        program, argument, *_ = line.split()
-        if program == "make":
-            assert argument in targets
-        elif program == "python":
-            assert (ROOT / argument).is_file()
-        else:
-            assert program == "keras-bandit"
-            cli.build_parser().parse_args(shlex.split(line)[1:])
-    assert len(COMMANDS) >= 6
-
-
-def test_links_lead_to_files():
-    links = re.findall(r"\]\(([^)#]+)[^)]*\)", README)
-    assert "LICENSE" in links
-    missing = [link for link in links if not (ROOT / link).is_file()]
-    assert not missing
-
-
 def test_preset_rows_are_true():
-    rows = re.findall(r"^\| `(\w+)` \|.*\| (.*) \| ([\d,]+) \|$", README, re.M)
+    rows = re.findall(
+        r"^\| `(\w+)` \|.*\| (.*) \| ([\d,]+) \|$", README.read_text(), re.M
+    )
     assert len(rows) >= 5
     for name, stems, parameters in rows:
         assert stems == ", ".join(PRESETS[name].stems)
