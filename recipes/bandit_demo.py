@@ -1,12 +1,15 @@
 """Make `bandit_demo`, the small preset that ships, of runs of train_natural.py.
 
-Command, with the runs in order, the last one's preset being what ships:
+Command:
     KERAS_BACKEND=torch python recipes/bandit_demo.py --runs RUN NEXT \
         --sounds SOUNDS --packages PACKAGES --scores EVALUATION \
         --decoders TRANSFER ...
-    TRANSFER is a run of transfer_demo.py: what it trained as STEM_again takes
-    the place of the decoder of STEM. EVALUATION is what `keras-bandit evaluate --output` wrote of what ships: run
-    this without --scores first. SOUNDS and PACKAGES are those of natural_sounds.py.
+    RUN, NEXT: runs in order; the preset of the last one ships.
+    SOUNDS, PACKAGES: those of natural_sounds.py.
+    EVALUATION: what `keras-bandit evaluate --output` wrote of what ships; run
+    this without --scores first.
+    TRANSFER: a run of transfer_demo.py; what it trained as STEM_again replaces
+    the decoder of STEM.
 Writes: keras_bandit/weights/bandit_demo: weights in half precision, the core
     for other engines, metadata.json with the runs, the scores and the licence
     of every sound that was trained on, and CREDITS.md.
@@ -41,8 +44,8 @@ MOST_BYTES = 4e6
 def halve(path):
     """Rewrites a weights file with float16 in place of float32.
 
-    What is lost, 2^-11 of each weight, changes the estimates by less than
-    -50 dB (tests/recipes/test_bandit_demo.py). Keras reads it as any other.
+    Rounding changes the estimates by less than -50 dB
+    (tests/recipes/test_bandit_demo.py). Keras reads the file as any other.
     """
 
     def write(made):
@@ -66,8 +69,8 @@ def describe(folder):
     """What a run's log.jsonl and its preset's metadata.json say of it."""
     lines = (folder / "log.jsonl").read_text().splitlines()
     log = [json.loads(line) for line in lines]
-    training = json.loads((folder / "preset" / "metadata.json").read_text())
-    training = training["keras_bandit"]["training"]
+    metadata = json.loads((folder / "preset" / "metadata.json").read_text())
+    training = metadata["keras_bandit"]["training"]
     (begin,) = [row for row in log if "scores" in row]
     options = {
         name: value
@@ -90,10 +93,17 @@ def describe(folder):
 
 
 def load_decoders(separator, runs):
-    """Replaces decoders by those that were trained again; says by which."""
+    """Replaces decoders by those that were trained again.
+
+    Returns:
+        list of dict: for each run its recipe, its stems and its options.
+
+    Raises:
+        FileNotFoundError: if a run trained no decoder of the separator's.
+    """
     found = []
-    for run_ in runs:
-        best = run_ / "run" / "best"
+    for folder in runs:
+        best = folder / "run" / "best"
         training = json.loads((best / "training.json").read_text())
         stems = []
         for stem in separator.stems:
@@ -108,6 +118,17 @@ def load_decoders(separator, runs):
             {"recipe": "recipes/transfer_demo.py", "stems": stems, **kept}
         )
     return found
+
+
+def describe_data(sounds, packages):
+    """Licences of the sounds outside the test split, and CREDITS.md's text."""
+    heard = [
+        row
+        for row in natural_sounds.read_manifest(sounds)
+        if row["split"] != "test"
+    ]
+    licences = natural_sounds.licences(packages, heard)
+    return licences, natural_sounds.credits(packages, heard)
 
 
 def export(runs, sounds, packages, scores, directory, decoders=()):
@@ -128,16 +149,12 @@ def export(runs, sounds, packages, scores, directory, decoders=()):
         runs[-1] / "preset", normalize_recording="rms"
     )
     decoded = load_decoders(separator, decoders)
-    described = [describe(run) for run in runs]
-    heard = [
-        row
-        for row in natural_sounds.read_manifest(sounds)
-        if row["split"] != "test"
-    ]
+    described = [describe(folder) for folder in runs]
+    licences, credits = describe_data(sounds, packages)
     summary = {}
     if scores is not None:
         summary = json.loads((scores / "summary.json").read_text())["mean"]
-    seconds = sum(run["seconds"] for run in described)
+    seconds = sum(row["seconds"] for row in described)
     separator.metadata = {
         "license": "Apache-2.0",
         "source": "recipes/bandit_demo.py of keras-bandit",
@@ -147,7 +164,7 @@ def export(runs, sounds, packages, scores, directory, decoders=()):
         "decoders": decoded,
         "config": described[-1]["options"],
         "training_time": f"{seconds:.0f} s after {INITIAL.split(':')[0]}",
-        "training_data": natural_sounds.licences(packages, heard),
+        "training_data": licences,
         "scores": summary,
     }
     shutil.rmtree(directory, ignore_errors=True)
@@ -155,7 +172,6 @@ def export(runs, sounds, packages, scores, directory, decoders=()):
     for path in directory.glob("*.h5"):
         halve(path)
     write_preset_core(AudioSeparator.from_preset(directory), directory)
-    credits = natural_sounds.credits(packages, heard)
     (directory / "CREDITS.md").write_text(credits, "utf-8")
     size = sum(path.stat().st_size for path in directory.iterdir())
     print(f"{directory}: {size / 1e6:.2f} MB")

@@ -139,8 +139,37 @@ def numbers(preset):
     }
 
 
+def _box(lines, x, y, width, height, fill):
+    """A rectangle and its lines of text, the first one bold."""
+    parts = [
+        f'<rect x="{x:.0f}" y="{y}" width="{width:.0f}" '
+        f'height="{height}" rx="5" fill="{fill}"/>'
+    ]
+    for i, line in enumerate(lines):
+        bold = "" if i else ' class="b"'
+        parts.append(
+            f'<text x="{x + width / 2:.0f}" y="{y + LINE * (i + 1)}"{bold}>'
+            f"{html.escape(line, quote=False)}</text>"
+        )
+    return parts
+
+
+def _head(x, y, shape):
+    return f'<path d="M{x:.0f} {y}{shape}" style="fill:#808080"/>'
+
+
+def _arrows(above, below, top, bottom):
+    """From box to box where rows have as many, else from each to each."""
+    pairs = [(a, b) for a in above for b in below]
+    if len(above) == len(below):
+        pairs = zip(above, below, strict=True)
+    way = (f"M{a:.0f} {top}v9H{b:.0f}V{bottom - 4}" for a, b in pairs)
+    heads = [_head(b, bottom, "l-4-6h8z") for b in below]
+    return [f'<path d="{"".join(way)}"/>', *heads]
+
+
 def picture(name):
-    """The SVG of a preset, text."""
+    """The SVG of a preset's diagram, text."""
     preset = PRESETS[name]
     known = numbers(preset)
     parts, places, joined, y = [], [], [], 4
@@ -156,20 +185,10 @@ def picture(name):
         boxes = [box.replace(" x ", " × ").split(" | ") for box in boxes]  # noqa: RUF001
         height = LINE * max(map(len, boxes)) + 10
         width = (WIDTH - 2 * SIDE + GAP) / len(boxes) - GAP
-        centres = []
-        for j, lines in enumerate(boxes):
-            x = SIDE + j * (width + GAP)
-            centres.append(x + width / 2)
-            parts.append(
-                f'<rect x="{x:.0f}" y="{y}" width="{width:.0f}" '
-                f'height="{height}" rx="5" fill="{fill}"/>'
-            )
-            for k, line in enumerate(lines):
-                bold = "" if k else ' class="b"'
-                parts.append(
-                    f'<text x="{centres[-1]:.0f}" y="{y + LINE * (k + 1)}"{bold}>'
-                    f"{html.escape(line, quote=False)}</text>"
-                )
+        lefts = [SIDE + j * (width + GAP) for j in range(len(boxes))]
+        centres = [x + width / 2 for x in lefts]
+        for x, lines in zip(lefts, boxes, strict=True):
+            parts += _box(lines, x, y, width, height, fill)
         if places:
             parts += _arrows(places, centres, y - SPACE, y)
         if mark == "~":
@@ -186,20 +205,6 @@ def picture(name):
         + "\n".join(parts)
         + "\n</svg>\n"
     )
-
-
-def _head(x, y, shape):
-    return f'<path d="M{x:.0f} {y}{shape}" style="fill:#808080"/>'
-
-
-def _arrows(above, below, top, bottom):
-    """From box to box where rows have as many, else from each to each."""
-    pairs = [(a, b) for a in above for b in below]
-    if len(above) == len(below):
-        pairs = zip(above, below, strict=True)
-    way = (f"M{a:.0f} {top}v9H{b:.0f}V{bottom - 4}" for a, b in pairs)
-    heads = [_head(b, bottom, "l-4-6h8z") for b in below]
-    return [f'<path d="{"".join(way)}"/>', *heads]
 
 
 def main():

@@ -27,13 +27,13 @@ from keras_bandit.models import AudioSeparator
 from keras_bandit.models.record import describe_model, versions_of
 
 STEMS = ("speech", "music", "effects")
-BEGIN, END = (
-    "<!-- recipes/quality.py writes from here -->\n",
-    "<!-- to here -->",
-)
+BEGIN = "<!-- recipes/quality.py writes from here -->\n"
+END = "<!-- to here -->"
 
 
+# Sounds are `(channels, samples)`, rates in Hz.
 def band(sound, rate, low_hz, high_hz):
+    """Keeps what lies between two frequencies, without a delay."""
     edges = low_hz, min(high_hz, 0.45 * rate)
     return sosfiltfilt(
         butter(4, edges, "bandpass", fs=rate, output="sos"), sound
@@ -45,13 +45,13 @@ def in_a_hall(sound, rate, seconds=1.2):
     time = np.arange(1, int(seconds * rate)) / rate
     noise = np.random.default_rng(0).standard_normal(time.size)
     tail = noise * 10 ** (-3 * time / seconds)
-    tail *= 1 / np.linalg.norm(tail)
+    tail /= np.linalg.norm(tail)
     response = np.concatenate([[1.0], tail])[None]
     return fftconvolve(sound, response, axes=1)[:, : sound.shape[1]]
 
 
 def through_aac(sound, rate, bit_rate=48_000):
-    """Encodes and decodes one channel; FFmpeg's coder comes 1024 late."""
+    """Encodes and decodes one channel, and takes the encoder's delay out."""
     file = io.BytesIO()
     with av.open(file, "w", "adts") as output:
         stream = output.add_stream("aac", rate, layout="mono")
@@ -64,6 +64,7 @@ def through_aac(sound, rate, bit_rate=48_000):
     file.seek(0)
     with av.open(file) as source:
         decoded = [x.to_ndarray() for x in source.decode(audio=0)]
+    # FFmpeg's encoder puts 1024 samples in front.
     return np.concatenate(decoded, axis=1)[:, 1024:][:, : sound.shape[1]]
 
 
@@ -80,7 +81,8 @@ def on_speech(change):
 
 
 PHONE, HALL = "telephone: speech 300 to 3400 Hz", "speech in a hall, 1.2 s"
-# What becomes of the stems, which stay the targets.
+# What each scene does to the stems. The changed stems are mixed, and are the
+# targets.
 SCENES = {
     "as mixed": on_all(lambda x, rate: x),
     "20 dB quieter": on_all(lambda x, rate: gain(x, -20)),
@@ -92,14 +94,16 @@ SCENES = {
     HALL: on_speech(in_a_hall),
     "speech 15 dB lower": on_speech(lambda x, rate: gain(x, -15)),
 }
-CODED = "AAC, 96 kb/s in stereo"  # of the mixture as it is: no stem knows it
+CODED = "AAC, 96 kb/s in stereo"  # the mixture alone is coded; targets are not
 
 
 def measure(separator, tracks, hop_seconds):
-    """`({scene: {stem: dB of each clip}}, {stem alone: {stem: …}})`.
+    """Scores each scene, and what scenes of one sound leave in each stem.
 
-    First the gain of SI-SNR over the mixture; then, of scenes of one kind of
-    sound, the level of each output below the scene.
+    Returns:
+        Two dicts `{scene: {stem: list of dB, one a clip}}`: the gain of SI-SNR
+        over the mixture; and, where the scene is one sound alone, the level of
+        each stem over the level of the scene.
     """
     gains, leaks = {}, {}
     for track in tracks:
@@ -126,7 +130,7 @@ def measure(separator, tracks, hop_seconds):
 
 
 def table(title, rows, worst):
-    """Markdown of the mean over clips and, in brackets, the worst clip."""
+    """A Markdown table: the mean over clips and, in brackets, the worst."""
     lines = [
         [name, *(f"{np.mean(row[s]):.1f} ({worst(row[s]):.1f})" for s in STEMS)]
         for name, row in rows.items()

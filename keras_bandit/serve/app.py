@@ -1,10 +1,9 @@
-"""The addresses of the page, and what is answered there.
+"""The routes of the page and their answers.
 
-Not Gradio 6.31, which was tried first. Its `gr.HTML` can hold the mixer, but the
-rest does not keep our promises: uploads lie under their sender's names outside
-of jobs and are given to whoever has the path; its queue is in memory; after a
-restart its page keeps what it showed before; and axe-core finds a serious fault
-of contrast in its field for files.
+Not Gradio 6.31, which was tried first. Its `gr.HTML` can hold the mixer. But it
+keeps uploads outside of jobs, under the sender's names, and serves them to
+whoever has the path; its queue is in memory; after a restart its page keeps what
+it showed before; and axe-core finds a serious fault of contrast in its file field.
 """
 
 import asyncio
@@ -42,20 +41,20 @@ from keras_bandit.serve.mixing import write_mix
 from keras_bandit.serve.safety import Refused, file_inside, title_of
 
 _BLOCK = 2**20
-_ENDING = (413, 503, 507)  # too large, too many, too full
+_CLOSING = (413, 503, 507)  # too large, too many jobs, disk full
 _PAGE = pathlib.Path(
     str(importlib.resources.files("keras_bandit.serve").joinpath("page"))
 )
 
-# Of report.html, which has its style and its pictures in itself.
+# For report.html, whose style and pictures are inline.
 _REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
     "media-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-_MOST_BYTES = 10_000  # of a question in JSON
+_MOST_BYTES = 10_000  # of a JSON body
 
-# A film that a browser may play; what it cannot, it says.
+# The browser tries to play these; the page says when it cannot. Others: MP4.
 _PICTURE_TYPES = {
     ".mkv": "video/x-matroska",
     ".webm": "video/webm",
@@ -93,8 +92,8 @@ class Server:
     framed: bool = False
 
     def __post_init__(self):
-        # Who waits for a look at a file keeps no thread from the others.
-        self._few = asyncio.Semaphore(2)
+        # Requests that wait for the probe leave threads for the others.
+        self._probing = asyncio.Semaphore(2)
         self._mixing = asyncio.Semaphore(1)
 
     def choices(self, request):
@@ -130,19 +129,22 @@ class Server:
         except (RecursionError, ValueError) as error:
             raise Refused(str(error), 400) from error
         if "path" in query:
-            async with self._few:
-                job = await run_in_threadpool(self._pick, query["path"], wanted)
+            job = await self._pick(query["path"], wanted)
         else:
             job = await self._receive(request, wanted)
         return JSONResponse({"id": job.id}, 201)
 
-    def _pick(self, relative, wanted):
+    async def _look_at(self, path, title, track):
+        async with self._probing:
+            return await run_in_threadpool(self.probe.look, path, title, track)
+
+    async def _pick(self, relative, wanted):
         if self.root is None:
             raise Refused("no folder of this server is open", 404)
-        path = self.root.file(relative)
+        path = await run_in_threadpool(self.root.file, relative)
         title = title_of(path.name)
         with self.store.new_folder() as folder:
-            media = self.probe.look(path, title, wanted["track"])
+            media = await self._look_at(path, title, wanted["track"])
             return self.store.add(folder, title, wanted, media, str(path))
 
     async def _receive(self, request, wanted):
@@ -162,10 +164,7 @@ class Server:
                 file.write(held)
             if not size:
                 raise Refused(f"{title} is empty")
-            async with self._few:
-                media = await run_in_threadpool(
-                    self.probe.look, path, title, wanted["track"]
-                )
+            media = await self._look_at(path, title, wanted["track"])
             return self.store.add(folder, title, wanted, media)
 
     def _check_size(self, size):
@@ -181,7 +180,7 @@ class Server:
         return self.store.get(request.path_params["id"])
 
     def show(self, request):
-        """How a job is."""
+        """The state of a job, its files and its progress."""
         job = self._job(request)
         known = ("id", "title", "request", "media", "created", "state")
         known += ("error", "warnings", "sounds", "started", "ended", "mix")
@@ -199,17 +198,14 @@ class Server:
         )
 
     async def choose_track(self, request):
-        """Says which sound track a job means: JSON, `{"track": 2}`."""
+        """Chooses the sound track of a job that asks: JSON, `{"track": 2}`."""
         job, track = self._job(request), (await _json(request)).get("track")
         try:
             check_track(track)
         except ValueError as error:
             raise Refused(str(error), 400) from error
         path = self.store.source(job)
-        async with self._few:
-            media = await run_in_threadpool(
-                self.probe.look, path, job.title, track
-            )
+        media = await self._look_at(path, job.title, track)
         self.store.answer(job, media)
         return Response(status_code=204)
 
@@ -342,8 +338,8 @@ def _page(request):
 
 
 def _refused(request, error):
-    # Who sends too much would send on: the connection ends.
-    headers = {"Connection": "close"} if error.status in _ENDING else None
+    # The sender would go on sending.
+    headers = {"Connection": "close"} if error.status in _CLOSING else None
     return JSONResponse({"error": str(error)}, error.status, headers)
 
 

@@ -6,7 +6,7 @@ _BLOCK = 2**20
 
 
 class _Sink:
-    """What `zipfile` writes to: it cannot be sought, and forgets."""
+    """A file for `zipfile` that cannot seek and keeps nothing once taken."""
 
     def __init__(self):
         self._held = []

@@ -1,4 +1,4 @@
-"""A process that is asked over a pipe, and begins again after it died."""
+"""A process that takes messages over a pipe; a dead one is replaced."""
 
 import contextlib
 import multiprocessing
@@ -63,7 +63,7 @@ class Child:
         theirs.close()  # so that the pipe breaks when the process ends
 
     def tell(self, message):
-        """Sends a message to the process that is there; else nothing."""
+        """Sends a message if there is a process, and starts none."""
         with self._lock, contextlib.suppress(OSError):
             if self._process is not None and self._process.is_alive():
                 self._pipe.send(message)

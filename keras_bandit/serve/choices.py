@@ -27,13 +27,13 @@ REMUXES = ("mkv", "mov", "mp4")
 
 
 def qualities(chunk_seconds, crossfade="hann"):
-    """How thoroughly a model may work: `{quality: arguments of separate_file}`.
+    """The chunkings of a model: `{quality: arguments of separate_file}`.
 
-    "standard" is the model's own way. "fast" is the chunking `"long"`, where
-    chunks are joined by Hann windows and are no longer than that. "authors" is
-    what the model's authors do, where that is something else: their chunking of
-    the same length, or Demucs's shift by chance. Open-Unmix's and MRX's authors
-    separate whole recordings, which the standard comes as near to as it can.
+    "standard" is the model's own chunking. "fast" is the chunking `"long"`, for
+    models whose chunks are no longer and are joined by Hann windows. "authors"
+    is what the model's authors do where that differs: their chunking of the
+    same length, or Demucs's random shift. Open-Unmix's and MRX's authors
+    separate whole recordings, which "standard" comes nearest to.
     """
     found, long = {"standard": {}}, CHUNKINGS["long"]
     if crossfade == "triangle":
@@ -126,7 +126,7 @@ class Model:
         }
 
 
-_CHUNKS = {  # of classes whose presets need not say it
+_CHUNKS = {  # defaults of classes, where a preset does not give them
     "MRXAudioSeparator": (30.0, "middle"),
     "OpenUnmixAudioSeparator": (42.0, "middle"),
     "HybridDemucsAudioSeparator": (10.0, "triangle"),
@@ -197,8 +197,12 @@ def _directory(path):
 def models_on_offer(named=()):
     """`{name: Model}`: those of `named`, or all built-in ones that are there.
 
-    `named` are names or directories of presets. `ValueError` or `OSError` if
-    one is none; two directories of one name are a `ValueError`, too.
+    Args:
+        named: names or directories of presets.
+
+    Raises:
+        OSError, ValueError: if one is no preset.
+        ValueError: if two directories have one name.
     """
     from keras_bandit.models.presets import PRESETS, means_built_in
 
@@ -221,7 +225,7 @@ def remuxes_on_offer():
 
 
 def check_track(track):
-    """A sound track, a list of some that are joined, or `None`; as it was."""
+    """Returns a sound track: a number, a list of those to join, or `None`."""
     numbers = track if isinstance(track, list) else [track]
     whole = all(type(n) is int and 0 < n < 1000 for n in numbers)
     if track is not None and not (whole and numbers):
@@ -230,10 +234,14 @@ def check_track(track):
 
 
 def check_request(request, models):
-    """What the page sends, with nothing else in it.
+    """Checks what the page sends, and fills in what it left out.
 
-    `{"model", "stems", "deliver", "quality", "format", "extras", "remux",
-    "track"}`: all may be left out. `ValueError` if it is no such thing.
+    Returns:
+        dict of `model`, `stems`, `deliver`, `quality`, `format`, `extras`,
+        `remux` and `track`, and nothing else.
+
+    Raises:
+        ValueError: if a value is not on offer.
     """
     if not isinstance(request, dict):
         raise ValueError("a request is an object")
@@ -273,7 +281,7 @@ def check_request(request, models):
 def separation_options(request, has_picture):
     """The arguments of `separate_file` for a checked request, a dict.
 
-    Those of its quality are the model's to say.
+    Without those of its quality: see `Model.qualities`.
     """
     extras = request["extras"]
     return {

@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse
 COOKIE = "keras_bandit"
 
 _HEADERS = {
-    # Nothing comes from another host, and nothing of a film's name can run.
+    # Nothing is loaded from other hosts, and a film's name cannot run as code.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; "
     "style-src 'self'; img-src 'self' data:; media-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -40,10 +40,10 @@ class Guard:
 
     Args:
         app: ASGI application.
-        hosts: names by which the server may be called; `None`: any. Another
-            site's name that leads here is refused (DNS rebinding).
-        token: str, `None` for none. `?token=...` once, then a cookie.
-        auth: str, "user:password", or `None`. Either of the two will do.
+        hosts: host names that requests may use, against DNS rebinding; `None`:
+            any.
+        token: str, or `None`. `?token=...` once, then a cookie.
+        auth: str, "user:password", or `None`. Token or password is enough.
         framed: bool. Whether pages of other sites may show this one inside.
     """
 

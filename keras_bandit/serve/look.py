@@ -1,4 +1,4 @@
-"""What the page draws and plays of sounds: pictures, and pieces in stereo."""
+"""Sounds for the page: pictures, and pieces in stereo to play."""
 
 import base64
 import io
@@ -59,20 +59,12 @@ def draw(source, paths, folder, audio_track=None, progress=None):
         list of str, what can be played.
     """
     folder.mkdir(exist_ok=True)
-    recording, pictures = open_source(source, audio_track), {}
-    sounds = {name: SoundFile.open(path) for name, path in paths.items()}
-    length = next(iter(sounds.values())).num_samples
+    recording = open_source(source, audio_track)
+    stems = {name: SoundFile.open(path) for name, path in paths.items()}
+    length = next(iter(stems.values())).num_samples
+    sounds = {ORIGINAL: recording, **stems}
     rate, drawn = recording.sample_rate, 0
-
-    def blocks(sound):
-        nonlocal drawn
-        for block in sound.blocks():
-            yield block
-            drawn += block.shape[1]
-            if progress:
-                progress(drawn / rate, (1 + len(sounds)) * length / rate)
-
-    pictures[ORIGINAL] = Picture(rate)
+    pictures = {name: Picture(rate) for name in sounds}
     partial = folder / ".original.flac"
     with soundfile.SoundFile(
         partial,
@@ -82,16 +74,16 @@ def draw(source, paths, folder, audio_track=None, progress=None):
         "PCM_16",
         format="FLAC",
     ) as file:
-        for block in blocks(recording):
-            pictures[ORIGINAL].push(block)
-            file.write(stereo(block, recording.speakers).T)
+        for name, sound in sounds.items():
+            for block in sound.blocks():
+                pictures[name].push(block)
+                if sound is recording:
+                    file.write(stereo(block, recording.speakers).T)
+                drawn += block.shape[1]
+                if progress:
+                    progress(drawn / rate, len(sounds) * length / rate)
+            pictures[name].finish()
     os.replace(partial, folder / "original.flac")
-    pictures[ORIGINAL].finish()
-    for name, sound in sounds.items():
-        pictures[name] = Picture(rate)
-        for block in blocks(sound):
-            pictures[name].push(block)
-        pictures[name].finish()
     loudest = max(picture.loudest_db for picture in pictures.values())
     look = {"sample_rate": rate, "num_samples": length, "sounds": {}}
     look["piece_seconds"] = PIECE_SECONDS
@@ -109,7 +101,7 @@ def draw(source, paths, folder, audio_track=None, progress=None):
 
 
 def piece(path, index):
-    """A piece of a sound file, FLAC, for the page's clock to put in its place.
+    """A piece of a sound file as FLAC; the page plays pieces one after another.
 
     Args:
         path: path of a sound file.

@@ -1,4 +1,4 @@
-"""What a file is, found out in a process of its own: files may be poisoned."""
+"""Examines files in a process of its own: a bad file may crash it."""
 
 import contextlib
 import threading
@@ -10,7 +10,9 @@ _MOST_SECONDS = 60.0  # for a look at a header
 _MOST_CHANNELS = 64
 _MOST_RATE = 384_000  # Hz
 
-# FFmpeg's names of files that name other files, which nobody may read.
+_MOST_JOINED = 16  # tracks that may be one recording
+
+# FFmpeg's formats that name other files: an upload must not read the server's.
 _LISTS = {
     "hls",
     "dash",
@@ -21,9 +23,6 @@ _LISTS = {
     "applehttp",
     "avisynth",
 }
-
-
-_MOST_JOINED = 16  # tracks that may be one recording
 
 
 def examine(path, max_seconds, track=None):

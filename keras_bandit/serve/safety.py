@@ -54,18 +54,18 @@ class Root:
         self._folder = pathlib.Path(folder).resolve(strict=True)
 
     def find(self, relative):
-        """The real path of what is called so below the folder.
+        """The real path of a file or folder below the root.
 
-        `Refused` if there is no such thing, or it is elsewhere: absolute, with
-        "..", or behind a symbolic link that leads out.
+        `Refused` if there is none, or the path is hidden or leads out:
+        absolute, with "..", or through a symbolic link.
         """
         nothing = Refused("there is no such file on the server", 404)
         relative = str(relative)
         parts = pathlib.PurePosixPath(relative).parts
-        hidden = any(part.startswith(".") for part in parts)
-        if hidden or "\\" in relative or "\0" in relative:
+        # "/": absolute; ".": hidden, or ".."
+        if any(part.startswith(("/", ".")) for part in parts):
             raise nothing
-        if relative.startswith("/"):
+        if "\\" in relative or "\0" in relative:
             raise nothing
         try:
             path = (self._folder / relative).resolve(strict=True)

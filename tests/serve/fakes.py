@@ -124,12 +124,20 @@ class Running:
             query = {"name": name, "request": request}
             return self.ask("POST", "/api/jobs", params=query, data=file)
 
+    def begin(self, *args, **options):
+        """Uploads a file; returns the job's id."""
+        return self.upload(*args, **options).json()["id"]
+
+    def job(self, name):
+        """A job as the page sees it."""
+        return self.ask("GET", f"/api/jobs/{name}").json()
+
     def wait(self, name, *states):
-        """A job as the page sees it, once it is in one of some states."""
+        """A job once it is in one of some states; by default, once it ended."""
         states = states or ("done", "failed")
         end = time.monotonic() + SECONDS
         while time.monotonic() < end:
-            job = self.ask("GET", f"/api/jobs/{name}").json()
+            job = self.job(name)
             if job.get("state") in states:
                 return job
             time.sleep(0.05)

@@ -16,6 +16,8 @@ import pytest
 import requests
 import soundfile
 
+from keras_bandit.serve.safety import Root
+
 from ..media.films import clicks, make_film, on_grid
 from .fakes import STEMS, Quick, Running, write
 
@@ -31,8 +33,6 @@ def server(tmp_path_factory):
     write(root / "films" / "picked.wav")
     (folder / "secret.wav").write_bytes(b"secret")
     (root / "out.wav").symlink_to(folder / "secret.wav")
-    from keras_bandit.serve.safety import Root
-
     jobs = folder / "jobs"
     with Running(jobs, root=Root(root), max_seconds=3600.0) as running:
         yield running
@@ -51,6 +51,12 @@ def memory_of(process):
     """Bytes that a process had in memory at most."""
     status = pathlib.Path(f"/proc/{process}/status").read_text()
     return 1024 * int(re.search(r"VmHWM:\s*(\d+) kB", status).group(1))
+
+
+def sound_of(server, path):
+    """The samples of a sound file of the server, `(channels, samples)`."""
+    content = server.ask("GET", path).content
+    return soundfile.read(io.BytesIO(content))[0].T
 
 
 def entries(server):
@@ -97,7 +103,7 @@ def test_an_upload_becomes_stems(server, clip, tmp_path):
 
 def test_the_report_opens_with_the_users_name_and_plays(server, clip):
     request = json.dumps({"model": "quick", "extras": ["report"]})
-    name = server.upload(clip, "<i>x.wav", request).json()["id"]
+    name = server.begin(clip, "<i>x.wav", request)
     job = server.wait(name)
     address = f"/api/jobs/{name}/report"
     page = server.ask("GET", f"{address}/report.html")
@@ -121,23 +127,23 @@ def test_a_mix_is_the_sum_of_what_is_heard(server, tmp_path):
     audio = np.random.default_rng(0).uniform(-1, 1, (8000, 6))
     soundfile.write(path, audio, 8000, format="WAVEX", subtype="FLOAT")
     request = {"model": "quick", "extras": ["residual"]}
-    name = server.upload(path, request=json.dumps(request)).json()["id"]
+    name = server.begin(path, request=json.dumps(request))
     server.wait(name)
     address = f"/api/jobs/{name}"
     for gains in (dict.fromkeys([*STEMS, "residual"], 0), {"music": 20.0}):
         answer = server.ask("POST", f"{address}/mix", json={"gains_db": gains})
         assert answer.status_code == 204, answer.text
-        job = server.ask("GET", address).json()
+        job = server.job(name)
         assert job["mix"] == gains
-        content = server.ask("GET", f"{address}/files/mix").content
-        mixed, _ = soundfile.read(io.BytesIO(content), dtype="float32")
+        mixed = sound_of(server, f"{address}/files/mix")
         # Six channels, and no clipping: music is a quarter of the mixture, but
         # for low effects, which are effects.
         expected = audio * (
             1 if len(gains) > 1 else [2.5] * 3 + [0] + [2.5] * 2
         )
-        np.testing.assert_allclose(mixed, expected, atol=1e-6)
+        np.testing.assert_allclose(mixed, expected.T, atol=1e-6)
     assert list(job["files"]) == [*STEMS, "residual", "mix"]
+    content = server.ask("GET", f"{address}/files/mix").content
     assert job["files"]["mix"]["bytes"] == len(content)
 
 
@@ -157,11 +163,11 @@ def test_a_mix_is_the_sum_of_what_is_heard(server, tmp_path):
     ],
 )
 def test_a_bad_mix_is_refused(server, clip, body):
-    name = server.upload(clip).json()["id"]
+    name = server.begin(clip)
     job = server.wait(name)
     answer = server.ask("POST", f"/api/jobs/{name}/mix", data=body)
     assert answer.status_code == 400
-    assert server.ask("GET", f"/api/jobs/{name}").json() == job
+    assert server.job(name) == job
     answer = server.ask("POST", f"/api/jobs/{name}/mix", data="x" * 20_000)
     assert answer.status_code == 413
 
@@ -181,7 +187,7 @@ def film(tmp_path):
 
 def test_a_film_with_several_tracks_asks_which(server, film, tmp_path):
     path, tracks = film
-    name = server.upload(path, "film.mkv").json()["id"]
+    name = server.begin(path, "film.mkv")
     address = f"/api/jobs/{name}"
     job = server.wait(name, "asking")
     assert [track["number"] for track in job["media"]["tracks"]] == [1, 2, 3]
@@ -197,16 +203,14 @@ def test_a_film_with_several_tracks_asks_which(server, film, tmp_path):
     for bad, status in (("2", 400), (0, 400), ([], 400), (4, 422)):
         answer = server.ask("POST", f"{address}/track", json={"track": bad})
         assert answer.status_code == status, answer.text
-    assert server.ask("GET", address).json()["state"] == "asking"
+    assert server.job(name)["state"] == "asking"
     answer = server.ask("POST", f"{address}/track", json={"track": 2})
     assert answer.status_code == 204
     job = server.wait(name)
     assert (job["state"], job["media"]["track"]) == ("done", 2)
-    content = server.ask("GET", f"{address}/files/speech").content
-    speech = soundfile.read(io.BytesIO(content))[0].T
+    speech = sound_of(server, f"{address}/files/speech")
     np.testing.assert_allclose(speech, 0.5 * tracks[1], atol=1e-4)
-    content = server.ask("GET", f"{address}/sounds/original/0").content
-    heard = soundfile.read(io.BytesIO(content))[0].T
+    heard = sound_of(server, f"{address}/sounds/original/0")
     np.testing.assert_allclose(heard, tracks[1], atol=1e-4)
     answer = server.ask("POST", f"{address}/track", json={"track": 1})
     assert answer.status_code == 409  # it does not ask any more
@@ -215,11 +219,10 @@ def test_a_film_with_several_tracks_asks_which(server, film, tmp_path):
 def test_tracks_are_joined_where_they_are_channels_of_one(server, film):
     path, tracks = film
     request = json.dumps({"model": "quick", "track": [1, 2, 3]})
-    name = server.upload(path, "film.mkv", request).json()["id"]
+    name = server.begin(path, "film.mkv", request)
     job = server.wait(name)
     assert (job["state"], job["media"]["layout"]) == ("done", "5.1")
-    content = server.ask("GET", f"/api/jobs/{name}/files/music").content
-    music = soundfile.read(io.BytesIO(content))[0].T
+    music = sound_of(server, f"/api/jobs/{name}/files/music")
     np.testing.assert_allclose(
         music[[0, 1, 2, 4, 5]],
         0.25 * np.concatenate(tracks)[[0, 1, 2, 4, 5]],
@@ -230,7 +233,7 @@ def test_tracks_are_joined_where_they_are_channels_of_one(server, film):
 def test_a_question_outlives_the_server_and_can_be_cancelled(film, tmp_path):
     folder = tmp_path / "jobs"
     with Running(folder) as server:
-        name = server.upload(film[0], "film.mkv").json()["id"]
+        name = server.begin(film[0], "film.mkv")
         server.wait(name, "asking")
     with Running(folder) as server:
         assert server.wait(name, "asking")["id"] == name
@@ -241,7 +244,7 @@ def test_a_question_outlives_the_server_and_can_be_cancelled(film, tmp_path):
 @pytest.mark.parametrize("container", ["mkv", "mov"])
 def test_a_film_comes_with_its_stems_as_tracks(server, film, container):
     wanted = {"model": "quick", "track": 1, "remux": container}
-    name = server.upload(film[0], "a.mkv", json.dumps(wanted)).json()["id"]
+    name = server.begin(film[0], "a.mkv", json.dumps(wanted))
     job = server.wait(name)
     assert job["state"] == "done", job["error"]
     assert job["files"]["film"]["file"] == f"film.{container}"
@@ -253,7 +256,7 @@ def test_a_film_comes_with_its_stems_as_tracks(server, film, container):
 
 def test_pieces_join_to_the_sound(server, tmp_path):
     long = write(tmp_path / "long.wav", seconds=17.0, channels=2)
-    job = server.wait(server.upload(long).json()["id"])
+    job = server.wait(server.begin(long))
     for name, gain in (("original", 1.0), ("speech", 0.5)):
         pieces = []
         while True:
@@ -314,7 +317,7 @@ def test_nothing_else_can_be_picked(server, path):
     ],
 )
 def test_no_other_path_can_be_read(server, clip, path):
-    job = server.wait(server.upload(clip).json()["id"])
+    job = server.wait(server.begin(clip))
     # `requests` would resolve "..": the bytes go as they are.
     request = requests.Request("GET", server.address).prepare()
     request.url = server.address + path.replace("{id}", job["id"])
@@ -324,7 +327,7 @@ def test_no_other_path_can_be_read(server, clip, path):
 
 
 def test_a_link_in_a_jobs_folder_is_not_followed(server, clip, tmp_path):
-    job = server.wait(server.upload(clip).json()["id"])
+    job = server.wait(server.begin(clip))
     stem = server.store.folder / job["id"] / "stems" / "speech.wav"
     stem.unlink()
     stem.symlink_to(clip)
@@ -397,7 +400,7 @@ def test_a_poisoned_upload_is_one_clear_message(server, tmp_path, kind):
 
 def test_what_only_reading_tells_is_said_of_the_job(server, tmp_path):
     path = poisoned("nan", tmp_path / "nan.wav")
-    job = server.wait(server.upload(path, "nan.wav").json()["id"])
+    job = server.wait(server.begin(path, "nan.wav"))
     assert job["state"] == "failed"
     assert job["error"].startswith("nan.wav: audio must be finite")
 
@@ -461,8 +464,8 @@ def test_a_job_that_fails_says_why_and_the_next_one_runs(
     server, clip, model, error
 ):
     request = json.dumps({"model": model})
-    failing = server.upload(clip, request=request).json()["id"]
-    after = server.upload(clip).json()["id"]
+    failing = server.begin(clip, request=request)
+    after = server.begin(clip)
     assert error in server.wait(failing)["error"]
     assert server.wait(after)["state"] == "done"
 
@@ -471,13 +474,13 @@ def test_cancel_works_at_once_and_leaves_nothing(server, tmp_path):
     before = entries(server)
     clip = write(tmp_path / "clip.wav", seconds=60.0)
     slow = json.dumps({"model": "slow"})
-    runs = server.upload(clip, request=slow).json()["id"]
-    waits = server.upload(clip, request=slow).json()["id"]
-    last = server.upload(write(tmp_path / "last.wav")).json()["id"]
+    runs = server.begin(clip, request=slow)
+    waits = server.begin(clip, request=slow)
+    last = server.begin(write(tmp_path / "last.wav"))
     job = server.wait(runs, "running")
     while job["stage"] != "separating" or not job["progress"]:
-        job = server.ask("GET", f"/api/jobs/{runs}").json()
-    assert server.ask("GET", f"/api/jobs/{waits}").json()["ahead"] == 1
+        job = server.job(runs)
+    assert server.job(waits)["ahead"] == 1
     began = time.monotonic()
     process = server.runner.pid
     assert server.ask("DELETE", f"/api/jobs/{runs}").status_code == 204
@@ -492,11 +495,11 @@ def test_cancel_works_at_once_and_leaves_nothing(server, tmp_path):
 def test_a_process_that_does_not_let_go_is_killed(server, tmp_path):
     before = entries(server)
     clip = write(tmp_path / "clip.wav", seconds=1.0)
-    stuck = server.upload(clip, request='{"model": "stuck"}').json()["id"]
-    last = server.upload(clip).json()["id"]
+    stuck = server.begin(clip, request='{"model": "stuck"}')
+    last = server.begin(clip)
     job = server.wait(stuck, "running")
     while job["stage"] != "separating":
-        job = server.ask("GET", f"/api/jobs/{stuck}").json()
+        job = server.job(stuck)
     time.sleep(1)  # in the first batch, which takes a minute
     process = server.runner.pid
     began = time.monotonic()
@@ -513,23 +516,23 @@ def test_an_hour_takes_no_more_memory_than_a_minute(server, tmp_path):
     request = json.dumps({"model": "long", "stems": ["speech"]})
     for minutes in (1, 60):
         clip = write_long(tmp_path / "long.wav", 60 * minutes)
-        name = server.upload(clip, request=request).json()["id"]
+        name = server.begin(clip, request=request)
         job = server.wait(name)
         assert job["state"] == "done", job["error"]
         memory[minutes] = memory_of(server.runner.pid)
         assert job["files"]["speech"]["bytes"] >= clip.stat().st_size
         server.ask("DELETE", f"/api/jobs/{name}")
     assert memory[60] - memory[1] < 40e6  # the sound alone has 58 MB
-    name = server.upload(clip, request=request).json()["id"]
+    name = server.begin(clip, request=request)
     progress = 0
     while progress < 0.2:
-        progress = server.ask("GET", f"/api/jobs/{name}").json()["progress"]
+        progress = server.job(name)["progress"]
         progress = progress or 0
         time.sleep(0.05)
     assert progress < 1
     server.ask("DELETE", f"/api/jobs/{name}")
     assert entries(server) == before
-    last = server.upload(write(tmp_path / "last.wav")).json()["id"]
+    last = server.begin(write(tmp_path / "last.wav"))
     server.wait(last)
     assert entries(server) == before | {last}
 
@@ -539,11 +542,11 @@ def test_a_server_that_ends_goes_on_where_it_was(tmp_path):
     folder = tmp_path / "jobs"
     with Running(folder) as server:
         slow = json.dumps({"model": "slow"})
-        name = server.upload(clip, request=slow).json()["id"]
-        second = server.upload(clip).json()["id"]
+        name = server.begin(clip, request=slow)
+        second = server.begin(clip)
         job = server.wait(name, "running")
         while job["stage"] != "separating" or not job["progress"]:
-            job = server.ask("GET", f"/api/jobs/{name}").json()
+            job = server.job(name)
     with Running(folder) as server:
         assert server.wait(name)["state"] == "done"
         assert server.wait(second)["state"] == "done"
@@ -557,10 +560,10 @@ def test_a_server_that_ends_goes_on_where_it_was(tmp_path):
 def test_fifty_jobs_of_twenty_clients_are_not_lost(tmp_path):
     clip = write(tmp_path / "clip.wav", seconds=0.2)
     with Running(tmp_path / "jobs") as server:
-        busy = server.upload(
+        busy = server.begin(
             write(tmp_path / "busy.wav", seconds=30.0),
             request='{"model": "slow"}',
-        ).json()["id"]
+        )
         server.wait(busy, "running")
         with concurrent.futures.ThreadPoolExecutor(20) as pool:
             answers = list(pool.map(lambda _: server.upload(clip), range(50)))
@@ -635,7 +638,7 @@ def test_a_password_opens_the_page(tmp_path):
 
 def test_names_are_text_and_never_html(server, clip):
     name = '"><img src=x onerror=alert(1)>.wav'
-    job = server.wait(server.upload(clip, name).json()["id"])
+    job = server.wait(server.begin(clip, name))
     address = f"/api/jobs/{job['id']}"
     answer = server.ask("GET", address)
     assert answer.headers["content-type"] == "application/json"

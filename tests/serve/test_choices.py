@@ -5,7 +5,7 @@ import json
 import pytest
 
 from keras_bandit.inference.options import SeparationOptions
-from keras_bandit.models.presets import PRESETS
+from keras_bandit.models.presets import PRESETS, weights_directory
 from keras_bandit.serve.choices import (
     Model,
     _built_in,
@@ -92,8 +92,6 @@ def test_every_quality_is_something_that_separate_file_takes(preset):
 
 
 def test_a_directory_tells_the_same(tmp_path):
-    from keras_bandit.models.presets import weights_directory
-
     folder = weights_directory("bandit_demo")
     (named,) = models_on_offer([str(folder)]).values()
     assert named.qualities == _built_in("bandit_demo").qualities

@@ -515,7 +515,7 @@ def test_a_films_picture_goes_with_the_sound(chromium, tmp_path):
     offset = f"document.querySelector('video').currentTime - ({PLACE})()"
     with Running(tmp_path / "jobs") as server:
         request = '{"model": "quick", "remux": "mkv"}'
-        name = server.upload(film, "film.webm", request).json()["id"]
+        name = server.begin(film, "film.webm", request)
         assert server.wait(name)["state"] == "done"
         context = chromium.new_context(base_url=server.address)
         page = context.new_page()

@@ -1,5 +1,7 @@
 """Names and paths of strangers."""
 
+import os
+
 import pytest
 
 from keras_bandit.serve.safety import (
@@ -37,8 +39,6 @@ ESCAPES = [
 @pytest.fixture
 def root(tmp_path):
     """A folder with films, and a secret beside it."""
-    import os
-
     folder = tmp_path / "root"
     (folder / "films").mkdir(parents=True)
     (folder / "films" / "a.wav").write_bytes(b"film")

@@ -28,7 +28,7 @@ export function clock(seconds, decimals = 0) {
   const minutes = Math.floor(all / unit / 60) % 60;
   const rest = ((all / unit) % 60).toFixed(decimals);
   const width = decimals ? 3 + decimals : 2;
-  const end = `${rest.padStart(width, "0")}`;
+  const end = rest.padStart(width, "0");
   return hours
     ? `${hours}:${String(minutes).padStart(2, "0")}:${end}`
     : `${minutes}:${end}`;

@@ -196,8 +196,14 @@ export class Mixer {
       make("div", { className: "fader" }, row.fader, row.output),
       make("div", { className: "meter", "aria-hidden": "true" }, row.meter),
     );
+    element.append(controls, this._makePictures(row, label));
+    this._rows[name] = row;
+    return element;
+  }
+
+  _makePictures(row, label) {
     row.playhead = make("div", { className: "playhead" });
-    const sound = this._look.sounds[name];
+    const sound = this._look.sounds[row.name];
     const wave = makeSvg(
       "svg",
       {
@@ -209,7 +215,7 @@ export class Mixer {
       makeSvg("path", { d: sound.envelope }),
     );
     const spectrogram = make("img", {
-      src: `${this._address}/look/${encodeURIComponent(name)}`,
+      src: `${this._address}/look/${encodeURIComponent(row.name)}`,
       alt: `Spectrogram of ${label}`,
       draggable: false,
     });
@@ -226,9 +232,7 @@ export class Mixer {
     pictures.addEventListener("pointermove", (event) => {
       if (pictures.hasPointerCapture(event.pointerId)) seek(event);
     });
-    element.append(controls, pictures);
-    this._rows[name] = row;
-    return element;
+    return pictures;
   }
 
   _makeToggle(kind, text, label, press) {
