@@ -17,8 +17,8 @@ Command, SOUNDS of natural_sounds.py:
 Hardware: 2 CPU cores, 8 GiB, 1 GB of disk for features.
 Time: features two minutes, an epoch seven, on one busy core of an AMD EPYC;
     with --retrain-parts twice as long.
-Expected score: not yet measured on natural sound; docs/training.md, "Does
-    transfer work?", has what it was on rendered clips.
+Expected score: mne 6.4 dB SNR, 5.2 SI-SNR; 6.1 and 5.1 from two decoders
+    (docs/training.md, "Does transfer work?").
 """
 
 import json
