@@ -49,7 +49,8 @@ class Guard:
 
     def __init__(self, app, hosts=None, token=None, auth=None, framed=False):
         self._app, self._hosts = app, hosts
-        self._token, self._auth = token, auth
+        # An empty one is none: who sends no cookie would have it.
+        self._token, self._auth = token or None, auth or None
         framed = "*" if framed else "'none'"
         self._headers = {
             n: v.format(framed=framed) for n, v in _HEADERS.items()

@@ -633,6 +633,14 @@ def test_a_password_opens_the_page(tmp_path):
             assert answer.status_code == 401
 
 
+def test_an_empty_token_does_not_stand_for_the_password(tmp_path):
+    # KERAS_BANDIT_TOKEN= in the environment, and no cookie: "" is "".
+    options = {"token": "", "auth": "a:b"}
+    with Running(tmp_path / "jobs", **options) as server:
+        assert server.ask("GET", "/").status_code == 401
+        assert server.ask("GET", "/", auth=("a", "b")).status_code == 200
+
+
 def test_names_are_text_and_never_html(server, clip):
     name = '"><img src=x onerror=alert(1)>.wav'
     job = server.wait(server.upload(clip, name).json()["id"])
