@@ -166,6 +166,8 @@ class Server:
                 media = await run_in_threadpool(
                     self.probe.look, path, title, wanted["track"]
                 )
+            if await request.is_disconnected():
+                raise ClientDisconnect  # a job that nobody knows would run
             return self.store.add(folder, title, wanted, media)
 
     def _check_size(self, size):

@@ -5,10 +5,12 @@ import io
 import json
 import pathlib
 import re
+import socket
 import statistics
 import time
 import urllib.parse
 import zipfile
+from threading import Event
 
 import av
 import numpy as np
@@ -17,7 +19,7 @@ import requests
 import soundfile
 
 from ..media.films import clicks, make_film, on_grid
-from .fakes import STEMS, Quick, Running, write
+from .fakes import SECONDS, STEMS, Quick, Running, write
 
 pytestmark = pytest.mark.once
 
@@ -631,6 +633,33 @@ def test_a_password_opens_the_page(tmp_path):
             headers = {"Authorization": header}
             answer = server.ask("GET", "/", headers=headers)
             assert answer.status_code == 401
+
+
+def test_who_leaves_while_the_upload_is_looked_at_leaves_no_job(tmp_path, clip):
+    with Running(tmp_path / "jobs", start=False) as server:
+        look, looking, left = server.probe.look, Event(), Event()
+
+        def slow(*args):
+            looking.set()
+            left.wait()
+            time.sleep(0.3)  # until the server knows, too
+            return look(*args)
+
+        server.probe.look = slow
+        body = clip.read_bytes()
+        head = (
+            "POST /api/jobs?name=a.wav HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )
+        with socket.create_connection(("127.0.0.1", server.port)) as client:
+            client.sendall(head.encode() + body)
+            assert looking.wait(SECONDS)
+        left.set()
+        end = time.monotonic() + SECONDS
+        while any(n.startswith(".") for n in entries(server)):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert not entries(server)
 
 
 def test_an_empty_token_does_not_stand_for_the_password(tmp_path):
