@@ -10,6 +10,7 @@ of contrast in its field for files.
 import asyncio
 import contextlib
 import dataclasses
+import errno
 import importlib.resources
 import json
 import pathlib
@@ -151,14 +152,15 @@ class Server:
         self._check_size(int(announced) if announced.isdecimal() else 0)
         with self.store.new_folder() as folder:
             path, size, held = folder / "input", 0, bytearray()
+            written = 0
             with open(path, "wb") as file:
                 async for block in request.stream():
                     size += len(block)
-                    self._check_size(size)
+                    self._check_size(size, written)
                     held += block
                     if len(held) >= _BLOCK:
                         await run_in_threadpool(file.write, held)
-                        held = bytearray()
+                        held, written = bytearray(), size
                 file.write(held)
             if not size:
                 raise Refused(f"{title} is empty")
@@ -170,13 +172,13 @@ class Server:
                 raise ClientDisconnect  # a job that nobody knows would run
             return self.store.add(folder, title, wanted, media)
 
-    def _check_size(self, size):
+    def _check_size(self, size, written=0):
         if size > self.max_bytes:
             limit = self.max_bytes / 1e9
             raise Refused(
                 f"the file is too large: this server takes {limit:g} GB", 413
             )
-        if size > shutil.disk_usage(self.store.folder).free:
+        if size - written > shutil.disk_usage(self.store.folder).free:
             raise Refused("the server's disk is full", 507)
 
     def _job(self, request):
@@ -353,6 +355,12 @@ def _gone(request, error):
     return Response(status_code=400)
 
 
+def _full(request, error):
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        raise error
+    return _refused(request, Refused("the server's disk is full", 507))
+
+
 def make_app(server):
     """The ASGI application of a `Server`."""
     job = "/api/jobs/{id}"
@@ -375,6 +383,6 @@ def make_app(server):
         Route(f"{job}/picture", server.picture),
         Mount("/page", StaticFiles(directory=_PAGE)),
     ]
-    handlers = {Refused: _refused, ClientDisconnect: _gone}
+    handlers = {Refused: _refused, ClientDisconnect: _gone, OSError: _full}
     app = Starlette(routes=routes, exception_handlers=handlers)
     return Guard(app, server.hosts, server.token, server.auth, server.framed)

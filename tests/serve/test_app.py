@@ -1,6 +1,7 @@
 """The server's answers, of a model that is quick."""
 
 import concurrent.futures
+import contextlib
 import io
 import json
 import pathlib
@@ -11,6 +12,7 @@ import time
 import urllib.parse
 import zipfile
 from threading import Event
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -659,6 +661,37 @@ def test_who_leaves_while_the_upload_is_looked_at_leaves_no_job(tmp_path, clip):
         while any(n.startswith(".") for n in entries(server)):
             assert time.monotonic() < end
             time.sleep(0.05)
+        assert not entries(server)
+
+
+def test_an_upload_may_take_more_than_half_of_the_room(tmp_path, monkeypatch):
+    path = write(tmp_path / "film.wav", seconds=100.0, channels=2)
+    room, jobs = 1.3 * path.stat().st_size, tmp_path / "jobs"
+
+    def usage(folder):
+        used = sum(p.stat().st_size for p in jobs.glob("*/input"))
+        return SimpleNamespace(free=room - used)
+
+    with Running(jobs, start=False) as server:
+        monkeypatch.setattr("shutil.disk_usage", usage)
+        assert server.upload(path).status_code == 201
+        assert server.upload(path).status_code == 507
+
+
+def test_a_disk_that_is_full_is_said(tmp_path, clip):
+    with Running(tmp_path / "jobs", start=False) as server:
+        new_folder = server.store.new_folder
+
+        @contextlib.contextmanager
+        def full():
+            with new_folder() as folder:
+                (folder / "input").symlink_to("/dev/full")
+                yield folder
+
+        server.store.new_folder = full
+        answer = server.upload(clip)
+        assert answer.status_code == 507
+        assert "disk is full" in answer.json()["error"]
         assert not entries(server)
 
 
