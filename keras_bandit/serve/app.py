@@ -29,6 +29,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from keras_bandit.common.files import read_json
+from keras_bandit.media.audio import AudioFileError
 from keras_bandit.serve.archive import zip_stream
 from keras_bandit.serve.choices import (
     FORMATS,
@@ -233,10 +234,10 @@ class Server:
         async with self._mixing:
             try:
                 await run_in_threadpool(write_mix, paths, gains, target)
-            except OSError as error:  # removed meanwhile, or the disk is full
-                raise Refused(
-                    error.strerror or "cannot be mixed", 507
-                ) from None
+            except (AudioFileError, OSError) as error:
+                # Removed meanwhile, or the disk is full.
+                reason = getattr(error, "strerror", None)
+                raise Refused(reason or "cannot be mixed", 507) from None
             files = {**job.files, "mix": target.name}
             self.store.change(job, files=files, mix=gains)
         return Response(status_code=204)

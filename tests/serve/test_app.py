@@ -695,6 +695,17 @@ def test_a_disk_that_is_full_is_said(tmp_path, clip):
         assert not entries(server)
 
 
+def test_a_mix_of_what_cannot_be_read_is_refused(server, clip):
+    job = server.wait(server.upload(clip).json()["id"])
+    stem = server.store.folder / job["id"] / "stems" / "speech.wav"
+    stem.write_bytes(b"x")
+    answer = server.ask(
+        "POST", f"/api/jobs/{job['id']}/mix", data='{"gains_db": {"speech": 0}}'
+    )
+    assert answer.status_code == 507
+    assert answer.json() == {"error": "cannot be mixed"}
+
+
 def test_an_empty_token_does_not_stand_for_the_password(tmp_path):
     # KERAS_BANDIT_TOKEN= in the environment, and no cookie: "" is "".
     options = {"token": "", "auth": "a:b"}
