@@ -14,6 +14,7 @@ import errno
 import importlib.resources
 import json
 import pathlib
+import re
 import shutil
 
 from starlette.applications import Starlette
@@ -299,13 +300,14 @@ class Server:
     def piece(self, request):
         """A piece of a sound, to be played."""
         job, name = self._job(request), request.path_params["name"]
-        if name not in job.sounds:
+        index = request.path_params["index"]
+        if name not in job.sounds or not re.fullmatch("[0-9]{1,9}", index):
             raise Refused("there is no such sound", 404)
         if name == ORIGINAL:
             path = file_inside(self.store.path(job, "look"), "original.flac")
         else:
             path, _ = self._result(job, name)
-        content = piece(path, request.path_params["index"])
+        content = piece(path, int(index))
         if content is None:
             raise Refused("the sound is over", 404)
         return Response(content, media_type="audio/flac")
@@ -380,7 +382,7 @@ def make_app(server):
         Route(f"{job}/mix", server.mix, methods=["POST"]),
         Route(f"{job}/look", server.look),
         Route(f"{job}/look/{{name}}", server.spectrogram),
-        Route(f"{job}/sounds/{{name}}/{{index:int}}", server.piece),
+        Route(f"{job}/sounds/{{name}}/{{index}}", server.piece),
         Route(f"{job}/picture", server.picture),
         Mount("/page", StaticFiles(directory=_PAGE)),
     ]

@@ -706,6 +706,13 @@ def test_a_mix_of_what_cannot_be_read_is_refused(server, clip):
     assert answer.json() == {"error": "cannot be mixed"}
 
 
+def test_a_number_of_thousands_of_digits_is_no_piece(server, clip):
+    name = server.wait(server.upload(clip).json()["id"])["id"]
+    for index in ("9" * 5000, "9" * 9, "x", "-1"):
+        path = f"/api/jobs/{name}/sounds/speech/{index}"
+        assert server.ask("GET", path).status_code == 404
+
+
 def test_an_empty_token_does_not_stand_for_the_password(tmp_path):
     # KERAS_BANDIT_TOKEN= in the environment, and no cookie: "" is "".
     options = {"token": "", "auth": "a:b"}
