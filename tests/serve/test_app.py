@@ -706,6 +706,22 @@ def test_a_mix_of_what_cannot_be_read_is_refused(server, clip):
     assert answer.json() == {"error": "cannot be mixed"}
 
 
+def test_the_queue_goes_on_where_no_process_could_begin(tmp_path, clip):
+    with Running(tmp_path / "jobs") as server:
+        send, failures = server.runner._child.send, [OSError(11, "no room")]
+
+        def fails_once(message):
+            if failures:
+                raise failures.pop()
+            send(message)
+
+        server.runner._child.send = fails_once
+        job = server.wait(server.upload(clip).json()["id"])
+        assert (job["state"], job["error"]) == ("failed", "no room")
+        job = server.wait(server.upload(clip).json()["id"])
+        assert job["state"] == "done"
+
+
 def test_a_number_of_thousands_of_digits_is_no_piece(server, clip):
     name = server.wait(server.upload(clip).json()["id"])["id"]
     for index in ("9" * 5000, "9" * 9, "x", "-1"):
