@@ -84,7 +84,9 @@ class Guard:
         given = request.query_params.get("token", "")
         if self._token is not None and given and _same(given, self._token):
             # The token leaves the address, which people share.
-            answer = RedirectResponse(request.url.path, 303)
+            # "//name" would be another server.
+            path = f"/{request.url.path.lstrip('/')}"
+            answer = RedirectResponse(path, 303)
             answer.set_cookie(
                 COOKIE, self._token, httponly=True, samesite="lax"
             )

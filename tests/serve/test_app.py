@@ -729,6 +729,13 @@ def test_a_number_of_thousands_of_digits_is_no_piece(server, clip):
         assert server.ask("GET", path).status_code == 404
 
 
+def test_a_token_leads_to_no_other_server(tmp_path):
+    with Running(tmp_path / "jobs", token="secret") as server:
+        path = "//evil.example/a?token=secret"
+        answer = server.ask("GET", path, allow_redirects=False)
+        assert answer.headers["location"] == "/evil.example/a"
+
+
 def test_an_empty_token_does_not_stand_for_the_password(tmp_path):
     # KERAS_BANDIT_TOKEN= in the environment, and no cookie: "" is "".
     options = {"token": "", "auth": "a:b"}
