@@ -9,9 +9,11 @@ it showed before; and axe-core finds a serious fault of contrast in its file fie
 import asyncio
 import contextlib
 import dataclasses
+import errno
 import importlib.resources
 import json
 import pathlib
+import re
 import shutil
 
 from starlette.applications import Starlette
@@ -27,6 +29,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from keras_bandit.common.files import read_json
+from keras_bandit.media.audio import AudioFileError
 from keras_bandit.serve.archive import zip_stream
 from keras_bandit.serve.choices import (
     FORMATS,
@@ -153,27 +156,30 @@ class Server:
         self._check_size(int(announced) if announced.isdecimal() else 0)
         with self.store.new_folder() as folder:
             path, size, held = folder / "input", 0, bytearray()
+            written = 0
             with open(path, "wb") as file:
                 async for block in request.stream():
                     size += len(block)
-                    self._check_size(size)
+                    self._check_size(size, written)
                     held += block
                     if len(held) >= _BLOCK:
                         await run_in_threadpool(file.write, held)
-                        held = bytearray()
+                        held, written = bytearray(), size
                 file.write(held)
             if not size:
                 raise Refused(f"{title} is empty")
             media = await self._look_at(path, title, wanted["track"])
+            if await request.is_disconnected():
+                raise ClientDisconnect  # a job that nobody knows would run
             return self.store.add(folder, title, wanted, media)
 
-    def _check_size(self, size):
+    def _check_size(self, size, written=0):
         if size > self.max_bytes:
             limit = self.max_bytes / 1e9
             raise Refused(
                 f"the file is too large: this server takes {limit:g} GB", 413
             )
-        if size > shutil.disk_usage(self.store.folder).free:
+        if size - written > shutil.disk_usage(self.store.folder).free:
             raise Refused("the server's disk is full", 507)
 
     def _job(self, request):
@@ -225,10 +231,10 @@ class Server:
         async with self._mixing:
             try:
                 await run_in_threadpool(write_mix, paths, gains, target)
-            except OSError as error:  # removed meanwhile, or the disk is full
-                raise Refused(
-                    error.strerror or "cannot be mixed", 507
-                ) from None
+            except (AudioFileError, OSError) as error:
+                # Removed meanwhile, or the disk is full.
+                reason = getattr(error, "strerror", None)
+                raise Refused(reason or "cannot be mixed", 507) from None
             files = {**job.files, "mix": target.name}
             self.store.change(job, files=files, mix=gains)
         return Response(status_code=204)
@@ -290,13 +296,14 @@ class Server:
     def piece(self, request):
         """A piece of a sound, to be played."""
         job, name = self._job(request), request.path_params["name"]
-        if name not in job.sounds:
+        index = request.path_params["index"]
+        if name not in job.sounds or not re.fullmatch("[0-9]{1,9}", index):
             raise Refused("there is no such sound", 404)
         if name == ORIGINAL:
             path = file_inside(self.store.path(job, "look"), "original.flac")
         else:
             path, _ = self._result(job, name)
-        content = piece(path, request.path_params["index"])
+        content = piece(path, int(index))
         if content is None:
             raise Refused("the sound is over", 404)
         return Response(content, media_type="audio/flac")
@@ -347,6 +354,12 @@ def _gone(request, error):
     return Response(status_code=400)
 
 
+def _full(request, error):
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        raise error
+    return _refused(request, Refused("the server's disk is full", 507))
+
+
 def make_app(server):
     """The ASGI application of a `Server`."""
     job = "/api/jobs/{id}"
@@ -365,10 +378,10 @@ def make_app(server):
         Route(f"{job}/mix", server.mix, methods=["POST"]),
         Route(f"{job}/look", server.look),
         Route(f"{job}/look/{{name}}", server.spectrogram),
-        Route(f"{job}/sounds/{{name}}/{{index:int}}", server.piece),
+        Route(f"{job}/sounds/{{name}}/{{index}}", server.piece),
         Route(f"{job}/picture", server.picture),
         Mount("/page", StaticFiles(directory=_PAGE)),
     ]
-    handlers = {Refused: _refused, ClientDisconnect: _gone}
+    handlers = {Refused: _refused, ClientDisconnect: _gone, OSError: _full}
     app = Starlette(routes=routes, exception_handlers=handlers)
     return Guard(app, server.hosts, server.token, server.auth, server.framed)

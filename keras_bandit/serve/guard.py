@@ -49,7 +49,8 @@ class Guard:
 
     def __init__(self, app, hosts=None, token=None, auth=None, framed=False):
         self._app, self._hosts = app, hosts
-        self._token, self._auth = token, auth
+        # An empty one is none: who sends no cookie would have it.
+        self._token, self._auth = token or None, auth or None
         framed = "*" if framed else "'none'"
         self._headers = {
             n: v.format(framed=framed) for n, v in _HEADERS.items()
@@ -83,7 +84,9 @@ class Guard:
         given = request.query_params.get("token", "")
         if self._token is not None and given and _same(given, self._token):
             # The token leaves the address, which people share.
-            answer = RedirectResponse(request.url.path, 303)
+            # "//name" would be another server.
+            path = f"/{request.url.path.lstrip('/')}"
+            answer = RedirectResponse(path, 303)
             answer.set_cookie(
                 COOKIE, self._token, httponly=True, samesite="lax"
             )

@@ -126,6 +126,8 @@ class Runner:
                 "error": f"the process that computes ended ({died}); perhaps "
                 "the memory did not suffice",
             }
+        except OSError as error:  # no further process, or half an answer
+            return {"state": FAILED, "error": error.strerror or str(error)}
 
     def _receive(self):
         """What the process says; ends it if it does not let go of a job."""
