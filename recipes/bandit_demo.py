@@ -2,14 +2,11 @@
 
 Command:
     KERAS_BACKEND=torch python recipes/bandit_demo.py --runs RUN NEXT \
-        --sounds SOUNDS --packages PACKAGES --scores EVALUATION \
-        --decoders TRANSFER ...
+        --sounds SOUNDS --packages PACKAGES --scores EVALUATION
     RUN, NEXT: runs in order; the preset of the last one ships.
     SOUNDS, PACKAGES: those of natural_sounds.py.
     EVALUATION: what `keras-bandit evaluate --output` wrote of what ships; run
     this without --scores first.
-    TRANSFER: a run of transfer_demo.py; what it trained as STEM_again replaces
-    the decoder of STEM.
 Writes: keras_bandit/weights/bandit_demo: weights in half precision, the core
     for other engines, metadata.json with the runs, the scores and the licence
     of every sound that was trained on, and CREDITS.md.
@@ -92,34 +89,6 @@ def describe(folder):
     }
 
 
-def load_decoders(separator, runs):
-    """Replaces decoders by those that were trained again.
-
-    Returns:
-        list of dict: for each run its recipe, its stems and its options.
-
-    Raises:
-        FileNotFoundError: if a run trained no decoder of the separator's.
-    """
-    found = []
-    for folder in runs:
-        best = folder / "run" / "best"
-        training = json.loads((best / "training.json").read_text())
-        stems = []
-        for stem in separator.stems:
-            path = best / f"{stem}_again.weights.h5"
-            if path.exists():
-                separator.load_decoder(stem, path)
-                stems.append(stem)
-        if not stems:
-            raise FileNotFoundError(f"{best} has no STEM_again.weights.h5")
-        kept = {key: training[key] for key in ("config", "seed", "backend")}
-        found.append(
-            {"recipe": "recipes/transfer_demo.py", "stems": stems, **kept}
-        )
-    return found
-
-
 def describe_data(sounds, packages):
     """Licences of the sounds outside the test split, and CREDITS.md's text."""
     heard = [
@@ -131,7 +100,7 @@ def describe_data(sounds, packages):
     return licences, natural_sounds.credits(packages, heard)
 
 
-def export(runs, sounds, packages, scores, directory, decoders=()):
+def export(runs, sounds, packages, scores, directory):
     """Writes the preset as it ships.
 
     Args:
@@ -139,7 +108,6 @@ def export(runs, sounds, packages, scores, directory, decoders=()):
         sounds, packages: paths, of natural_sounds.py.
         scores: path of an evaluation, or `None`.
         directory: path; what is there is replaced.
-        decoders: list of paths, runs of transfer_demo.py.
 
     Raises:
         ValueError: if the weights have more than 4 MB.
@@ -148,7 +116,6 @@ def export(runs, sounds, packages, scores, directory, decoders=()):
     separator = AudioSeparator.from_preset(
         runs[-1] / "preset", normalize_recording="rms"
     )
-    decoded = load_decoders(separator, decoders)
     described = [describe(folder) for folder in runs]
     licences, credits = describe_data(sounds, packages)
     summary = {}
@@ -161,7 +128,6 @@ def export(runs, sounds, packages, scores, directory, decoders=()):
         "purpose": "demonstration; not film-grade",
         "initial": INITIAL,
         "runs": described,
-        "decoders": decoded,
         "config": described[-1]["options"],
         "training_time": f"{seconds:.0f} s after {INITIAL.split(':')[0]}",
         "training_data": licences,
@@ -189,18 +155,10 @@ def main(argv=None):
     parser.add_argument("--runs", type=path, nargs="+", required=True)
     parser.add_argument("--sounds", type=path, required=True)
     parser.add_argument("--packages", type=path, required=True)
-    parser.add_argument("--decoders", type=path, nargs="*", default=[])
     parser.add_argument("--scores", type=path)
     parser.add_argument("--output", type=path, default=shipped)
     given = parser.parse_args(argv)
-    export(
-        given.runs,
-        given.sounds,
-        given.packages,
-        given.scores,
-        given.output,
-        given.decoders,
-    )
+    export(given.runs, given.sounds, given.packages, given.scores, given.output)
 
 
 if __name__ == "__main__":

@@ -57,13 +57,6 @@ def folder(tmp_path):
     (documents / "copyright").write_text(
         "Files: *\nCopyright: 2001 A. Speaker\nLicense: CC-BY-3.0\n"
     )
-    # Of transfer_demo.py: the first run's music on the second's encoder.
-    best = tmp_path / "again" / "run" / "best"
-    best.mkdir(parents=True)
-    first = AudioSeparator.from_preset(tmp_path / "1" / "preset")
-    first.save_decoder("music", best / "music_again.weights.h5")
-    training = {"config": {"epochs": 4}, "seed": 0, "backend": "torch"}
-    (best / "training.json").write_text(json.dumps(training))
     (tmp_path / "scores").mkdir()
     summary = {"mean": {"model": {"snr": {"speech": 9.5}}}}
     (tmp_path / "scores" / "summary.json").write_text(json.dumps(summary))
@@ -74,7 +67,6 @@ def main(recipe, folder):
     arguments = ["--runs", folder / "1", folder / "2", "--output", folder / "x"]
     for name in ("sounds", "packages", "scores"):
         arguments += [f"--{name}", folder / name]
-    arguments += ["--decoders", folder / "again"]
     recipe.main(list(map(str, arguments)))
     return folder / "x"
 
@@ -86,8 +78,6 @@ def test_what_ships_says_what_it_was_trained_on(recipe, folder):
     assert (first["crops"], second["crops"]) == (80, 160)
     assert second["validation"] == {"val_si_snr": 2.0}
     assert "data_dir" not in second["options"]
-    (decoders,) = metadata["decoders"]
-    assert (decoders["stems"], decoders["seed"]) == (["music"], 0)
     assert metadata["training_data"] == [
         {
             "package": "voices",
@@ -107,8 +97,6 @@ def test_weights_are_the_last_runs_in_half_precision(
 ):
     made = main(recipe, folder)
     whole = AudioSeparator.from_preset(folder / "2" / "preset")
-    again = folder / "again" / "run" / "best" / "music_again.weights.h5"
-    whole.load_decoder("music", again)
     half = AudioSeparator.from_preset(made)
     waveform = np.random.default_rng(0).standard_normal((1, 1, 4000))
     waveform = waveform.astype("float32")

@@ -168,16 +168,15 @@ def test_the_page_says_what_its_tables_say(quality):
     # "A hall costs speech most", "A codec costs next to nothing", …
     speech = {name: row["speech"] for name, row in lost.items()}
     assert max(speech, key=speech.get) == "speech in a hall, 1.2 s"
-    for name in (quality.CODED, "6 dB louder"):
+    for name in (quality.CODED, "6 dB louder", "20 dB quieter"):
         assert max(lost[name].values()) <= 0.5
-    assert speech["20 dB quieter"] > 1
     assert speech["old film: all 100 to 5000 Hz"] > 1
     lower = lost["speech 15 dB lower"]
     assert lower["speech"] < 1
     assert min(lower["music"], lower["effects"]) > 3
     phone = lost["telephone: speech 300 to 3400 Hz"]
     assert phone["speech"] < 1
-    assert phone["effects"] > 2
+    assert phone["effects"] == pytest.approx(3, abs=0.5)
     # "What leaks most is music into effects"
     leaks = {
         (kind, stem): leaks[kind][stem]
