@@ -20,8 +20,9 @@ def add_convert(commands):
         help="convert a released checkpoint to a preset directory",
         description="Converts a released checkpoint (BandIt v1 and v2, and "
         "BSRNN by BandIt's authors; Open-Unmix, a file or a folder of targets; "
-        "MRX; Hybrid Demucs, a file or a bag's .yaml) to a preset directory. "
-        "The model's type and sizes are read from the checkpoint's tensors.",
+        "MRX; Hybrid Demucs and HTDemucs, a file or a bag's .yaml) to a preset "
+        "directory. The model's type and sizes are read from the checkpoint's "
+        "tensors.",
     )
     parser.set_defaults(command=convert_command)
     option, flag = parser.option, parser.flag

@@ -108,7 +108,8 @@ def add_separation_options(parser):
     parser.add_mixture_consistency()
     parser.add_chunks(
         hop_help="from chunk to chunk; smaller is smoother and slower (half a "
-        "chunk, three quarters for Demucs; BandIt's authors take 0.5)",
+        "chunk, two thirds for Open-Unmix and MRX, three quarters for Demucs; "
+        "BandIt's authors take 0.5)",
     )
     option(
         "--shifts",
