@@ -111,7 +111,7 @@ class Source:
     warnings: list = dataclasses.field(default_factory=list)
 
     def __post_init__(self):
-        self.name = self.name or self.path.name
+        self.name = self.name or pathlib.PurePath(self.path).name
 
     @property
     def speakers(self) -> list[str]:
