@@ -8,7 +8,11 @@ from keras_bandit.inference.dialogue import check_markers
 from keras_bandit.inference.separation import check_adds_up
 from keras_bandit.inference.stem_names import stem_of
 
-DELIVERABLES = ("me", "dialogue", "optionals")
+DELIVERABLES = {
+    "me": ("music", "effects"),
+    "dialogue": ("speech",),
+    "optionals": ("singing",),
+}
 """What `deliver` takes: music plus effects, speech, and singing."""
 
 
@@ -82,13 +86,13 @@ def _music_and_effects(argument, available):
 
 def _deliverable(name, available):
     """The `Mix` of one of `DELIVERABLES`."""
-    if name == "me":
-        return _music_and_effects("deliver me", available)
-    kind = {"dialogue": "speech", "optionals": "singing"}.get(name)
-    if kind is None:
+    if name not in DELIVERABLES:
         raise ValueError(
             f"deliver must be of {', '.join(DELIVERABLES)}; got {name}"
         )
+    if name == "me":
+        return _music_and_effects("deliver me", available)
+    (kind,) = DELIVERABLES[name]
     stem = stem_of(kind, available)
     if stem is None:
         raise ValueError(

@@ -78,15 +78,10 @@ class Model:
     @property
     def deliverables(self):
         """Those of `DELIVERABLES` that can be made of its stems."""
-        made = {
-            "me": ("music", "effects"),
-            "dialogue": ("speech",),
-            "optionals": ("singing",),
-        }
         return [
             name
-            for name in DELIVERABLES
-            if all(stem_of(kind, self.stems) for kind in made[name])
+            for name, kinds in DELIVERABLES.items()
+            if all(stem_of(kind, self.stems) for kind in kinds)
         ]
 
     @property
