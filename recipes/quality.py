@@ -16,7 +16,8 @@ import pathlib
 import av
 import numpy as np
 from recipe import run
-from scipy.signal import butter, fftconvolve, sosfiltfilt
+from scipy.signal import fftconvolve
+from simple_baselines import band_pass
 from tabulate import tabulate
 
 from keras_bandit.data import open_tracks
@@ -32,14 +33,6 @@ END = "<!-- to here -->"
 
 
 # Sounds are `(channels, samples)`, rates in Hz.
-def band(sound, rate, low_hz, high_hz):
-    """Keeps what lies between two frequencies, without a delay."""
-    edges = low_hz, min(high_hz, 0.45 * rate)
-    return sosfiltfilt(
-        butter(4, edges, "bandpass", fs=rate, output="sos"), sound
-    )
-
-
 def in_a_hall(sound, rate, seconds=1.2):
     """Adds a tail as loud as the sound itself, 60 dB down after `seconds`."""
     time = np.arange(1, int(seconds * rate)) / rate
@@ -88,9 +81,9 @@ SCENES = {
     "20 dB quieter": on_all(lambda x, rate: gain(x, -20)),
     "6 dB louder": on_all(lambda x, rate: gain(x, 6)),
     "old film: all 100 to 5000 Hz": on_all(
-        lambda x, rate: band(x, rate, 100, 5000)
+        lambda x, rate: band_pass(x, rate, 100, 5000)
     ),
-    PHONE: on_speech(lambda x, rate: band(x, rate, 300, 3400)),
+    PHONE: on_speech(lambda x, rate: band_pass(x, rate, 300, 3400)),
     HALL: on_speech(in_a_hall),
     "speech 15 dB lower": on_speech(lambda x, rate: gain(x, -15)),
 }

@@ -31,10 +31,19 @@ N_FFT, HOP_LENGTH = 2048, 512
 MEDIAN = 31
 
 
+def band_pass(sound, rate, low_hz, high_hz):
+    """Keeps what lies between two frequencies, without a delay.
+
+    `sound` and the result are `(channels, samples)`; `rate` is in Hz.
+    """
+    edges = low_hz, min(high_hz, 0.45 * rate)
+    band = butter(4, edges, "bandpass", fs=rate, output="sos")
+    return sosfiltfilt(band, sound)
+
+
 def baselines(mixture, sample_rate):
     """`{stem: (1, samples)}` of a mixture `(1, samples)`."""
-    band = butter(4, SPEECH_HZ, "bandpass", fs=sample_rate, output="sos")
-    speech = sosfiltfilt(band, mixture)
+    speech = band_pass(mixture, sample_rate, *SPEECH_HZ)
     rest = mixture - speech
     options = {"nperseg": N_FFT, "noverlap": N_FFT - HOP_LENGTH}
     _, _, spectrum = stft(rest[0], **options)

@@ -34,7 +34,7 @@ def level(sound):
 
 def test_band_keeps_what_lies_in_it(quality):
     inside, outside = (
-        quality.band(tone(hz), RATE, 300, 3400) for hz in (1000, 8000)
+        quality.band_pass(tone(hz), RATE, 300, 3400) for hz in (1000, 8000)
     )
     # Not at the ends, where tones begin and filters ring.
     middle = slice(RATE // 10, -RATE // 10)

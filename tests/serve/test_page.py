@@ -3,7 +3,6 @@
 Screenshots of all states go to KERAS_BANDIT_SCREENSHOTS, if that is a folder.
 """
 
-import os
 import pathlib
 import re
 import subprocess
@@ -14,7 +13,6 @@ import numpy as np
 import pytest
 import requests
 import soundfile
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from .. import browser
@@ -115,18 +113,13 @@ def page(chromium, served, request):
 
 
 def shoot(page, name):
-    folder = os.environ.get("KERAS_BANDIT_SCREENSHOTS")
-    if folder:
-        page.screenshot(path=pathlib.Path(folder, f"{name}.png"))
-        whole = pathlib.Path(folder, f"{name}_whole.png")
-        page.screenshot(path=whole, full_page=True)
+    browser.shoot(page, name)
+    browser.shoot(page, f"{name}_whole", full_page=True)
 
 
 def check_accessible(page):
     """axe-core finds nothing serious."""
-    found = Axe().run(page).response["violations"]
-    serious = [v for v in found if v["impact"] in ("serious", "critical")]
-    assert not serious, [(v["id"], v["nodes"][0]["html"]) for v in serious]
+    assert not browser.serious_faults(page)
 
 
 @pytest.fixture(scope="module")
@@ -467,12 +460,16 @@ def test_a_file_is_picked_on_the_server(page):
 
 
 def test_the_form_works_by_keyboard_alone(page, served):
+    # Listened for from now on: Playwright does not wait until Chromium gives
+    # choosers away, and a key right after would open one of Chromium's own.
+    page.on("filechooser", lambda chooser: None)
     page.goto("/")
     page.wait_for_selector(".model")
     for _ in range(12):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.id") == "file":
             break
+    assert page.evaluate("document.activeElement.id") == "file"
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Enter")
     chooser.value.set_files(served.folder / "root" / "picked.wav")
