@@ -3,7 +3,7 @@
 import dataclasses
 
 from keras_bandit.cli.arguments import names, path, tracks, whole
-from keras_bandit.inference.options import SeparationOptions
+from keras_bandit.inference.options import REMUXES, SeparationOptions
 
 
 def gains(text):
@@ -81,7 +81,7 @@ def add_separation_options(parser):
     )
     parser.add_argument(
         "--remux",
-        choices=["mkv", "mov", "mp4"],
+        choices=REMUXES,
         help="also write film: the film with what is written as further sound "
         "tracks; players choose the mix, if there is one",
     )

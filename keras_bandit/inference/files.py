@@ -22,6 +22,7 @@ from keras_bandit.inference.dialogue import dialogue_spans, write_markers
 from keras_bandit.inference.lfe import leave_out_lfe
 from keras_bandit.inference.options import (
     COMPUTE_OPTIONS,
+    REMUXES,
     STEM_OPTIONS,
     SeparationOptions,
 )
@@ -269,7 +270,7 @@ def check_file(
     paths = dict(sound_paths)
     if options.remux is not None:
         with _named(source, ValueError):
-            check_choice("remux", options.remux, ("mkv", "mov", "mp4"))
+            check_choice("remux", options.remux, REMUXES)
         film = _file_name(options.name, "film", recording)
         paths["film"] = output / f"{film}.{options.remux}"
         stem = dataclasses.replace(recording, subtype=subtype)

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+REMUXES = ("mkv", "mov", "mp4")
+"""Containers of the film with the stems as further tracks."""
+
 STEM_OPTIONS = (
     "stems",
     "mne",

@@ -7,6 +7,8 @@ import pathlib
 from keras_bandit.common.files import read_json
 from keras_bandit.inference import CHUNKINGS
 from keras_bandit.inference.crossfade import HOPS_PER_CHUNK
+from keras_bandit.inference.dialogue import MARKERS
+from keras_bandit.inference.options import REMUXES
 from keras_bandit.inference.stem_choice import DELIVERABLES
 from keras_bandit.inference.stem_names import stem_of
 
@@ -21,9 +23,6 @@ FORMATS = {
 """Formats of the stems' files; "wav" keeps the depth of the recording."""
 
 EXTRAS = ("residual", "report", "markers")
-
-REMUXES = ("mkv", "mov", "mp4")
-"""Containers of the film with the stems as further tracks."""
 
 
 def qualities(chunk_seconds, crossfade="hann"):
@@ -284,7 +283,7 @@ def separation_options(request, has_picture):
         "deliver": request["deliver"],
         "residual": "residual" in extras,
         "report": "report" in extras,
-        "markers": ["csv", "edl"] if "markers" in extras else [],
+        "markers": list(MARKERS) if "markers" in extras else [],
         "remux": request["remux"] if has_picture else None,
         "audio_track": request["track"],
         **FORMATS[request["format"]],
